@@ -1,4 +1,4 @@
-"""Errors of a call, with texts for the user.
+"""Errors of a call, with texts for the user, and the mapping of exceptions, statuses and unreadable answers to them.
 
 ApiError                    message, advice, can_retry
 ├── ConnectionFailed        nobody answers at this address
@@ -13,6 +13,13 @@ ApiError                    message, advice, can_retry
 └── ServerError             500 and up
     └── StorageFull         507
 """
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import msgspec
 
 from apitorch_desktop.utils.errors import UserError
 
@@ -112,3 +119,183 @@ class StorageFull(ServerError):  # noqa: N818
     """507: the service has no room left."""
 
     advice = "Free some disk space where the service keeps its images, then retry."
+
+
+NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""Exceptions of decoding a body that is not the expected JSON."""
+
+_LONGEST_MESSAGE = 300
+
+
+def status_error(status: int, headers: Mapping[str, str], content: bytes, base_url: str, key: str) -> ApiError:
+    """Return the error for an answer without success. It quotes the service's own message, never the key."""
+    host = urlsplit(base_url).hostname
+    message = service_message(content, key)
+    wait = parse_retry_after(headers.get("Retry-After", ""))
+    if status == 429:
+        return RateLimited(message or f"{host} asks to slow down: too many calls.", retry_after=wait)
+    if status == 511 or (not message and status < 500 and status not in {401, 408, 413}):
+        return NotApiTorch(f"{host} answers, but not as API Torch does (status {status}).", status=status)
+    if status == 507:
+        return StorageFull(message or f"{host} has no room left for images.", status=status)
+    if status >= 500:
+        error = ServerError(message or f"{host} failed (status {status}).", status=status)
+        error.retry_after = wait
+        return error
+    if status == 401:
+        return WrongKey(message or f"{host} does not know this API key.", status=status)
+    if status == 404:
+        return NotFound(message, status=status)
+    if status == 408:
+        return TimedOut(message or f"{host} waited too long for the whole request.", status=status)
+    if status == 409:
+        return Conflict(message, status=status)
+    if status == 413:
+        return TooLarge(message or f"{host} does not take that many bytes.", status=status)
+    advice = "The key may not do this; check the API key of this connection." if status == 403 else None
+    return BadRequest(message, status=status, advice=advice)
+
+
+def redirect_error(base_url: str, target: str) -> NotApiTorch:
+    """Return the error for a redirect that is not followed."""
+    host = urlsplit(base_url).hostname
+    goal = urlsplit(target)
+    if not goal.hostname:
+        return NotApiTorch(f"{host} answers with a redirect, as API Torch does not.")
+    return NotApiTorch(
+        f"{host} sends every call on to {goal.scheme}://{goal.netloc.rpartition('@')[2]}.",
+        advice="If that is the right place, change the address of the connection; a network’s log-in page also does this.",
+    )
+
+
+def unreadable_answer(content: bytes, base_url: str) -> NotApiTorch:
+    """Return the error for a successful answer whose body is not the expected JSON."""
+    host = urlsplit(base_url).hostname
+    start = content[:200].lstrip().lower()
+    if not start:
+        return _truncated(f"{host} sent an empty answer.")
+    if start.startswith(b"<"):
+        return NotApiTorch(f"{host} answers with a web page, not as API Torch does.")
+    try:
+        msgspec.json.decode(content)
+    except NOT_JSON:
+        return _truncated(f"{host} sent an answer that breaks off or is damaged.")
+    return NotApiTorch(f"{host} answers, but not as API Torch does.")
+
+
+def exception_error(exception: Exception, url: str) -> ApiError:
+    """Return the error for an exception of requests, urllib3 or the system, of which only its reason is kept."""
+    import requests
+    import urllib3
+
+    host = urlsplit(url).hostname
+    chain = _chain(exception)
+
+    def has(*kinds: type[BaseException]) -> bool:
+        return any(isinstance(link, kinds) for link in chain)
+
+    error: ApiError
+    if has(requests.exceptions.InvalidURL, urllib3.exceptions.LocationParseError, UnicodeError):
+        return BadRequest(f"“{url[:100]}” is no web address.", advice="Check the address of the connection.")
+    if has(requests.exceptions.SSLError, urllib3.exceptions.SSLError):
+        error = ConnectionFailed(
+            f"The connection to {host} cannot be made secure: {_tls_reason(chain)}.",
+            advice="Check the address and this machine’s clock; the network may be interfering. A certificate of your own "
+            "authority is accepted once the variable SSL_CERT_FILE names the authority’s file.",
+        )
+        error.can_retry = False
+        return error
+    if has(requests.exceptions.ProxyError, urllib3.exceptions.ProxyError):
+        error = ConnectionFailed(
+            f"The proxy on the way to {host} does not let the call through.",
+            advice="Check this machine’s proxy settings.",
+        )
+    elif has(urllib3.exceptions.NameResolutionError):
+        error = ConnectionFailed(f"There is no “{host}”, or no network to ask for it.")
+    elif has(urllib3.exceptions.NewConnectionError, ConnectionRefusedError):  # before its base, ConnectTimeoutError
+        error = ConnectionFailed(f"Nothing answers at {urlsplit(url).netloc}{_reason(chain)}.")
+    elif has(urllib3.exceptions.ConnectTimeoutError, requests.exceptions.ConnectTimeout):
+        error = TimedOut(f"{host} does not answer.", advice="Check the network and the address of the connection.")
+    elif has(TimeoutError, urllib3.exceptions.TimeoutError, requests.exceptions.Timeout):
+        return TimedOut(f"{host} took too long.")
+    else:
+        return ConnectionFailed(f"The connection to {host} broke off{_reason(chain)}.")
+    error.unsent = True
+    return error
+
+
+def service_message(content: bytes, key: str = "") -> str:
+    """Return the message of an error body as one line of limited length, without the key; "" where it has none."""
+    line = " ".join("".join(char if char.isprintable() else " " for char in _message(content)).split())
+    if key:
+        line = line.replace(key, "…")
+    return line if len(line) <= _LONGEST_MESSAGE else line[:_LONGEST_MESSAGE] + "…"
+
+
+def parse_retry_after(value: str) -> float | None:
+    """Return the seconds that `Retry-After` asks for, from a number or an HTTP date (RFC 9110, 10.2.3), or None."""
+    value = value.strip()
+    if re.fullmatch(r"\d{1,9}", value, re.ASCII):
+        return float(value)
+    from datetime import UTC, datetime  # with `email` and `ssl` 8 ms of the program's start
+    from email.utils import parsedate_to_datetime
+
+    try:
+        moment = parsedate_to_datetime(value)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+
+
+def _message(content: bytes) -> str:
+    try:
+        body: Any = msgspec.json.decode(content)
+    except NOT_JSON:
+        return ""
+    if not isinstance(body, dict):
+        return ""
+    for name in ("message", "error", "detail"):
+        value = body.get(name)
+        if isinstance(value, dict):
+            value = value.get("message")
+        if isinstance(value, str) and value.strip():
+            return value
+    return f"The service refused this ({body['type']})." if isinstance(body.get("type"), str) else ""
+
+
+def _truncated(message: str) -> NotApiTorch:
+    error = NotApiTorch(message, advice="The network or the service is unreliable. Try again.")
+    error.truncated = True
+    return error
+
+
+def _chain(exception: BaseException) -> list[BaseException]:
+    """Return the exception with its causes, contexts, `reason`s and wrapped arguments."""
+    found: list[BaseException] = []
+    waiting: list[object] = [exception]
+    while waiting:
+        link = waiting.pop(0)
+        if isinstance(link, BaseException) and link not in found:
+            found.append(link)
+            waiting += [link.__cause__, link.__context__, getattr(link, "reason", None), *link.args]
+    return found
+
+
+def _reason(chain: list[BaseException]) -> str:
+    for link in chain:
+        if isinstance(link, OSError) and link.strerror and isinstance(link.errno, int):
+            return f" ({link.strerror[0].lower()}{link.strerror[1:]})"
+    return ""
+
+
+def _tls_reason(chain: list[BaseException]) -> str:
+    import ssl
+
+    for link in chain:
+        if isinstance(link, ssl.SSLCertVerificationError):
+            return f"its certificate is not valid ({link.verify_message})"
+        if isinstance(link, ssl.SSLError) and link.reason:
+            return link.reason.replace("_", " ").lower()
+    return "its certificate is not valid"

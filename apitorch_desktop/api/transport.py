@@ -19,15 +19,8 @@ from weakref import WeakSet
 
 import msgspec
 
-from apitorch_desktop.api.error_mapping import (
-    NOT_JSON,
-    exception_error,
-    redirect_error,
-    service_message,
-    status_error,
-    unreadable_answer,
-)
 from apitorch_desktop.api.errors import (
+    NOT_JSON,
     ApiError,
     BadRequest,
     ConnectionFailed,
@@ -37,6 +30,11 @@ from apitorch_desktop.api.errors import (
     ServerError,
     StorageFull,
     TimedOut,
+    exception_error,
+    redirect_error,
+    service_message,
+    status_error,
+    unreadable_answer,
 )
 from apitorch_desktop.api.multipart import Multipart
 from apitorch_desktop.api.types import decode_json

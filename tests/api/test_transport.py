@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from apitorch_desktop.api import types
-from apitorch_desktop.api.error_mapping import parse_retry_after, status_error
 from apitorch_desktop.api.errors import (
     ApiError,
     BadRequest,
@@ -27,6 +26,8 @@ from apitorch_desktop.api.errors import (
     TimedOut,
     TooLarge,
     WrongKey,
+    parse_retry_after,
+    status_error,
 )
 from apitorch_desktop.api.http_pool import CERTIFICATE_VARIABLES
 from apitorch_desktop.api.multipart import Multipart

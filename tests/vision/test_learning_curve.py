@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from apitorch_desktop.vision.head import train
-from apitorch_desktop.vision.learning_curve import forecast
+from apitorch_desktop.vision.linear import forecast
 
 
 def made(counts, spread=2.2, seed=0):

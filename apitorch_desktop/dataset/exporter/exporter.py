@@ -1,30 +1,40 @@
 """Export of a training set: folder tree, zip, CSV, JSONL, Create ML or Croissant, with an optional split."""
 
+from __future__ import annotations
+
+import csv
 import hashlib
+import json
 import os
 import re
 import shutil
+import zipfile
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from enum import StrEnum
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from threading import Event
-from typing import Final, assert_never
+from typing import TYPE_CHECKING, Any, Final, assert_never
 
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.errors import ApiError, WrongKey
 from apitorch_desktop.api.slugs import slugify
 from apitorch_desktop.api.types import INBOX, Id, TrainingImage
-from apitorch_desktop.dataset.exporter import formats
 from apitorch_desktop.dataset.exporter.split import PARTS, Split, parts_of
 from apitorch_desktop.dataset.workspace.image_fetcher import ImageFetcher
 from apitorch_desktop.dataset.workspace.listing import Listing, iter_answers
 from apitorch_desktop.utils.errors import Cancelled, UserError
 from apitorch_desktop.utils.files import safe_filename, shortened_names
-from apitorch_desktop.utils.text import reason, shown
+from apitorch_desktop.utils.paths import resources
+from apitorch_desktop.utils.text import neutralized, reason, shown
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _GIVE_UP_AFTER: Final = 10
 _STAGING: Final = re.compile(r"\.([0-9]{1,9})-[0-9a-f]{12}\.part")
@@ -132,7 +142,7 @@ def export(
             image.staged.rename(path)
         _index(export_format, listing, exported, tree)
         if export_format is ExportFormat.ZIP:
-            formats.write_zip(tree, staging / target.name)
+            write_zip(tree, staging / target.name)
         (staging / target.name).rename(target)
     return ExportResult(target, len(exported), 0, failed, left_out)
 
@@ -178,14 +188,14 @@ def _download(
     threads: int,
     progress: Callable[[int, int], None] | None,
     cancelled: Callable[[], bool],
-) -> tuple[list[formats.ExportedImage], list[tuple[str, str]]]:
+) -> tuple[list[ExportedImage], list[tuple[str, str]]]:
     """Download images into files; return them and (name, reason) of failures. `patterns`: for near-duplicates."""
-    exported: list[formats.ExportedImage] = []
+    exported: list[ExportedImage] = []
     failed: list[tuple[str, str]] = []
     failed_in_a_row = 0
     stop = Event()
 
-    def download(number: int) -> formats.ExportedImage:
+    def download(number: int) -> ExportedImage:
         if stop.is_set():
             raise Cancelled
         image = images[number]
@@ -204,7 +214,7 @@ def _download(
         return exported
 
     with ThreadPoolExecutor(threads, "export") as pool:
-        pending: deque[Future[formats.ExportedImage]] = deque()
+        pending: deque[Future[ExportedImage]] = deque()
         try:
             for done, image in enumerate(images):
                 while len(pending) < 4 * threads and done + len(pending) < len(images):
@@ -229,11 +239,11 @@ def _download(
     return exported, failed
 
 
-def _describe(image: TrainingImage, data: bytes, staged: Path, patterns: bool) -> formats.ExportedImage:
+def _describe(image: TrainingImage, data: bytes, staged: Path, patterns: bool) -> ExportedImage:
     from apitorch_desktop.vision import images, near_duplicates
 
     label = "" if image.label == INBOX else str(image.label)
-    exported = formats.ExportedImage(image, label, staged, len(data), hashlib.sha256(data).hexdigest())
+    exported = ExportedImage(image, label, staged, len(data), hashlib.sha256(data).hexdigest())
     with suppress(images.UnreadableImage):  # what no program can show is exported all the same
         info = images.measure(data)
         exported.pixels = (info.width, info.height)
@@ -243,7 +253,7 @@ def _describe(image: TrainingImage, data: bytes, staged: Path, patterns: bool) -
 
 
 def _divide(
-    exported: list[formats.ExportedImage],
+    exported: list[ExportedImage],
     split: Split,
     groups: Sequence[Sequence[str]],
     cancelled: Callable[[], bool] | None,
@@ -266,25 +276,25 @@ def _divide(
         image.part = parts[image.record.image_id]
 
 
-def _index(export_format: ExportFormat, listing: Listing, exported: list[formats.ExportedImage], tree: Path) -> None:
+def _index(export_format: ExportFormat, listing: Listing, exported: list[ExportedImage], tree: Path) -> None:
     match export_format:
         case ExportFormat.CSV:
-            formats.write_csv(exported, tree)
+            write_csv(exported, tree)
         case ExportFormat.JSONL:
-            formats.write_jsonl(exported, tree)
+            write_jsonl(exported, tree)
         case ExportFormat.CREATEML:
-            formats.write_createml(exported, tree)
+            write_createml(exported, tree)
         case ExportFormat.CROISSANT:
-            formats.write_croissant(listing, exported, tree)
+            write_croissant(listing, exported, tree)
         case ExportFormat.IMAGEFOLDER | ExportFormat.ZIP:  # the folders alone
             pass
         case _:
             assert_never(export_format)
     if export_format is not ExportFormat.CSV and shortened_names(image.label for image in exported):
-        formats.write_csv(exported, tree)  # the folders do not say all
+        write_csv(exported, tree)  # the folders do not say all
 
 
-def _merge(exported: list[formats.ExportedImage], target: Path, failed: list[tuple[str, str]]) -> tuple[int, int]:
+def _merge(exported: list[ExportedImage], target: Path, failed: list[tuple[str, str]]) -> tuple[int, int]:
     """Move images into an existing tree; return how many were not written, and how many of these exist there."""
     kept = skipped = 0
     for image in exported:
@@ -299,3 +309,168 @@ def _merge(exported: list[formats.ExportedImage], target: Path, failed: list[tup
         else:
             failed.append((f"{image.label}/{path.name}", "Another photo of this name is there already."))
     return kept, skipped
+
+
+CSV_NAME: Final = "labels.csv"
+JSONL_NAME: Final = "metadata.jsonl"
+"""Name that Hugging Face's image folder expects beside the images."""
+CREATEML_NAME: Final = "_annotations.createml.json"
+"""Name that programs which exchange Create ML's JSON expect beside the images."""
+CROISSANT_NAME: Final = "croissant.json"
+
+
+@dataclass(slots=True)
+class ExportedImage:
+    """An image of an export. `pixels` are width and height as shown; `part` is empty without a split, `label` without one.
+
+    `ending` replaces that of its name, where it was converted. `pattern` is for finding near-duplicates, where that is wanted.
+    """
+
+    record: TrainingImage
+    label: str
+    staged: Path
+    size: int
+    sha256: str
+    pixels: tuple[int, int] | None = None
+    part: str = ""
+    ending: str = ""
+    pattern: NDArray[np.uint8] | None = None
+
+    @property
+    def path(self) -> PurePosixPath:
+        """Path in the tree."""
+        folder = safe_filename(self.label) if self.label else ""
+        path = PurePosixPath(self.part, folder, safe_filename(self.record.filename))
+        return path.with_suffix(self.ending) if self.ending else path
+
+    @property
+    def split(self) -> str:
+        """The part that it is in, else its own split."""
+        return self.part or self.record.known_split
+
+    def fields(self) -> dict[str, Any]:
+        """Return the values of an index beside path and label; None for those that are unknown."""
+        width, height = self.pixels or (None, None)
+        return {
+            "image_id": self.record.image_id,
+            "original_filename": _known(self.record.original_filename),
+            "width": width,
+            "height": height,
+            "bytes": self.size,
+            "sha256": self.sha256,
+            "created_at": _known(self.record.created_at),
+        }
+
+
+def write_csv(images: Sequence[ExportedImage], tree: Path) -> None:
+    """Write one `labels.csv` (RFC 4180, UTF-8) at the top of the tree; no text in it is a formula to a spreadsheet."""
+    with (tree / CSV_NAME).open("x", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["file_name", "label", "split", *(images[0].fields() if images else ())])
+        for image in images:
+            path = str(image.path)
+            safe_path = path if neutralized(path) == path else f"./{path}"  # still the same path to every reader
+            texts = (neutralized(value) if isinstance(value, str) else value for value in image.fields().values())
+            writer.writerow([safe_path, neutralized(image.label), image.split, *texts])
+
+
+def write_jsonl(images: Sequence[ExportedImage], tree: Path) -> None:
+    """Write a `metadata.jsonl` at the top of the tree or of each part, which `file_name` is relative to."""
+    with_splits = any(image.split for image in images)
+    for part, members in _by_part(images).items():
+        with (tree / part / JSONL_NAME).open("x", encoding="utf-8") as file:
+            for image in members:
+                line = {"file_name": str(image.path.relative_to(part)), "label": image.label or None, **image.fields()}
+                if with_splits:
+                    line["split"] = image.split or None
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def write_createml(images: Sequence[ExportedImage], tree: Path) -> None:
+    """Write Create ML's JSON at the top of the tree or of each part; its image classifier reads the tree itself.
+
+    A box is given by its center, in pixels: here it is the whole image.
+    """
+    for part, members in _by_part(images).items():
+        entries = []
+        for image in members:
+            width, height = image.pixels or (0, 0)
+            box = {"x": width / 2, "y": height / 2, "width": width, "height": height}
+            entries.append(
+                {
+                    "image": str(image.path.relative_to(part)),
+                    "annotations": [{"label": image.label, "coordinates": box}],
+                }
+            )
+        (tree / part / CREATEML_NAME).write_text(json.dumps(entries, ensure_ascii=False, indent=1), encoding="utf-8")
+
+
+def write_croissant(listing: Listing, images: Sequence[ExportedImage], tree: Path) -> None:
+    """Write Croissant 1.0 (mlcommons.org/croissant) at the top of the tree; label and part are derived from the paths."""
+    parts = sorted({image.part for image in images} - {""})
+    prefix = f"(?:{'|'.join(parts)})/" if parts else ""
+    endings = sorted({image.path.suffix for image in images})
+    fields = [
+        _field("image", "sc:ImageObject", "The picture.", {"fileProperty": "content"}),
+        _field("file_name", "sc:Text", "Its path in the data set.", {"fileProperty": "fullpath"}),
+        _field("label", "sc:Text", "Its label.", {"fileProperty": "fullpath"}, f"^{prefix}([^/]+)/"),
+    ]
+    if parts:
+        fields.append(_field("split", "sc:Text", "Its part.", {"fileProperty": "fullpath"}, "^([^/]+)/"))
+    name = listing.slug or listing.training_set_id
+    labels = sorted({image.label for image in images})
+    content = {
+        "@context": json.loads((resources() / "croissant-context.json").read_text(encoding="utf-8")),
+        "@type": "sc:Dataset",
+        "conformsTo": "http://mlcommons.org/croissant/1.0",
+        "name": re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-") or "training-set",
+        "description": f"{len(images):,} images under {len(labels)} labels: {', '.join(labels)}.",
+        "version": "1.0.0",
+        "datePublished": datetime.now(UTC).date().isoformat(),
+        **({"url": listing.url} if listing.url else {}),
+        "distribution": [
+            {
+                "@type": "cr:FileSet",
+                "@id": "image-files",
+                "name": "image-files",
+                "description": "The pictures, one folder a label.",
+                "encodingFormat": "image/jpeg",
+                "includes": [f"*/*{ending}" for ending in endings] or ["*/*"],
+            }
+        ],
+        "recordSet": [{"@type": "cr:RecordSet", "@id": "images", "name": "images", "field": fields}],
+    }
+    (tree / CROISSANT_NAME).write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
+
+
+def write_zip(tree: Path, target: Path) -> None:
+    """Write the tree as a zip with its own folder at the top; images are not compressed again."""
+    with zipfile.ZipFile(target, "x", zipfile.ZIP_STORED) as archive:
+        for path in sorted(tree.rglob("*")):
+            if path.is_file():
+                archive.write(path, Path(tree.name) / path.relative_to(tree))
+
+
+def _by_part(images: Iterable[ExportedImage]) -> dict[str, list[ExportedImage]]:
+    parts: dict[str, list[ExportedImage]] = {}
+    for image in images:
+        parts.setdefault(image.part, []).append(image)
+    return parts
+
+
+def _known(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _field(name: str, kind: str, about: str, extract: dict[str, str], regex: str = "") -> dict[str, Any]:
+    source: dict[str, Any] = {"fileSet": {"@id": "image-files"}, "extract": extract}
+    if regex:
+        source["transform"] = {"regex": regex}
+    return {
+        "@type": "cr:Field",
+        "@id": f"images/{name}",
+        "name": name,
+        "description": about,
+        "dataType": kind,
+        "source": source,
+    }

@@ -19,7 +19,7 @@ from apitorch_desktop.dataset.sources.image_source import (
     Source,
     filename_of,
 )
-from apitorch_desktop.dataset.sources.lists import class_names, reader
+from apitorch_desktop.dataset.sources.lists import reader
 from apitorch_desktop.dataset.sources.lists.annotations import yolo_classes
 from apitorch_desktop.dataset.sources.lists.columns import ListEntry
 from apitorch_desktop.dataset.sources.lists.index import IMAGE_SUFFIXES, FolderIndex, ImageIndex, Parts, path_parts
@@ -241,7 +241,7 @@ class Scanner:
                     _Entry(parts, ImageFile(path), InspectedFile(problem=sentence) if sentence else None)
                 )
                 self._tick(len(self.found) + len(contents.images))
-            elif reader.is_list(parts[-1]) or class_names.FILE_NAMES.fullmatch(parts[-1]):
+            elif reader.is_list(parts[-1]) or reader.CLASS_NAME_FILES.fullmatch(parts[-1]):
                 contents.lists.append((parts, partial(reader.load, path)))
             else:
                 contents.others.append(parts)
@@ -276,7 +276,7 @@ class Scanner:
                     look = self._look_at_member(member.size, member.data, member.problem)
                     contents.images.append(_Entry(place, ArchiveMember(path, member.name), look))
                     self._tick(len(self.found) + len(contents.images))
-                elif reader.is_list(parts[-1]) or class_names.FILE_NAMES.fullmatch(parts[-1]):
+                elif reader.is_list(parts[-1]) or reader.CLASS_NAME_FILES.fullmatch(parts[-1]):
                     contents.lists.append((place, partial(_data_of_list, member)))
                 else:
                     contents.others.append(place)
@@ -485,13 +485,13 @@ class _ClassNames:
         self._by_folder: dict[Parts, dict[str, str]] = {}
         self.used: set[Parts] = set()
         for parts, load in lists:
-            if not class_names.FILE_NAMES.fullmatch(parts[-1]):
+            if not reader.CLASS_NAME_FILES.fullmatch(parts[-1]):
                 continue
             try:
                 data = load()
             except reader.InvalidList:
                 continue
-            names = class_names.class_names(data, parts[-1])
+            names = reader.class_names(data, parts[-1])
             if names and not _leads_to_images(data, parts, index):
                 self._by_folder.setdefault(parts[:-1], {}).update(names)
                 self.used.add(parts)
@@ -539,9 +539,9 @@ def _names_beside(path: Path) -> dict[str, str]:
     except OSError:
         return {}
     for other in beside:
-        if other != path and class_names.FILE_NAMES.fullmatch(other.name) and not not_plain(other):
+        if other != path and reader.CLASS_NAME_FILES.fullmatch(other.name) and not not_plain(other):
             try:
-                if other.stat().st_size < 2**20 and (names := class_names.class_names(other.read_bytes(), other.name)):
+                if other.stat().st_size < 2**20 and (names := reader.class_names(other.read_bytes(), other.name)):
                     return names
             except OSError:
                 continue

@@ -1,42 +1,172 @@
-"""Classification and feedback, for the standard and the trained classifiers."""
+"""Classification and feedback, for the standard and the trained classifiers, and the export of the latter as ONNX."""
 
 import logging
-from collections.abc import Callable, Sequence
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any, Final
 
+import numpy as np
 from msgspec import UNSET, UnsetType
+from numpy.typing import NDArray
+from PIL import Image
 
 from apitorch_desktop.api import types
+from apitorch_desktop.api.slugs import snake_case
 from apitorch_desktop.service.classifiers.encoders import EncoderPool, OwnEncoders
-from apitorch_desktop.service.classifiers.standard import (
-    STANDARD,
-    StandardClassifier,
-    StandardClassifierRunner,
-    adjust,
-    distribution,
-)
 from apitorch_desktop.service.classifiers.trainer import Trainer, unmet_requirements
 from apitorch_desktop.service.classifiers.training_data import decimal
 from apitorch_desktop.service.storage.blobs import Staged
 from apitorch_desktop.service.storage.errors import Invalid, RecordConflict, RecordNotFound, StorageFault
 from apitorch_desktop.service.storage.records import FeedbackRow, ImageFacts, NewClassification, TrainingSetRow
 from apitorch_desktop.service.storage.store import Store
-from apitorch_desktop.vision.encoder import UnusableEncoder
+from apitorch_desktop.vision import standard_classifiers
+from apitorch_desktop.vision.encoder import Encoder, UnusableEncoder
 from apitorch_desktop.vision.head import NONE_OF_THESE, confidence_word
 from apitorch_desktop.vision.images import UnreadableImage, open_upright
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-    from PIL.Image import Image
-
-    from apitorch_desktop.vision.encoder import Encoder
+from apitorch_desktop.vision.standard_classifiers import StandardAnswer
 
 _log = logging.getLogger(__name__)
 _STAGING_THREADS = 8  # images written at a time; a result waits for its own
+
+
+_MIN_PROBABILITY = 0.005
+"""The lowest probability of a label, so that no result is beyond correction."""
+_DEFAULT_CONFIDENCE = 0.7
+"""Used where a classifier gives no confidence."""
+
+
+@dataclass(frozen=True)
+class StandardClassifier:
+    """One standard classifier. If its values are true and false, the first of `labels` is the true one.
+
+    `sentence` has a placeholder for the label.
+    """
+
+    slug: str
+    name: str
+    description: str
+    labels: tuple[str, ...]
+    sentence: str
+    truth: bool = True
+
+    def return_values(self) -> list[Any]:
+        """Return the values in the form of the documentation's classifier object."""
+        values = [True, False] if self.truth else self.labels
+        return [[value, self.sentence.format(label)] for value, label in zip(values, self.labels, strict=True)]
+
+
+STANDARD: Final[Mapping[str, StandardClassifier]] = {
+    entry.slug: entry
+    for entry in (
+        StandardClassifier(
+            "safe-for-work",
+            "Safe for Work",
+            "Tells whether an image is fit to be seen at work: no nudity.",
+            standard_classifiers.SAFE_LABELS,
+            "Image is {}",
+        ),
+        StandardClassifier(
+            "extract-text",
+            "Extract Text",
+            "Finds and reads the lettering in an image.",
+            standard_classifiers.TEXT_LABELS,
+            "Image {}",
+        ),
+        StandardClassifier(
+            "design-score",
+            "Design Score",
+            "Scores how well made an image is: sharpness, exposure, contrast, noise, blockiness, resolution.",
+            standard_classifiers.DESIGN_LABELS,
+            "Image has the design score “{}”",
+            truth=False,
+        ),
+    )
+}
+
+
+class StandardClassifierRunner:
+    """Runs the standard classifiers; the text reader is loaded when first used. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._reader: Callable[[Image.Image], StandardAnswer] | None = None
+        self._safety = standard_classifiers.SafetyScorer()
+
+    @staticmethod
+    def shorter_side(slugs: Iterable[str], least: int) -> int | None:
+        """Return the image size that these classifiers need at least; None for the full size."""
+        sides = {"design-score": None, "extract-text": max(least, standard_classifiers.TextReader.shorter_side)}
+        sizes = [sides.get(slug, least) for slug in slugs]
+        return None if None in sizes else max(side for side in sizes if side)
+
+    def __call__(self, slug: str, image: Image.Image) -> StandardAnswer:
+        """Classify an upright RGB image.
+
+        Raises StorageFault if safe-for-work or extract-text is not available.
+        """
+        if slug == "safe-for-work":
+            try:
+                return self._safety(image)
+            except UnusableEncoder as error:
+                raise StorageFault(str(error)) from error
+        if slug == "design-score":
+            return standard_classifiers.design_score(image)
+        with self._lock:
+            if self._reader is None:
+                self._reader = standard_classifiers.TextReader()
+        try:
+            return self._reader(image)
+        except standard_classifiers.ReaderUnavailable as error:
+            raise StorageFault(str(error)) from error
+
+
+def distribution(entry: StandardClassifier, answer: StandardAnswer) -> dict[str, float]:
+    """Return a standard classifier's answer as a probability for each of its labels."""
+    standard_values = _DEFAULT_CONFIDENCE if answer.confidence_value is None else answer.confidence_value
+    others = [label for label in entry.labels if label != answer.label]
+    return {answer.label: standard_values} | {label: (1 - standard_values) / len(others) for label in others}
+
+
+def adjust(
+    entry: StandardClassifier, answer: StandardAnswer, learned: Mapping[str, float], corrections: int
+) -> tuple[StandardAnswer, dict[str, float]]:
+    """Combine an answer with the head trained on corrections; return the new answer and the probability of each label.
+
+    Both are taken as independent evidence: probabilities are multiplied and scaled to 1 (logarithmic opinion pool,
+    Genest and Zidek 1986). Where they disagree, the more confident the head, the less the standard classifier counts:
+    fully against a head that only guesses, not at all against one that is certain. A label that only one of them knows
+    gets the remainder of the other.
+    """
+    standard_values = distribution(entry, answer)
+    spelled = {snake_case(label): label for label in entry.labels}
+    learned_values = {spelled.get(label, label.replace("_", " ")): value for label, value in learned.items()}
+    top_label = max(learned_values, key=learned_values.__getitem__)
+    chance = 1 / len(learned_values)
+    weight = 1.0 if top_label == answer.label else 1 - (learned_values[top_label] - chance) / (1 - chance)
+    remainder = 1 - learned_values[top_label]
+    scores = {
+        label: max(standard_values.get(label, _MIN_PROBABILITY), _MIN_PROBABILITY) ** weight
+        * max(learned_values.get(label, remainder), _MIN_PROBABILITY)
+        for label in {**standard_values, **learned_values}
+    }
+    total = sum(scores.values())
+    values = {label: score / total for label, score in scores.items()}
+    best = max(values, key=values.__getitem__)
+    photos = f"{corrections:,} corrected photos"
+    if best == answer.label:
+        how = "agrees" if top_label == best else "speaks against it, but not enough"
+        sentence = f"{answer.sentence} What was learned from {photos} {how}."
+        return replace(answer, sentence=sentence, confidence_value=values[best]), values
+    sentence = f"{entry.sentence.format(best)}, as learned from {photos}."
+    value = answer.value
+    if entry.truth:
+        value = best == entry.labels[0] if best in entry.labels else None
+    return replace(answer, label=best, sentence=sentence, confidence_value=values[best], value=value), values
 
 
 class ClassificationService:
@@ -48,9 +178,9 @@ class ClassificationService:
 
     def __init__(
         self,
-        store: "Store",
-        trainer: "Trainer",
-        encoder_factory: "Callable[[], Encoder]",
+        store: Store,
+        trainer: Trainer,
+        encoder_factory: Callable[[], Encoder],
         own: OwnEncoders | None = None,
     ) -> None:
         self._store = store
@@ -67,7 +197,7 @@ class ClassificationService:
         """Load the encoder now. Raises StorageFault if its model file cannot be used."""
         self.encoder()
 
-    def encoder(self) -> "Encoder":
+    def encoder(self) -> Encoder:
         """Return the built-in encoder, loaded at the first call. Raises StorageFault."""
         try:
             return self._encoders.built_in()
@@ -332,13 +462,13 @@ class _PendingAnswer:
 class _EncodedImage:
     """One image, opened and encoded at most once. `at_least`: pixels of its shorter side, None for its full size."""
 
-    encoder: "Encoder"
+    encoder: Encoder
     others: "Callable[[str], Encoder | None]"
     data: bytes
     at_least: int | None
 
     @cached_property
-    def image(self) -> "Image":
+    def image(self) -> Image.Image:
         return open_upright(self.data, self.at_least)
 
     @cached_property
@@ -384,7 +514,7 @@ def _alternatives(values: dict[str, float], label: str, ids: dict[str, str] | No
     ]
 
 
-def _feedback(row: "FeedbackRow") -> types.FeedbackAnswer:
+def _feedback(row: FeedbackRow) -> types.FeedbackAnswer:
     answer = types.FeedbackAnswer(id=f"fb_{row.id}", kind=row.kind, created_at=row.created_at)
     if row.kind == "freeform":
         answer.message, answer.text = "Thank you: the message is kept.", row.message
@@ -401,3 +531,61 @@ def _feedback(row: "FeedbackRow") -> types.FeedbackAnswer:
 
 def _or_unset(value: Any) -> Any | UnsetType:
     return UNSET if value is None else value
+
+
+_SAMPLE = 8
+
+
+class OnnxExporter:
+    """Exports classifiers. Blocking and thread-safe."""
+
+    def __init__(self, store: Store, trainer: Trainer, classification: ClassificationService) -> None:
+        self._store = store
+        self._trainer = trainer
+        self._classification = classification
+
+    def onnx(self, owner: int, slug: str) -> bytes:
+        """Return the current version of a training set's classifier as an ONNX file.
+
+        Raises RecordNotFound, RecordConflict if nothing has been trained yet, StorageFault if the file's results differ
+        from those of the service.
+        """
+        from apitorch_desktop.vision import onnx_export
+
+        row = self._store.training_sets.by_slug(owner, slug)
+        found = self._trainer.current_head(row.id)
+        if found is None:
+            raise RecordConflict(
+                f"The classifier “{slug}” has not been trained yet: add images, and wait until it is ready."
+            )
+        encoder = self._classification.encoder_named(found.encoder)
+        if encoder is None:
+            raise RecordConflict(
+                f"The classifier “{slug}” was trained with another encoder, which is not there any more."
+            )
+        calibration_error = (found.metrics and found.metrics.calibration_error) or None
+        with tempfile.TemporaryDirectory(prefix="apitorch-export-") as folder:
+            path = Path(folder) / f"{slug[:80]}.onnx"
+            try:
+                onnx_export.write_onnx(path, found.head, encoder, slug, calibration_error)
+                difference = onnx_export.check_export(path, found.head, encoder, self._sample(owner, row.id, encoder))
+            except onnx_export.ExportFailed as error:
+                raise RecordConflict(str(error)) from error
+            if difference > onnx_export.TOLERANCE:
+                raise StorageFault(f"The exported file differs by {difference:.5f} from the service's own answers.")
+            return path.read_bytes()
+
+    def _sample(self, owner: int, set_id: int, encoder: Encoder) -> list[Image.Image]:
+        """Return stored photos that can be read, and two drawn images, so that no file is exported unverified."""
+        found = [_drawn(encoder.shorter_side, over) for over in (1, 3)]
+        for row in self._store.images.page(owner, set_id, limit=_SAMPLE).images:
+            try:
+                found.append(open_upright(self._store.read(row.sha256), encoder.shorter_side))
+            except (RecordNotFound, StorageFault, UnreadableImage):
+                continue
+        return found
+
+
+def _drawn(side: int, over: int) -> Image.Image:
+    ramp = Image.linear_gradient("L").resize((side * over, side))
+    return Image.merge("RGB", (ramp, ramp.rotate(180), Image.radial_gradient("L").resize(ramp.size)))

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from apitorch_desktop.api import types
-from apitorch_desktop.service.classifiers import encoder_trial, training_data
-from apitorch_desktop.service.classifiers.advice import Advisor
+from apitorch_desktop.service.classifiers import training_data
+from apitorch_desktop.service.classifiers.advice import Advisor, compare
 from apitorch_desktop.service.classifiers.embedder import BATCH, Embedder
 from apitorch_desktop.service.classifiers.encoders import EncoderPool, OwnEncoders
 from apitorch_desktop.service.classifiers.head_cache import CurrentHead, HeadCache, decode_metrics
@@ -235,7 +235,7 @@ class Trainer:
         Blocks for most of a minute. Raises UnusableEncoder, RecordNotFound, RecordConflict where too few images are there.
         """
         encoders = [self._encoders.built_in(), self._encoders.wanted(name)]
-        return encoder_trial.compare(self._store, self._embedder, set_id, encoders)
+        return compare(self._store, self._embedder, set_id, encoders)
 
     def purge_embeddings(self) -> int:
         """Remove the embeddings that no training set needs any more, and return how many. Raises UnusableEncoder."""

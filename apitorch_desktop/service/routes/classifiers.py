@@ -8,7 +8,7 @@ from msgspec import UNSET
 from starlette.responses import Response
 
 from apitorch_desktop.api import types
-from apitorch_desktop.service.classifiers.onnx_export import OnnxExporter
+from apitorch_desktop.service.classifiers.classification import OnnxExporter
 from apitorch_desktop.service.http import schemas
 from apitorch_desktop.service.http.errors import HttpError
 from apitorch_desktop.service.http.request import LargeResponse, Request

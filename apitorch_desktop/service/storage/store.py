@@ -26,20 +26,18 @@ from sqlalchemy import select
 
 from apitorch_desktop.service.storage import validation
 from apitorch_desktop.service.storage.base import NO_SUCH_IMAGE
-from apitorch_desktop.service.storage.blobs import Blobs, FolderBlobs
+from apitorch_desktop.service.storage.blobs import Blobs, FolderBlobs, ThumbnailCache
 from apitorch_desktop.service.storage.classifications import ClassificationRepository
 from apitorch_desktop.service.storage.database import Database
 from apitorch_desktop.service.storage.disk_reserve import DiskReserve
 from apitorch_desktop.service.storage.errors import CannotOpen, InUse, RecordNotFound, StorageFault, to_store_error
 from apitorch_desktop.service.storage.images import ImageRepository
-from apitorch_desktop.service.storage.labels import LabelRepository
 from apitorch_desktop.service.storage.model_versions import ModelRepository
 from apitorch_desktop.service.storage.owners import OwnerRepository
 from apitorch_desktop.service.storage.records import BlobRow, SweepReport
 from apitorch_desktop.service.storage.schema import blobs
 from apitorch_desktop.service.storage.sweeper import Sweeper
-from apitorch_desktop.service.storage.thumbnails import ThumbnailCache
-from apitorch_desktop.service.storage.training_sets import TrainingSetRepository
+from apitorch_desktop.service.storage.training_sets import LabelRepository, TrainingSetRepository
 from apitorch_desktop.service.storage.writer import Writer
 
 

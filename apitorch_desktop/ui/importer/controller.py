@@ -281,7 +281,7 @@ class ImportController(QObject):
             return existing_of(listing.images), listing.labels
 
         def similar(plan: Plan, set_id: Id | None, context: JobContext) -> Mapping[int, str]:
-            from apitorch_desktop.dataset.importer.similarity import find_similar, known_of
+            from apitorch_desktop.dataset.importer.plan import find_similar, known_of
 
             known = known_of(workspace, set_id, context.cancelled) if set_id is not None else []
             return find_similar(

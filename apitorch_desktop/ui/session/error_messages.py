@@ -1,6 +1,6 @@
 """Error messages for the user, from any exception.
 
-The sentences come with the exceptions: those of failed calls from `api.error_mapping`, with the `advice` of their class
+The sentences come with the exceptions: those of failed calls from `api.errors`, with the `advice` of their class
 in `api.errors`; others from the places that raise a `UserError`. Written here are only those of an OSError and of an
 unexpected exception.
 """

@@ -18,7 +18,7 @@ from PIL import Image
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.errors import ConnectionFailed, NotFound, WrongKey
 from apitorch_desktop.api.types import INBOX, Id, TrainingImage, TrainingImages, TrainingLabel
-from apitorch_desktop.dataset.exporter import formats
+from apitorch_desktop.dataset.exporter import exporter
 from apitorch_desktop.dataset.exporter.exporter import (
     ExportFormat,
     ExportRefused,
@@ -404,10 +404,10 @@ def test_no_cell_of_a_list_is_a_formula_and_our_import_reads_it_as_it_was(tmp_pa
     images = []
     for number, text in enumerate(("=cmd|' /C calc'!A0", "-1", "+1", "@x", "\t=x")):
         record = TrainingImage(filename=f"{number}.jpg", url="", original_filename=f"{text}.jpg", label=text)
-        images.append(formats.ExportedImage(record, text, tmp_path / "nowhere", 1, "0" * 64))
+        images.append(exporter.ExportedImage(record, text, tmp_path / "nowhere", 1, "0" * 64))
         (tmp_path / images[-1].path).parent.mkdir()
         Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / images[-1].path)
-    formats.write_csv(images, tmp_path)
+    exporter.write_csv(images, tmp_path)
     with (tmp_path / "labels.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert not [cell for row in rows for cell in row.values() if cell[:1] in set("=+-@\t\r")]

@@ -3,8 +3,7 @@ import zipfile
 
 from PIL import Image, ImageEnhance
 
-from apitorch_desktop.dataset.importer.plan import ItemStatus, scan
-from apitorch_desktop.dataset.importer.similarity import KnownImage, find_similar
+from apitorch_desktop.dataset.importer.plan import ItemStatus, KnownImage, find_similar, scan
 from apitorch_desktop.vision import images, near_duplicates
 
 

@@ -9,10 +9,10 @@ from PIL import Image
 
 from apitorch_desktop.api.errors import ConnectionFailed
 from apitorch_desktop.api.types import INBOX
-from apitorch_desktop.dataset.review.analysis import Analysis
 from apitorch_desktop.dataset.review.cache import CachedComparison
 from apitorch_desktop.dataset.review.findings import Findings, current, pairs_of
 from apitorch_desktop.dataset.review.reviewer import Reviewer, ReviewFailed
+from apitorch_desktop.dataset.review.worker import Analysis
 from apitorch_desktop.utils.errors import Cancelled
 from tests.helpers.dataset_home import Home
 from tests.helpers.fake_api import KEY, FakeApi

@@ -14,7 +14,7 @@ from PIL import Image
 
 from apitorch_desktop.dataset.importer.plan import ItemStatus, Plan, scan
 from apitorch_desktop.dataset.sources.image_source import ImageFile, ImageUrl
-from apitorch_desktop.dataset.sources.lists import class_names, reader
+from apitorch_desktop.dataset.sources.lists import reader
 
 
 def photo(seed):
@@ -390,7 +390,7 @@ JSON = st.recursive(
 
 
 def read_or_refuse(data: bytes, name: str) -> None:
-    names = class_names.class_names(data, name)
+    names = reader.class_names(data, name)
     assert all(isinstance(part, str) for pair in names.items() for part in pair)
     try:
         content = reader.read_list(data, name, lambda path: path in {"p0.jpg", "p0"}, names)

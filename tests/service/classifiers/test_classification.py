@@ -9,8 +9,7 @@ from hypothesis import strategies as some
 from msgspec import UNSET
 
 from apitorch_desktop.api.types import CONFIDENCE_WORDS
-from apitorch_desktop.service.classifiers.classification import ClassificationService
-from apitorch_desktop.service.classifiers.standard import STANDARD, adjust, distribution
+from apitorch_desktop.service.classifiers.classification import STANDARD, ClassificationService, adjust, distribution
 from apitorch_desktop.service.classifiers.trainer import Trainer
 from apitorch_desktop.service.storage.errors import DiskFull, Invalid, RecordConflict, RecordNotFound, StorageFault
 from apitorch_desktop.service.storage.store import Store

@@ -6,9 +6,8 @@ import pytest
 
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.errors import ApiError
-from apitorch_desktop.service.classifiers.classification import ClassificationService
+from apitorch_desktop.service.classifiers.classification import ClassificationService, OnnxExporter
 from apitorch_desktop.service.classifiers.encoders import FOLDER, OwnEncoders
-from apitorch_desktop.service.classifiers.onnx_export import OnnxExporter
 from apitorch_desktop.service.storage.errors import RecordNotFound
 from apitorch_desktop.service.storage.schema import embeddings
 from apitorch_desktop.service.storage.store import Store

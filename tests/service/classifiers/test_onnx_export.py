@@ -2,8 +2,7 @@
 
 import pytest
 
-from apitorch_desktop.service.classifiers.classification import ClassificationService
-from apitorch_desktop.service.classifiers.onnx_export import OnnxExporter
+from apitorch_desktop.service.classifiers.classification import ClassificationService, OnnxExporter
 from apitorch_desktop.service.storage.errors import RecordConflict, StorageFault
 from apitorch_desktop.service.storage.store import Store
 from apitorch_desktop.vision import onnx_export

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from apitorch_desktop.service.classifiers.version_answers import (
+from apitorch_desktop.service.classifiers.training_data import (
     VersionAnswers,
     changed_answers,
     difference,

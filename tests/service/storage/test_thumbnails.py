@@ -4,8 +4,8 @@ import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from apitorch_desktop.service.storage.blobs import ThumbnailCache
 from apitorch_desktop.service.storage.store import Store
-from apitorch_desktop.service.storage.thumbnails import ThumbnailCache
 from tests.helpers.stores import ME, add
 
 

@@ -7,8 +7,7 @@ from PySide6.QtGui import QColor
 from PySide6.QtWidgets import QApplication
 
 from apitorch_desktop.api.types import TrainingSet
-from apitorch_desktop.dataset.importer.plan import scan
-from apitorch_desktop.dataset.importer.similarity import find_similar
+from apitorch_desktop.dataset.importer.plan import find_similar, scan
 from apitorch_desktop.ui.importer.dialog import ImportDialog
 from apitorch_desktop.ui.tasks.runner import TaskRunner
 from apitorch_desktop.ui.theme.theme import Theme

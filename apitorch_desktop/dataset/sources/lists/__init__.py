@@ -5,6 +5,5 @@ table        text → rows and columns: delimiter, quotes, header, comments
 columns      columns → their roles (path, label, split), and rows → entries
 records      JSON → rows, where it is a list of objects in any form
 annotations  formats with annotations of objects: COCO, VIA, LabelMe, Pascal VOC, CVAT, YOLO
-class_names  names of numbered classes beside a list
 index        path in a list → an existing image
 """
