@@ -123,7 +123,7 @@ class SingleInstance(QObject):
         folder of the user's own. Empty where there is none; a name on Windows, which has no paths for it.
         """
         inside = str(self._folder / "window.socket")
-        if len(inside.encode()) <= _MAX_PATH:
+        if os.name == "posix" and len(inside.encode()) <= _MAX_PATH:
             return inside
         import hashlib  # loads OpenSSL: 8 ms, after the first paint
 

@@ -6,6 +6,7 @@ import ctypes
 import errno
 import hashlib
 import os
+import re
 import stat
 import sys
 from collections.abc import Callable, Collection, Iterable, Iterator
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 LONGEST_NAME: Final = 255
 """Bytes of a file's name on the file systems of Linux; elsewhere as many characters."""
 _LONGEST_ENDING: Final = 16
+_WINDOWS_FORBIDDEN: Final = re.compile(r'[<>:"|?*\x00-\x1f]|[. ]$')
+_WINDOWS_DEVICES: Final = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
+"""Names that Windows does not give to files (learn.microsoft.com, "Naming Files, Paths, and Namespaces")."""
+SYNCABLE: Final = os.O_RDONLY if os.name == "posix" else os.O_RDWR
+"""Flags to open what is to be synced: Windows syncs only what may be written."""
 FEW = 4
 """Up to this many files are synced one by one: syncfs also waits for what other programs have written."""
 
@@ -140,7 +146,7 @@ def sync_all(folder: Path) -> bool:
 
 
 def _on(path: Path, act: Callable[[int], None]) -> None:
-    handle = os.open(path, os.O_RDONLY if os.name == "posix" else os.O_RDWR)
+    handle = os.open(path, SYNCABLE)
     try:
         act(handle)
     finally:
@@ -171,6 +177,9 @@ def safe_filename(name: str) -> str:
     One of too many bytes keeps its beginning and its ending, with a mark of the whole name between them.
     """
     kept = name.replace("/", "_").replace("\\", "_").replace("\0", "_")
+    if os.name == "nt":
+        kept = _WINDOWS_FORBIDDEN.sub("_", kept)
+        kept = f"_{kept}" if _WINDOWS_DEVICES.match(kept) else kept
     raw = kept.encode("utf-8", "surrogateescape")
     if len(raw) > LONGEST_NAME:
         ending = PurePosixPath(kept).suffix.encode("utf-8", "surrogateescape")

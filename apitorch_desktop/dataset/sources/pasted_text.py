@@ -41,6 +41,8 @@ def file_path(address: str) -> Path:
     path = os.fsdecode(unquote_to_bytes(parts.path))
     if parts.netloc and parts.netloc.lower() not in {"localhost", socket.gethostname().lower()}:
         return Path(f"//{unquote(parts.netloc)}{path}")
+    if os.name == "nt" and path[2:3] == ":":  # file:///C:/photos
+        path = path.removeprefix("/")
     return Path(path)
 
 

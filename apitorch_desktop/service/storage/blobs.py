@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from apitorch_desktop.service.storage.errors import StorageFault, to_store_error
-from apitorch_desktop.utils.files import FEW, sync_all
+from apitorch_desktop.utils.files import FEW, SYNCABLE, fsync_folder, sync_all
 
 _AT_ONCE = 64  # files open at a time in `commit`
 SHA256_DIGITS = 64
@@ -133,7 +133,7 @@ class FolderBlobs(Blobs):
             each.mkdir(exist_ok=True)
         for left in self._incoming.iterdir():  # left by a crash: no other process uses this folder
             left.unlink()
-        _sync_folder(folder)
+        fsync_folder(folder)
 
     def stage(self, sha256: str, data: bytes) -> Staged:
         """Write the bytes to a temporary file."""
@@ -179,7 +179,7 @@ class FolderBlobs(Blobs):
             return
         for folder, items in changed.items():
             try:
-                _sync_folder(folder)
+                fsync_folder(folder)
             except OSError as error:
                 for item in items:
                     item.error = to_store_error(error, self._folder)
@@ -240,7 +240,7 @@ class FolderBlobs(Blobs):
             self.discard(staged)
             raise staged.error or StorageFault("The images could not be marked.")
         staged.file.replace(self._folder / MARKER)
-        _sync_folder(self._folder)
+        fsync_folder(self._folder)
 
     def _path(self, sha256: str) -> Path:
         return self._folders[sha256[0]] / sha256
@@ -250,7 +250,7 @@ class FolderBlobs(Blobs):
         try:
             for item in staged:
                 try:
-                    descriptor = os.open(item.file or self._incoming, os.O_RDONLY)
+                    descriptor = os.open(item.file or self._incoming, SYNCABLE)
                     opened.append((item, descriptor))
                     if hasattr(os, "posix_fadvise"):  # starts writing all of them, so that each sync waits less
                         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
@@ -276,14 +276,6 @@ class FolderBlobs(Blobs):
             item.error = to_store_error(error, self._folder)
         else:
             changed.setdefault(path.parent, []).append(item)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def in_batches(sha256s: Iterable[str], size: int) -> Iterator[list[str]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 SIZE = 16 * 2**20
 _MIN_SIZE = 2**20  # on a disk with less than SIZE to spare
 _FREE_FACTOR = 4  # times its size must be free for it to be allocated
+_ZEROS = bytes(2**20)
 _AMPLE = 2 * 2**30  # with more than this free the file is not needed yet
 
 
@@ -29,10 +30,12 @@ class DiskReserve:
                 if free > _AMPLE or size < _MIN_SIZE:
                     return
                 descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-                try:
-                    os.posix_fallocate(descriptor, 0, size)
-                finally:
-                    os.close(descriptor)
+                with os.fdopen(descriptor, "wb") as file:
+                    if hasattr(os, "posix_fallocate"):
+                        os.posix_fallocate(descriptor, 0, size)
+                    else:  # macOS, Windows
+                        for _ in range(0, size, len(_ZEROS)):
+                            file.write(_ZEROS)
             self._held = True
         except OSError:
             with suppress(OSError):
