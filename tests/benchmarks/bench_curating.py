@@ -68,7 +68,7 @@ def fill(folder: Path, cache: Path, images: int) -> None:
         )
         connection.executemany(
             "INSERT INTO images (id, training_set_id, label_seq, sha256, extension, width, height, bytes, "
-            "original_filename, created_at) VALUES (?, ?, ?, ?, '.jpg', 640, 480, ?, ?, '2026-05-01T12:00:00.000Z')",
+            "original_filename, created_at, split) VALUES (?, ?, ?, ?, '.jpg', 640, 480, ?, ?, '2026-05-01T12:00:00.000Z', '')",
             rows,
         )
         connection.executemany(
