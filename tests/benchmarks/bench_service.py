@@ -183,7 +183,7 @@ def fill(folder: Path, set_id: int) -> None:
             )
             database.execute(
                 "INSERT INTO images (id, training_set_id, label_seq, sha256, bytes, width, height, extension, "
-                "original_filename, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, '2026-05-01T12:00:00.000Z')",
+                "original_filename, created_at, split) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, '2026-05-01T12:00:00.000Z', '')",
                 (sha256[:40], set_id, labels[number % len(labels)], sha256, *facts, f"IMG_{number}.jpg"),
             )
 

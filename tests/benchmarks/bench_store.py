@@ -54,7 +54,8 @@ def _fill(folder: Path, images: int) -> None:
         connection.executemany("INSERT INTO blobs VALUES (?, 100000, 400, 500, '.jpg')", [(each,) for each in contents])
         connection.executemany(
             "INSERT INTO images (id, training_set_id, label_seq, sha256, extension, width, height, bytes, "
-            "original_filename, created_at) VALUES (?, 1, ?, ?, '.jpg', 400, 500, 100000, ?, '2026-05-01T12:00:00.000Z')",
+            "original_filename, created_at, split) "
+            "VALUES (?, 1, ?, ?, '.jpg', 400, 500, 100000, ?, '2026-05-01T12:00:00.000Z', '')",
             [(secrets.token_hex(20), n % 20 + 1, each, f"IMG_{n}.jpg") for n, each in enumerate(contents)],
         )
         connection.commit()
