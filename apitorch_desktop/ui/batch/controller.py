@@ -186,7 +186,7 @@ class BatchController(QObject):
         session.listing_changed.connect(self._mark_known)
         session.open_set_changed.connect(self._mark_known)
         self._add_actions()
-        session.service_connected.connect(lambda _cached: self._continue())
+        session.service_connected.connect(self._continue)
 
     def start(self, stores: AppData) -> None:
         """Read the batches of earlier runs of the program, and continue the unfinished ones."""

@@ -90,7 +90,11 @@ class MapView(QWidget):
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setAccessibleName("Map")
         self.setMinimumSize(120, 120)
-        loader.loaded.connect(lambda _ids: self.update())
+        loader.loaded.connect(self._show_thumbnails)
+
+    def _show_thumbnails(self) -> None:
+        # a method, which Qt disconnects with the view: the loader lives longer
+        self.update()
 
     # --- content
 

@@ -88,9 +88,13 @@ class PhotoBoard(QListView):
         self._focused = ("", 0)
         self.rows.modelAboutToBeReset.connect(self._store_focus)
         self.rows.modelReset.connect(self._restore_focus)
-        loader.loaded.connect(lambda _ids: self.viewport().update())
+        loader.loaded.connect(self._show_thumbnails)
         theme.changed.connect(self._restyle)
         self._restyle()
+
+    def _show_thumbnails(self) -> None:
+        # a method, which Qt disconnects with the view: the loader lives longer
+        self.viewport().update()
 
     def _restyle(self) -> None:
         self._painter.refresh()
