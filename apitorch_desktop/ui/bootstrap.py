@@ -193,8 +193,8 @@ class Bootstrap(QObject):
             self._wire,
             self._show_stores,
         ]
-        self._later: list[Callable[[], object]] = _loads("importer.dialog", "command_palette")
-        """Modules that the first import and the palette would otherwise wait for."""
+        self._later: list[Callable[[], object]] = _loads("importer.dialog")
+        """Modules that the first import would otherwise wait for."""
 
     def start(self) -> None:
         """Run the steps, one in each turn of the event loop; then load, at leisure, what is needed later."""

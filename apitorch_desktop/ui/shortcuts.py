@@ -280,7 +280,7 @@ def add_window_actions(
         sheet.open()
 
     def show_palette() -> None:
-        from apitorch_desktop.ui.command_palette import CommandPalette
+        from apitorch_desktop.ui.actions import CommandPalette
 
         palette = CommandPalette(registry, theme, window)
         palette.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)

@@ -8,8 +8,7 @@ import pytest
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QDesktopServices, QGuiApplication
 
-from apitorch_desktop.ui.batch.dialog import AddEachDialog
-from apitorch_desktop.ui.batch.model import IN_SET
+from apitorch_desktop.ui.batch.panel import IN_SET, AddEachDialog
 from apitorch_desktop.ui.widgets.table_model import ROW_ROLE as ROW
 from tests.helpers import app_runner as program
 from tests.helpers import x11_pointer as pointer

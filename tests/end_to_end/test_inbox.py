@@ -10,7 +10,7 @@ from PySide6.QtGui import QGuiApplication
 
 from apitorch_desktop.api.types import INBOX
 from apitorch_desktop.ui.exporter.controller import ExportDialog
-from apitorch_desktop.ui.labeling.proposals import ProposalDialog
+from apitorch_desktop.ui.labeling.controller import ProposalDialog
 from tests.helpers import app_runner as program
 from tests.helpers import x11_pointer as pointer
 from tests.helpers.app_runner import dialog

@@ -7,7 +7,7 @@ import pytest
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QFileDialog
 
-from apitorch_desktop.ui.command_palette import CommandPalette
+from apitorch_desktop.ui.actions import CommandPalette
 from apitorch_desktop.ui.importer.dialog import AddressesDialog, ImportDialog
 from tests.helpers import app_runner as program
 from tests.helpers import x11_pointer as pointer

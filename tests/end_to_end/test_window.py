@@ -5,7 +5,7 @@ from PySide6.QtCore import QSettings, Qt
 from PySide6.QtGui import QAction
 from PySide6.QtWidgets import QLineEdit
 
-from apitorch_desktop.ui.command_palette import CommandPalette
+from apitorch_desktop.ui.actions import CommandPalette
 from apitorch_desktop.ui.session.session import ConnectionState
 from apitorch_desktop.utils import paths
 from tests.helpers import app_runner as program

@@ -32,8 +32,7 @@ from apitorch_desktop.dataset.sources.image_source import (
 from apitorch_desktop.dataset.workspace.training import wait_until_trained
 from apitorch_desktop.dataset.workspace.workspace import Workspace
 from apitorch_desktop.ui.actions import ActionRegistry, ActionSpec
-from apitorch_desktop.ui.batch.dialog import AddEachDialog
-from apitorch_desktop.ui.batch.panel import BatchPanel
+from apitorch_desktop.ui.batch.panel import AddEachDialog, BatchPanel
 from apitorch_desktop.ui.classify.panel import ClassifyPanel
 from apitorch_desktop.ui.classify.scratch_permission import REFUSED, ScratchPermission
 from apitorch_desktop.ui.importer.controller import sources_of

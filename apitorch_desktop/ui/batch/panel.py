@@ -1,19 +1,32 @@
-"""Table of a batch: shows answers as they arrive, sorts by confidence and disagreement, and can be saved."""
+"""Table of a batch, with its model, and the dialog that adds its photos to a training set under their answers."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
+from operator import attrgetter
 
 from PySide6.QtCore import QPoint, QSize, Qt, Signal
-from PySide6.QtGui import QKeyEvent
-from PySide6.QtWidgets import QHBoxLayout, QHeaderView, QLineEdit, QMenu, QTreeView, QVBoxLayout, QWidget
+from PySide6.QtGui import QIcon, QKeyEvent
+from PySide6.QtWidgets import (
+    QDialog,
+    QFormLayout,
+    QHBoxLayout,
+    QHeaderView,
+    QLineEdit,
+    QMenu,
+    QTreeView,
+    QVBoxLayout,
+    QWidget,
+)
 
-from apitorch_desktop.dataset.batch.classification import BatchRow
-from apitorch_desktop.ui.batch.model import IN_SET, BatchModel
+from apitorch_desktop.api.types import Id, TrainingSet
+from apitorch_desktop.dataset.batch.classification import AnsweredUploads, BatchRow, uploads_under_answers
 from apitorch_desktop.ui.images.source_thumbnails import SourceThumbnails
 from apitorch_desktop.ui.tasks.runner import TaskRunner
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets.controls import (
+    ComboBox,
     ElidedLabel,
     MenuButton,
     ProgressBar,
@@ -21,9 +34,10 @@ from apitorch_desktop.ui.widgets.controls import (
     enable_unless,
     icon_button,
     label,
+    spin_box,
     surface,
 )
-from apitorch_desktop.ui.widgets.table_model import ROW_ROLE, TableFilter
+from apitorch_desktop.ui.widgets.table_model import ROW_ROLE, Column, TableFilter, TableModel
 from apitorch_desktop.utils.text import plural
 
 THUMBNAIL = 36
@@ -211,3 +225,218 @@ class BatchPanel(QWidget):
         enable_unless(self.send, "" if chosen else "Select photos first")
         self.send.setText(f"Add {chosen:,} to set" if chosen else "Add to set")
         enable_unless(self.save, "" if self.model.counts[0] else "There is no answer yet")
+
+
+IN_SET = 1
+"""Column of the label under which the open training set has a photo."""
+
+
+class BatchModel(TableModel[BatchRow]):
+    """Rows come first, their answers later. `icon` returns a row's small picture."""
+
+    def __init__(self, theme: Theme, icon: Callable[[BatchRow], QIcon]) -> None:
+        super().__init__([], theme)
+        self._icon = icon
+        self.slugs: list[str] = []
+        self.disagreement_column = 0
+        self._known: Mapping[str, str] = {}
+
+    def begin(self, slugs: Sequence[str], rows: Sequence[BatchRow]) -> None:
+        """Show the rows of a batch."""
+        self.slugs = list(slugs)
+        photo: Column[BatchRow] = Column(
+            title="Photo", text=attrgetter("name"), tooltip=attrgetter("place"), icon=self._icon
+        )
+        in_set: Column[BatchRow] = Column(
+            title="In the set",
+            text=self.label_in_set,
+            tone=lambda _row: "muted",
+            title_tooltip="Label under which the open training set has this very photo",
+        )
+        disagreement: Column[BatchRow] = Column(
+            title="Disagreement",
+            text=lambda row: "" if row.disagreement is None else f"{row.disagreement:.2f}",
+            sort_key=lambda row: -1.0 if row.disagreement is None else row.disagreement,
+            tone=lambda row: "warn_text" if (row.disagreement or 0) >= 0.5 else "",
+            title_tooltip="How far the answers are apart, from 0 to 1",
+            descending=True,
+        )
+        columns = [photo, in_set, *(column for slug in slugs for column in _answer_columns(slug)), disagreement]
+        self.disagreement_column = columns.index(disagreement)
+        self.show(rows, columns)
+
+    def answer_column(self, slug: str) -> int:
+        """Return the column of a classifier's labels; that of its confidence follows."""
+        return IN_SET + 1 + 2 * self.slugs.index(slug)
+
+    def set_known(self, known: Mapping[str, str]) -> None:
+        """Set which photos the open training set has: SHA-256 → label."""
+        self._known = known
+        self.refresh()
+
+    @property
+    def known(self) -> Mapping[str, str]:
+        """The photos of the open training set: SHA-256 → label."""
+        return self._known
+
+    def label_in_set(self, row: BatchRow) -> str:
+        """Return the label under which the open training set has a row's photo, "" if it has it not."""
+        return self._known.get(row.sha256, "")
+
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """(answered rows with failures, failed rows, all rows)"""
+        answered = sum(bool(row.problem or row.answers) for row in self.rows)
+        return answered, sum(row.failed for row in self.rows), len(self.rows)
+
+    @property
+    def comparable(self) -> bool:
+        """True if two classifiers share labels."""
+        return any(row.disagreement is not None for row in self.rows)
+
+
+def _answer_columns(slug: str) -> tuple[Column[BatchRow], Column[BatchRow]]:
+    """Return the columns of a classifier: its labels, and how sure it is, the least sure first."""
+    labels: Column[BatchRow] = Column(
+        title=slug,
+        text=partial(_answer_text, slug),
+        sort_key=lambda row: f"{_answer_text(slug, row)} {1 - _order(slug, row):.4f}",
+        tooltip=partial(_answer_tooltip, slug),
+        tone=lambda row: "bad_text" if _failure(slug, row) else "",
+        title_tooltip=slug,
+    )
+    confidence: Column[BatchRow] = Column(
+        title="Sure",
+        text=partial(_confidence_text, slug),
+        sort_key=partial(_order, slug),
+        tooltip=partial(_answer_tooltip, slug),
+        title_tooltip=f"How sure {slug} is, from 0 to 1",
+        numeric=True,
+    )
+    return labels, confidence
+
+
+def _failure(slug: str, row: BatchRow) -> str:
+    answer = row.answers.get(slug)
+    return row.problem or (answer if isinstance(answer, str) else "")
+
+
+def _answer_text(slug: str, row: BatchRow) -> str:
+    answer = row.answers.get(slug)
+    if failure := _failure(slug, row):
+        return failure
+    return "…" if answer is None or isinstance(answer, str) else answer.label_text
+
+
+def _confidence_text(slug: str, row: BatchRow) -> str:
+    value = row.confidence(slug)
+    return "" if value is None else f"{value:.2f}"
+
+
+def _order(slug: str, row: BatchRow) -> float:
+    value = row.confidence(slug)
+    return value if value is not None else (2.0 if slug not in row.answers else 1.5)
+
+
+def _answer_tooltip(slug: str, row: BatchRow) -> str:
+    answer = row.answers.get(slug)
+    return _failure(slug, row) or (answer.sentence if answer is not None and not isinstance(answer, str) else "")
+
+
+_LEAST = 80
+"""Percent from which an answer is taken, at first."""
+
+
+class AddEachDialog(QDialog):
+    """Chooses training set, classifier and threshold, and says what would be added.
+
+    `there` returns the SHA-256 of the photos of a training set, as far as they are known.
+    """
+
+    agreed = Signal(list, object)
+    """(`UploadItem`s, training set id)"""
+
+    def __init__(
+        self,
+        theme: Theme,
+        rows: Sequence[BatchRow],
+        slugs: Sequence[str],
+        sets: Sequence[TrainingSet],
+        chosen: Id | None,
+        there: Callable[[Id], Collection[str]],
+        parent: QWidget | None = None,
+    ) -> None:
+        super().__init__(parent)
+        self._rows = rows
+        self._there = there
+        self.setWindowTitle("Add each photo under its answer")
+        self.target = ComboBox(theme, "Training set")
+        for training_set in sets:
+            self.target.addItem(training_set.name, training_set.id)
+        self.target.setCurrentIndex(max(0, self.target.findData(chosen)))
+        self.classifier = ComboBox(theme, "Classifier")
+        for slug in slugs:
+            self.classifier.addItem(slug, slug)
+        own = next((training_set.slug for training_set in sets if training_set.id == chosen), "")
+        self.classifier.setCurrentIndex(max(0, self.classifier.findData(own)))
+        self.least = spin_box(theme, "Least confidence", _LEAST, 0, 100, " %")
+        self.least.setSingleStep(5)
+        self.summary = label("", "base", wrap=True)
+        self.left_out = label("", "small", "muted", wrap=True)
+        self.cancel = button("Cancel", "", self.reject)
+        self.start = button("Add", "primary", self._confirm)
+        self.start.setDefault(True)
+        for choice in (self.target, self.classifier):
+            choice.currentIndexChanged.connect(lambda _index: self._show_summary())
+        self.least.valueChanged.connect(lambda _value: self._show_summary())
+        self._lay_out(theme, several=len(slugs) > 1)
+        self._show_summary()
+
+    def _lay_out(self, theme: Theme, *, several: bool) -> None:
+        px = theme.px
+        fields = QFormLayout()
+        fields.addRow("Into", self.target)
+        fields.addRow("Under the answer of", self.classifier)
+        fields.setRowVisible(self.classifier, several)
+        fields.addRow("From a confidence of", self.least)
+        buttons = QHBoxLayout()
+        buttons.addStretch(1)
+        buttons.addWidget(self.cancel)
+        buttons.addWidget(self.start)
+        rows = QVBoxLayout(self)
+        rows.setContentsMargins(*[px(16)] * 4)
+        rows.setSpacing(px(8))
+        rows.addLayout(fields)
+        rows.addWidget(self.summary)
+        rows.addWidget(self.left_out)
+        rows.addStretch(1)
+        rows.addLayout(buttons)
+        self.setMinimumWidth(px(440))
+
+    def found(self) -> AnsweredUploads:
+        """Return what would be added, and what is left out."""
+        target = Id(self.target.currentData() or "")
+        slug = str(self.classifier.currentData() or "")
+        return uploads_under_answers(self._rows, slug, self.least.value() / 100, self._there(target))
+
+    def _show_summary(self) -> None:
+        found = self.found()
+        labels = len({upload.label for upload in found.uploads})
+        photos = plural(len(found.uploads), "photo")
+        self.summary.setText(f"{photos} under {plural(labels, 'label')}" if found.uploads else "Nothing to add")
+        reasons = (
+            (found.unsure, "less sure"),
+            (found.none_of_these, "of none of the labels"),
+            (found.there, "in the set already"),
+            (found.unanswered, "without an answer"),
+        )
+        parts = [f"{count:,} {reason}" for count, reason in reasons if count]
+        self.left_out.setText(f"Left out: {' · '.join(parts)}." if parts else "")
+        self.start.setText(f"Add {photos}" if found.uploads else "Add")
+        self.start.setEnabled(bool(found.uploads))
+
+    def _confirm(self) -> None:
+        uploads, target = self.found().uploads, Id(self.target.currentData() or "")
+        if uploads:
+            self.accept()
+            self.agreed.emit(uploads, target)

@@ -1,21 +1,38 @@
-"""Connection menu of the toolbar: state of the connection, the other connections, color scheme."""
+"""Connection menu of the toolbar, and the dialog in which a connection is added or changed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from threading import Event
+from typing import TypeVar
 
-from PySide6.QtCore import QObject, Qt, Signal
+from PySide6.QtCore import QObject, QSize, Qt, Signal
 from PySide6.QtGui import QAction, QActionGroup
-from PySide6.QtWidgets import QMenu, QWidget
+from PySide6.QtWidgets import (
+    QButtonGroup,
+    QDialog,
+    QFormLayout,
+    QHBoxLayout,
+    QLineEdit,
+    QMenu,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
 
-from apitorch_desktop.dataset.connections.api_keys import FoundKey
-from apitorch_desktop.dataset.connections.store import Connection
-from apitorch_desktop.ui.session.keyring_wait import keyring_wait
+from apitorch_desktop.api.types import Ping
+from apitorch_desktop.dataset.connections.api_keys import ApiKeyStore, FoundKey
+from apitorch_desktop.dataset.connections.store import Connection, ConnectionStore
+from apitorch_desktop.ui.session.keyring_wait import WAITING, keyring_wait
 from apitorch_desktop.ui.session.session import ConnectionState, Session
 from apitorch_desktop.ui.settings import Settings
-from apitorch_desktop.ui.tasks.runner import Lane
+from apitorch_desktop.ui.tasks.runner import JobContext, Lane, Task, TaskRunner
 from apitorch_desktop.ui.theme.icons import dot
 from apitorch_desktop.ui.theme.theme import Scheme, Theme
+from apitorch_desktop.ui.widgets.controls import ProgressBar, button, label, set_property
+from apitorch_desktop.utils.errors import UserError
+from apitorch_desktop.utils.text import plural
 
 _DOTS = {
     ConnectionState.STARTING: "warn",
@@ -159,7 +176,6 @@ class ConnectionMenu(QObject):
 
     def open_dialog(self, connection: Connection | None) -> None:
         """Open the dialog for a new connection, or for a change of one."""
-        from apitorch_desktop.ui.connections.dialog import ConnectionDialog
 
         session = self._session
         stores = session.stores
@@ -197,3 +213,306 @@ class ConnectionMenu(QObject):
 
 def _name(connection: Connection) -> str:
     return HERE if connection.embedded else connection.name
+
+
+T = TypeVar("T")
+
+ASKING = "Asking the service…"
+
+_SWATCHES = {
+    "Orange": "#d9480f",
+    "Blue": "#1971c2",
+    "Green": "#2f9e44",
+    "Purple": "#9c36b5",
+    "Teal": "#0c8599",
+    "Indigo": "#5f3dc4",
+    "Crimson": "#a61e4d",
+}
+
+
+class _Swatches(QWidget):
+    """A choice of named colors."""
+
+    def __init__(self, theme: Theme, chosen: str) -> None:
+        super().__init__()
+        self._group = QButtonGroup(self)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(4)
+        other = {} if not chosen or chosen in _SWATCHES.values() else {"As it is": chosen}
+        for name, color in (_SWATCHES | other).items():
+            swatch = QToolButton()
+            swatch.setCheckable(True)
+            swatch.setToolTip(name)
+            swatch.setAccessibleName(f"Color {name.lower()}")
+            swatch.setIcon(dot(theme.px(16), color, checkable=True))
+            swatch.setIconSize(QSize(theme.px(16), theme.px(16)))
+            swatch.setProperty("kind", "quiet")
+            swatch.setProperty("color", color)
+            swatch.setChecked(color == chosen)
+            self._group.addButton(swatch)
+            row.addWidget(swatch)
+        row.addStretch(1)
+
+    def color(self) -> str:
+        """Return the chosen color as `#rrggbb`, "" for none."""
+        chosen = self._group.checkedButton()
+        return str(chosen.property("color")) if chosen else ""
+
+
+class ConnectionDialog(QDialog):
+    """Adds or changes a connection. Nothing is kept before the service has accepted the key.
+
+    If the service cannot be reached, or fails, the connection can be kept all the same; a refused key cannot.
+    """
+
+    saved = Signal(object)
+    """The `Connection` that was added or changed; its key is kept."""
+    removed = Signal(object)
+    """The `Connection` that was removed, with its key."""
+
+    def __init__(
+        self,
+        theme: Theme,
+        tasks: TaskRunner,
+        connections: ConnectionStore,
+        keys: ApiKeyStore,
+        connection: Connection | None = None,
+        parent: QWidget | None = None,
+        *,
+        waiting: Callable[[str], int] = lambda _connection_id: 0,
+    ) -> None:
+        """`waiting` returns the number of photos that are on this machine only; it is called on a lane."""
+        super().__init__(parent)
+        self._waiting = waiting
+        self._tasks = tasks
+        self._connections = connections
+        self._keys = keys
+        self._connection = connection
+        self._task: Task | None = None
+        self._stop_waiting: Event | None = None
+        self._unreachable = False
+        self.setWindowTitle("Change the connection" if connection else "Add a connection")
+        self.name = QLineEdit(connection.name if connection else "", placeholderText="The address’s, if left empty")
+        self.address = QLineEdit(connection.base_url if connection else "", placeholderText="https://www.apitorch.com")
+        self.key = QLineEdit(echoMode=QLineEdit.EchoMode.Password)
+        self.key.setPlaceholderText("Leave empty to keep the key as it is" if connection else "42 characters")
+        self._show = self.key.addAction(theme.icon("eye", "muted"), QLineEdit.ActionPosition.TrailingPosition)
+        self._show.setCheckable(True)
+        self._show.setToolTip("Show the key")
+        self._show.toggled.connect(self._reveal)
+        self.color = _Swatches(theme, connection.color if connection else "")
+        self._busy = ProgressBar(None, thin=True)
+        self.answer = label("", "small", wrap=True)
+        self.test = button("Test", "", self._test)
+        self.remove = button("Remove", "", self._remove)
+        self.remove.setVisible(connection is not None)
+        self.remove.setToolTip("Forget this connection and its key; the service itself is not touched")
+        self.cancel = button("Cancel", "", self.reject)
+        self.save = button("Save", "primary", self._save)
+        self.save.setDefault(True)
+        self._lay_out(theme)
+        for field in (self.address, self.key):
+            field.textChanged.connect(self._edited)
+        self._edited()
+
+    def _lay_out(self, theme: Theme) -> None:
+        form = QFormLayout()
+        form.setVerticalSpacing(theme.px(8))
+        form.addRow("&Address", self.address)
+        form.addRow("API &key", self.key)
+        form.addRow("&Name", self.name)
+        form.addRow("Color", self.color)
+        self.answer.setMinimumHeight(theme.px(36))
+        self.answer.setAlignment(Qt.AlignmentFlag.AlignTop)
+        hint = label("The key is kept in this computer’s keyring, never in a file.", "small", "muted", wrap=True)
+        verbs = QHBoxLayout()
+        for control in (self.test, self.remove):
+            verbs.addWidget(control)
+        verbs.addStretch(1)
+        for control in (self.cancel, self.save):
+            verbs.addWidget(control)
+        rows = QVBoxLayout(self)
+        rows.setContentsMargins(*[theme.px(16)] * 4)
+        rows.setSpacing(theme.px(8))
+        rows.addLayout(form)
+        rows.addWidget(hint)
+        rows.addWidget(self._busy)
+        rows.addWidget(self.answer)
+        rows.addLayout(verbs)
+        self.resize(theme.px(480), self.sizeHint().height())
+        self._set_busy(busy=False)
+        self.address.setFocus()
+
+    def reject(self) -> None:
+        """Close without keeping anything; a running test is cancelled. A wait for the keyring is stopped first."""
+        if self._stop_waiting is not None:
+            self._stop_waiting.set()
+            return
+        if self._task is not None:
+            self._task.cancel()
+        super().reject()
+
+    def _reveal(self, shown: bool) -> None:
+        self.key.setEchoMode(QLineEdit.EchoMode.Normal if shown else QLineEdit.EchoMode.Password)
+
+    def _edited(self) -> None:
+        ready = bool(self.address.text().strip()) and bool(self.key.text().strip() or self._connection)
+        for control in (self.test, self.save):
+            control.setEnabled(ready)
+            control.setToolTip("" if ready else "Enter the address and the key first")
+        self._unreachable = False
+        self.save.setText("Save")
+        self._show_message("", "muted")
+
+    def _show_message(self, text: str, tone: str) -> None:
+        self.answer.setText(text)
+        set_property(self.answer, "tone", tone)
+
+    def _set_busy(self, *, busy: bool) -> None:
+        policy = self._busy.sizePolicy()
+        policy.setRetainSizeWhenHidden(True)
+        self._busy.setSizePolicy(policy)
+        self._busy.setVisible(busy)
+        for control in (self.address, self.key, self.name, self.color, self.remove):
+            control.setEnabled(not busy)
+        if busy:
+            self.test.setEnabled(False)
+            self.save.setEnabled(False)
+        else:
+            self._stop_waiting = None
+            self.cancel.setText("Cancel")
+
+    def _on_keyring_wait(self, stop: Event | None) -> None:
+        """Offer to stop the wait for the keyring; None: it has answered, and the service is asked."""
+        self._stop_waiting = stop
+        self.cancel.setText("Stop waiting" if stop is not None else "Cancel")
+        self._show_message(WAITING if stop is not None else ASKING, "muted")
+
+    # --- test
+
+    def _test(self) -> None:
+        self._check(self._accepted)
+
+    def _check(self, accepted: Callable[[Ping], object]) -> None:
+        address, typed, known = self.address.text(), self.key.text(), self._known()
+        keys = self._keys
+
+        def job(context: JobContext) -> Ping:
+            from apitorch_desktop.api.errors import WrongKey
+            from apitorch_desktop.dataset.connections.store import check
+
+            key = typed
+            if not typed and known:
+                found = keys.find(known, keyring_wait(context))
+                if found.problem and not found.key:
+                    raise WrongKey(f"The key could not be read. {found.message}", advice="")
+                key = found.key
+                context.post(None)
+            return check(address, key)
+
+        self._set_busy(busy=True)
+        self._show_message(ASKING, "muted")
+        self._run(Lane.INTERACTIVE, job, accepted, "Test the connection")
+
+    def _run(self, lane: Lane, job: Callable[[JobContext], T], done: Callable[[T], object], title: str) -> None:
+        self._task = self._tasks.run(
+            lane, job, done=done, failed=self._refused, progress=self._on_keyring_wait, owner=self, title=title
+        )
+
+    def _known(self) -> Connection | None:
+        """Return the connection as it was kept, if its key belongs to the address entered."""
+        kept = self._connection
+        return kept if kept is not None and kept.base_url == self.address.text().strip() else None
+
+    def _accepted(self, ping: Ping) -> None:
+        self._set_busy(busy=False)
+        self._edited()
+        extensions = ping.extensions if isinstance(ping.extensions, list) else []
+        more = "" if extensions else " It offers the documented calls only: the rest is greyed out."
+        self._show_message(f"The service answers and accepts the key.{more}", "good")
+
+    def _refused(self, error: Exception) -> None:
+        from apitorch_desktop.api.errors import ConnectionFailed, RateLimited, ServerError, TimedOut
+        from apitorch_desktop.ui.session.error_messages import error_message
+
+        self._set_busy(busy=False)
+        self._edited()
+        self._unreachable = isinstance(error, (ConnectionFailed, TimedOut, ServerError, RateLimited))
+        if self._unreachable:
+            self.save.setText("Save all the same")
+        self._show_message(error_message(error).text, "bad")
+
+    # --- save and remove
+
+    def _save(self) -> None:
+        if self._unreachable:
+            self._keep(None)
+        else:
+            self._check(self._keep)
+
+    def _keep(self, _ping: Ping | None) -> None:
+        name, address, color = self.name.text(), self.address.text(), self.color.color()
+        typed, kept = self.key.text(), self._connection
+        connections, keys = self._connections, self._keys
+
+        def job(context: JobContext) -> tuple[Connection, FoundKey]:
+            wait = keyring_wait(context)
+            if kept is None:
+                connection = connections.add(name, address, color)
+            else:
+                connection = connections.update(replace(kept, name=name, base_url=address, color=color or kept.color))
+                if connection.base_url != kept.base_url:
+                    keys.remove(kept, wait)
+                if not typed:
+                    return connection, replace(keys.find(connection, wait), message="")  # nothing new
+            return connection, keys.store(connection, typed, wait)
+
+        self._set_busy(busy=True)
+        self._show_message("Keeping the key…", "muted")
+        self._run(Lane.KEYRING, job, self._kept, "Keep the connection")
+
+    def _kept(self, outcome: tuple[Connection, FoundKey]) -> None:
+        connection, found = outcome
+        self._set_busy(busy=False)
+        self._connection = connection
+        self.saved.emit(connection)
+        if not found.message:
+            self.accept()
+            return
+        # The user has to know that the key must be entered again
+        self._edited()
+        self._show_message(found.message, "warn")
+        self.cancel.setText("Close")
+        self.save.hide()
+        self.test.hide()
+
+    def _remove(self) -> None:
+        kept = self._connection
+        if kept is None:
+            return
+        connections, keys, waiting = self._connections, self._keys, self._waiting
+
+        def job(context: JobContext) -> FoundKey:
+            if count := waiting(kept.id):
+                raise UserError(
+                    f"{plural(count, 'photo')} without a label {'waits' if count == 1 else 'wait'} on this computer only: "
+                    "label or delete them first."
+                )
+            found = keys.remove(kept, keyring_wait(context))
+            connections.remove(kept.id)
+            return found
+
+        def gone(found: FoundKey) -> None:
+            self._set_busy(busy=False)
+            self.removed.emit(kept)
+            if found.message:
+                self._show_message(found.message, "warn")
+                self.cancel.setText("Close")
+                for control in (self.save, self.test, self.remove):
+                    control.hide()
+            else:
+                self.accept()
+
+        self._set_busy(busy=True)
+        self._run(Lane.KEYRING, job, gone, "Remove the connection")

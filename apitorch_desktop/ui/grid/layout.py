@@ -244,3 +244,29 @@ class GridLayout:
         lines = abs(goal - self.box(row).y) // self.pitch
         room = (rows.stop - 1 - row if direction > 0 else row - rows.start) // self.columns
         return row + direction * min(lines, room) * self.columns
+
+
+class ScrollAnchor(NamedTuple):
+    """A row, a height in its cell (0 to 1), and the y coordinate of that point in the viewport."""
+
+    row: int
+    share: float
+    y: float
+
+    def scroll(self, content: GridLayout) -> int:
+        """Return the scroll offset at which the anchor is in the same place."""
+        box = content.box(min(self.row, content.count - 1))
+        return round(box.y + self.share * box.height - self.y)
+
+
+def anchor_at(content: GridLayout, top: int, y: float, row: int | None = None) -> ScrollAnchor | None:
+    """Return the anchor at a height of the viewport: `row` if given, else the first row there, or the nearest one."""
+    at = top + round(y)
+    rows = content.rows_between(at, at + 2 * content.pitch + content.spacing.header)
+    if row is None:
+        row = rows.start if rows else content.count - 1
+    if row < 0:
+        return None
+    box = content.box(row)
+    share = min(1.0, max(0.0, (at - box.y) / box.height))
+    return ScrollAnchor(row, share, box.y + share * box.height - top)

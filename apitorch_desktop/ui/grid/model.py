@@ -11,6 +11,7 @@ from PySide6.QtCore import QAbstractListModel, QModelIndex, QObject, QPersistent
 from apitorch_desktop.api.types import INBOX, TrainingImage
 from apitorch_desktop.dataset.review.findings import OutOfFoldAnswer
 from apitorch_desktop.ui.grid.groups import LabelGroup, LabelGroups
+from apitorch_desktop.ui.grid.layout import GridLayout, ScrollAnchor
 from apitorch_desktop.utils.text import percent, size
 
 _INVERT = bytes.maketrans(b"\0\1", b"\1\0")
@@ -479,3 +480,44 @@ def _lines(image: TrainingImage, answer: OutOfFoldAnswer | None) -> list[str]:
 
 def _label(image: TrainingImage) -> str:
     return image.label if isinstance(image.label, str) else ""
+
+
+class ScrollBookmark:
+    """Scroll position and focus before images change places, from which those afterwards are determined.
+
+    Images that moved to another label are not followed: the view stays where they were.
+    """
+
+    def __init__(self, model: GridModel, content: GridLayout, rows: Iterable[int], top: int, focus: int | None) -> None:
+        self._model = model
+        self._seen = [(model.image(row), model.label_at(row), content.box(row).y - top) for row in rows]
+        self._focus = focus
+        self._beside: list[TrainingImage] = []
+        self._label = ""
+        if focus is not None:
+            position = content.group_of(focus)
+            self._label = model.groups[position].label
+            self._beside = model.groups[position].images  # the change creates another list
+            self._place = focus - content.rows_of(position).start
+
+    def anchor(self) -> ScrollAnchor | None:
+        """Return the first image of the former viewport that is still present."""
+        for image, label, y in self._seen:
+            row = self._row(image, label)
+            if row is not None:
+                return ScrollAnchor(row, 0, y)
+        return None
+
+    def focus(self) -> int | None:
+        """Return the row for the focus: the same image, else the next one in its group, else the previous one."""
+        if self._focus is None or not self._model.shown:
+            return None
+        for image in [*self._beside[self._place :], *reversed(self._beside[: self._place])]:
+            row = self._row(image, self._label)
+            if row is not None:
+                return row
+        return min(self._focus, self._model.shown - 1)
+
+    def _row(self, image: TrainingImage, label: str) -> int | None:
+        image_id = image.image_id
+        return self._model.row_of(image_id) if self._model.label_of(image_id) == label else None

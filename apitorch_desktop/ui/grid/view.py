@@ -49,10 +49,9 @@ from apitorch_desktop.ui.grid.interaction import (
     GridKeys,
     GridMouse,
 )
-from apitorch_desktop.ui.grid.layout import Box, GridLayout, Spacing
-from apitorch_desktop.ui.grid.model import GridModel
+from apitorch_desktop.ui.grid.layout import Box, GridLayout, ScrollAnchor, Spacing, anchor_at
+from apitorch_desktop.ui.grid.model import GridModel, ScrollBookmark
 from apitorch_desktop.ui.grid.painter import Cell, GridPainter, Header
-from apitorch_desktop.ui.grid.scroll_anchor import ScrollAnchor, ScrollBookmark, anchor_at
 from apitorch_desktop.ui.grid.thumbnail_requests import ThumbnailRequests
 from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
 from apitorch_desktop.ui.tasks.runner import TaskRunner

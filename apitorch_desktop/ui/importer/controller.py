@@ -32,7 +32,7 @@ if TYPE_CHECKING:  # readers of all formats and the dialog: 40 ms that the start
     from apitorch_desktop.dataset.importer.plan import Dropped, Plan
     from apitorch_desktop.dataset.importer.undoable_import import ImportResult
     from apitorch_desktop.ui.importer.dialog import ImportDialog, ImportOrder
-    from apitorch_desktop.ui.importer.plan_checks import Existing
+    from apitorch_desktop.ui.importer.plan_models import Existing
 
 LISTING_INTERVAL = 350
 """Milliseconds between two requests for new images of the open training set during an upload."""

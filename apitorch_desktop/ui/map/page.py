@@ -1,20 +1,36 @@
-"""Page of the map: makes it beside the window, colors it, and selects in the grid what the lasso holds."""
+"""Page of the map: the photos as a plane with a lasso, made beside the window and colored."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-from PySide6.QtCore import QTimer, Signal
-from PySide6.QtGui import QColor, QKeyEvent, QShowEvent, Qt
-from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+import numpy as np
+import numpy.typing as npt
+from PySide6.QtCore import QEvent, QPoint, QPointF, QRect, QRectF, Qt, QTimer, Signal
+from PySide6.QtGui import (
+    QBrush,
+    QColor,
+    QHelpEvent,
+    QImage,
+    QKeyEvent,
+    QMouseEvent,
+    QPainter,
+    QPaintEvent,
+    QPen,
+    QPolygonF,
+    QResizeEvent,
+    QShowEvent,
+    QWheelEvent,
+)
+from PySide6.QtWidgets import QHBoxLayout, QToolTip, QVBoxLayout, QWidget
 
 from apitorch_desktop.dataset.review.map import make_map
 from apitorch_desktop.dataset.review.messages import MapRequest, MapUpdate
 from apitorch_desktop.dataset.review.reviewer import item_of
 from apitorch_desktop.ui.grid.view import GridView
 from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
-from apitorch_desktop.ui.map.view import MapView
 from apitorch_desktop.ui.session.error_messages import error_message
 from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane, Task
@@ -289,3 +305,361 @@ def _mixed(theme: Theme, share: float) -> QColor:
             for a, b in ((low.redF(), high.redF()), (low.greenF(), high.greenF()), (low.blueF(), high.blueF()))
         )
     )
+
+
+MOST_THUMBNAILS = 400
+"""Photos in sight up to which thumbnails are drawn in place of points."""
+_FEW = 50
+"""Photos of which thumbnails are drawn also when all are in sight."""
+_THUMBNAIL = 72
+_REACH = 8
+"""Pixels from a point within which the pointer is on it."""
+_PAD = 8
+"""Pixels around a frame, so that discs at its edge need no clipping."""
+_MOST_ZOOM = 4_000.0
+_FILLED = 0.92
+"""Share of the widget that all points fill."""
+_ADD = Qt.KeyboardModifier.ControlModifier | Qt.KeyboardModifier.ShiftModifier
+_PAN_KEYS = {
+    Qt.Key.Key_Left: (1, 0),
+    Qt.Key.Key_Right: (-1, 0),
+    Qt.Key.Key_Up: (0, 1),
+    Qt.Key.Key_Down: (0, -1),
+}
+
+
+class MapView(QWidget):
+    """Draws points by id; emits what the lasso or a click selects. Images and texts come from functions given to it.
+
+    A frame with 100,000 points is put into one image by NumPy, which the page has imported on a lane before there are any.
+    """
+
+    selected = Signal(list, bool)
+    """(ids, add): select these photos, in addition to those that are."""
+    activated = Signal(str)
+    key_pressed = Signal(object)
+    """A `QKeyEvent` that is not the view's own."""
+
+    def __init__(
+        self, theme: Theme, loader: ThumbnailLoader, image: Callable[[str], Any], describe: Callable[[str], str]
+    ) -> None:
+        super().__init__()
+        self._theme = theme
+        self._loader = loader
+        self._image = image
+        self._describe = describe
+        self.ids: list[str] = []
+        self._points: Any = None
+        """(n, 2) float32, None before there are any."""
+        self._columns: Any = None
+        """The same as two arrays, which is faster to draw."""
+        self._colors: npt.NDArray[np.uint32] | None = None
+        self._chosen: npt.NDArray[np.bool_] | None = None
+        self.legend: list[tuple[str, QColor]] = []
+        self._scale = 1.0
+        """Pixels a unit."""
+        self._center = QPointF()
+        self._bounds = QPointF(), QPointF()
+        self._lasso: list[QPointF] = []
+        self._dragged: QPointF | None = None
+        self._moved = False
+        """The user has moved or zoomed since everything was in sight."""
+        self.setMouseTracking(True)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setAccessibleName("Map")
+        self.setMinimumSize(120, 120)
+        loader.loaded.connect(self._show_thumbnails)
+
+    def _show_thumbnails(self) -> None:
+        # a method, which Qt disconnects with the view: the loader lives longer
+        self.update()
+
+    # --- content
+
+    def set_points(self, ids: Sequence[str], points: Any) -> None:
+        """Show (n, 2) positions of the photos with these ids; the view stays where the user has moved it."""
+        self.ids = list(ids)
+        self._points = points
+        self._colors = self._chosen = None
+        if len(self.ids):
+            self._columns = points[:, 0].copy(), points[:, 1].copy()
+            self._bounds = QPointF(*points.min(axis=0).tolist()), QPointF(*points.max(axis=0).tolist())
+        if not self._moved and len(self.ids):
+            self.fit()
+        self.update()
+
+    def set_colors(self, colors: Any, legend: Sequence[tuple[str, QColor]]) -> None:
+        """Color the points: (n,) of 0xffrrggbb; `legend` explains the colors."""
+        self._colors, self.legend = colors, list(legend)
+        self.update()
+
+    def set_chosen(self, chosen: Any) -> None:
+        """Mark the selected points, (n,) of booleans."""
+        self._chosen = chosen
+        self.update()
+
+    def clear(self) -> None:
+        """Show nothing, and fit what comes next."""
+        self.ids, self._points, self._moved = [], None, False
+        self.update()
+
+    # --- view
+
+    def fit(self) -> None:
+        """Show all points."""
+        low, high = self._bounds
+        self._center = (low + high) / 2
+        self._scale = self._fit_scale()
+        self._moved = False
+        self.update()
+
+    def _fit_scale(self) -> float:
+        size = self._bounds[1] - self._bounds[0]
+        return _FILLED * min(self.width() / max(size.x(), 1e-3), self.height() / max(size.y(), 1e-3))
+
+    def zoom(self, factor: float, at: QPointF) -> None:
+        """Zoom around a place in the widget."""
+        before = self._plane(at)
+        self._moved = True
+        self._scale = min(max(self._scale * factor, 1e-3), _MOST_ZOOM)
+        self._center += before - self._plane(at)
+        self.update()
+
+    def place_of(self, image_id: str) -> QPoint:
+        """Return where a photo lies in the widget."""
+        x, y = self._pixels()[self.ids.index(image_id)].tolist()
+        return QPointF(x, y).toPoint()
+
+    def _plane(self, place: QPointF) -> QPointF:
+        return (place - QPointF(self.width() / 2, self.height() / 2)) / self._scale + self._center
+
+    def _pixels(self) -> Any:
+        """(n, 2) float32, places in the widget."""
+        import numpy as np
+
+        center = np.array([self._center.x(), self._center.y()], np.float32)
+        middle = np.array([self.width() / 2, self.height() / 2], np.float32)
+        return (self._points - center) * np.float32(self._scale) + middle
+
+    # --- painting
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        painter = QPainter(self)
+        if self._points is None or not len(self.ids):
+            painter.fillRect(self.rect(), self._theme.color("canvas"))
+            return
+        ratio = self.devicePixelRatioF()
+        size = round(self.width() * ratio), round(self.height() * ratio)
+        near = self._near()
+        frame = self._frame(size, ratio, near is not None)  # kept while the image refers to it
+        start = memoryview(frame).cast("B")[4 * _PAD * (size[0] + 2 * _PAD + 1) :]
+        image = QImage(start, size[0], size[1], 4 * (size[0] + 2 * _PAD), QImage.Format.Format_RGB32)
+        image.setDevicePixelRatio(ratio)
+        painter.drawImage(QPoint(0, 0), image)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
+        if near is not None:
+            self._paint_thumbnails(painter, near)
+        self._paint_legend(painter)
+        if len(self._lasso) > 1:
+            color = self._theme.color("accent")
+            painter.setPen(QPen(color, 1.5))
+            color.setAlpha(40)
+            painter.setBrush(QBrush(color))
+            painter.drawPolygon(QPolygonF(self._lasso))
+
+    def _near(self) -> list[int] | None:
+        """Return the points in sight if thumbnails have room."""
+        if len(self.ids) > _FEW and self._scale < 2 * self._fit_scale():
+            return None
+        import numpy as np
+
+        pixels, margin = self._pixels(), self._theme.px(_THUMBNAIL)
+        inside = np.flatnonzero(
+            ((pixels > -margin) & (pixels < (self.width() + margin, self.height() + margin))).all(axis=1)
+        )
+        return inside.tolist() if len(inside) <= MOST_THUMBNAILS else None
+
+    def _frame(self, size: tuple[int, int], ratio: float, faint: bool) -> Any:
+        """Put all points in sight into rows of pixels, with _PAD around them; faint ones are left out: thumbnails cover them."""
+        import numpy as np
+
+        width, height = size[0] + 2 * _PAD, size[1] + 2 * _PAD
+        buffer = np.full(width * height, self._theme.color("canvas").rgb(), np.uint32)
+        if faint:
+            return buffer
+        scale = np.float32(self._scale * ratio)
+        x, y = (
+            (part * scale + np.float32((size[axis] / 2 - self._scale * ratio * middle) + 0.5)).astype(np.int32)
+            for axis, (part, middle) in enumerate(
+                ((self._columns[0], self._center.x()), (self._columns[1], self._center.y()))
+            )
+        )
+        # A negative number is a large one without its sign
+        inside = np.flatnonzero((x.view(np.uint32) < size[0]) & (y.view(np.uint32) < size[1]))
+        flat = (y[inside] + _PAD) * width + (x[inside] + _PAD)
+        count = len(flat)
+        radius = (1.2 if count > 30_000 else 2.3 if count > 3_000 else 3.3) * ratio
+        muted = np.uint32(self._theme.color("muted").rgb())
+        colors = np.full(count, muted) if self._colors is None else self._colors[inside]
+        _stamp(buffer, flat, colors, radius, width)
+        if self._chosen is not None and self._chosen.any():
+            chosen = self._chosen[inside]
+            ring = np.full(int(chosen.sum()), np.uint32(self._theme.color("accent").rgb()))
+            _stamp(buffer, flat[chosen], ring, min(radius + 2.2 * ratio, _PAD - 1), width)
+            _stamp(buffer, flat[chosen], colors[chosen], radius, width)
+        return buffer
+
+    def _paint_thumbnails(self, painter: QPainter, near: list[int]) -> None:
+        places = self._pixels()
+        side = self._theme.px(_THUMBNAIL)
+        images = [image for index in near if (image := self._image(self.ids[index])) is not None]
+        self._loader.request(images, round(side * self.devicePixelRatioF()))
+        for index in near:
+            x, y = places[index].tolist()
+            pixmap = self._loader.pixmap(self.ids[index])
+            color = QColor.fromRgb(int(self._colors[index])) if self._colors is not None else self._theme.color("muted")
+            if pixmap is None:
+                painter.setPen(Qt.PenStyle.NoPen)
+                painter.setBrush(color)
+                painter.drawEllipse(QPointF(x, y), 4, 4)
+                continue
+            shape = pixmap.deviceIndependentSize()
+            shape.scale(side, side, Qt.AspectRatioMode.KeepAspectRatio)
+            box = QRectF(x - shape.width() / 2, y - shape.height() / 2, shape.width(), shape.height())
+            painter.drawPixmap(box, pixmap, QRectF(pixmap.rect()))
+            chosen = self._chosen is not None and bool(self._chosen[index])
+            painter.setBrush(Qt.BrushStyle.NoBrush)
+            painter.setPen(QPen(color, 2))
+            painter.drawRect(box)
+            if chosen:
+                painter.setPen(QPen(self._theme.color("accent"), 3))
+                painter.drawRect(box.adjusted(-3, -3, 3, 3))
+
+    def _paint_legend(self, painter: QPainter) -> None:
+        px, theme = self._theme.px, self._theme
+        painter.setFont(theme.font("small"))
+        line = painter.fontMetrics().height() + px(2)
+        room = max(1, (self.height() - px(24)) // line)
+        shown = self.legend[:room]
+        top = self.height() - px(12) - line * len(shown)
+        left_to_right = self.layoutDirection() == Qt.LayoutDirection.LeftToRight
+        for number, (text, color) in enumerate(shown):
+            y = top + number * line
+            x = px(12) if left_to_right else self.width() - px(22)
+            painter.setPen(Qt.PenStyle.NoPen)
+            painter.setBrush(color)
+            painter.drawEllipse(QRect(x, y + (line - px(8)) // 2, px(8), px(8)))
+            painter.setPen(theme.color("text"))
+            width = min(painter.fontMetrics().horizontalAdvance(text), px(180))
+            text = painter.fontMetrics().elidedText(text, Qt.TextElideMode.ElideMiddle, px(180))
+            start = x + px(14) if left_to_right else x - px(6) - width
+            painter.drawText(QRect(start, y, width + 1, line), Qt.AlignmentFlag.AlignVCenter, text)
+
+    # --- input
+
+    def nearest(self, place: QPointF) -> str | None:
+        """Return the photo under the pointer."""
+        if self._points is None or not len(self.ids):
+            return None
+        apart = self._pixels() - [place.x(), place.y()]
+        distance = (apart * apart).sum(axis=1)
+        best = int(distance.argmin())
+        return self.ids[best] if float(distance[best]) <= self._theme.px(_REACH) ** 2 else None
+
+    def enclosed(self, lasso: Sequence[QPointF]) -> list[str]:
+        """Return the photos inside a polygon in the widget, by the even-odd rule."""
+        import numpy as np
+
+        if self._points is None:
+            return []
+        corners = np.array([(point.x(), point.y()) for point in lasso], np.float32)
+        pixels = self._pixels()
+        low, high = corners.min(axis=0), corners.max(axis=0)
+        boxed = np.flatnonzero(((pixels >= low) & (pixels <= high)).all(axis=1))
+        x, y = pixels[boxed].T
+        inside = np.zeros(len(boxed), bool)
+        for (x1, y1), (x2, y2) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+            if y1 != y2:
+                inside ^= ((y1 > y) != (y2 > y)) & (x < (x2 - x1) * (y - y1) / (y2 - y1) + x1)
+        return [self.ids[index] for index in boxed[inside]]
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:
+        self.setFocus()
+        if event.button() == Qt.MouseButton.LeftButton:
+            self._lasso = [event.position()]
+        else:
+            self._dragged = event.position()
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        if self._dragged is not None:
+            self._moved = True
+            self._center -= (event.position() - self._dragged) / self._scale
+            self._dragged = event.position()
+            self.update()
+        elif self._lasso and (event.position() - self._lasso[-1]).manhattanLength() > 3:
+            self._lasso.append(event.position())
+            self.update()
+
+    def mouseReleaseEvent(self, event: QMouseEvent) -> None:
+        self._dragged = None
+        lasso, self._lasso = self._lasso, []
+        if not lasso:
+            return
+        add = bool(event.modifiers() & _ADD)
+        if len(lasso) > 2:
+            self.selected.emit(self.enclosed(lasso), add)
+        else:
+            found = self.nearest(event.position())
+            self.selected.emit([found] if found else [], add)
+        self.update()
+
+    def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:
+        found = self.nearest(event.position())
+        if found is not None:
+            self.activated.emit(found)
+
+    def wheelEvent(self, event: QWheelEvent) -> None:
+        self.zoom(1.0015 ** event.angleDelta().y(), event.position())
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        middle = QPointF(self.width() / 2, self.height() / 2)
+        if event.key() in _PAN_KEYS:
+            across, down = _PAN_KEYS[Qt.Key(event.key())]
+            self._moved = True
+            self._center -= QPointF(across, down) * (self.width() / 10 / self._scale)
+            self.update()
+        elif event.key() in (Qt.Key.Key_Plus, Qt.Key.Key_Equal):
+            self.zoom(1.25, middle)
+        elif event.key() == Qt.Key.Key_Minus:
+            self.zoom(0.8, middle)
+        elif event.key() == Qt.Key.Key_Home:
+            self.fit()
+        elif event.key() == Qt.Key.Key_Escape and self._lasso:
+            self._lasso = []
+            self.update()
+        else:
+            event.ignore()
+            self.key_pressed.emit(event)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        if not self._moved and len(self.ids):
+            self.fit()
+
+    def event(self, event: QEvent) -> bool:
+        """Show what is under the pointer."""
+        if isinstance(event, QHelpEvent):
+            found = self.nearest(QPointF(event.pos()))
+            QToolTip.showText(event.globalPos(), self._describe(found) if found is not None else "", self)
+            return True
+        return super().event(event)
+
+
+def _stamp(buffer: Any, places: Any, colors: Any, radius: float, width: int) -> None:
+    """Put a disc of each color at places in a flat buffer of rows of `width`."""
+    reach = int(radius)
+    for down in range(-reach, reach + 1):
+        for across in range(-reach, reach + 1):
+            if across * across + down * down <= radius * radius:
+                buffer[places + (down * width + across)] = colors

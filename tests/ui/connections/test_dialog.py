@@ -9,7 +9,7 @@ from PySide6.QtWidgets import QLineEdit
 
 from apitorch_desktop.dataset.connections.api_keys import ApiKeyStore, KeyLocation
 from apitorch_desktop.dataset.connections.store import ConnectionStore
-from apitorch_desktop.ui.connections.dialog import ConnectionDialog
+from apitorch_desktop.ui.connections.menu import ConnectionDialog
 from tests.helpers.event_loop import wait_until
 from tests.helpers.fake_api import FakeApi
 from tests.helpers.service_process import serving

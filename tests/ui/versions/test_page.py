@@ -7,7 +7,7 @@ from apitorch_desktop.api.types import (
     VersionDifference,
 )
 from apitorch_desktop.ui.photo_board.model import HeadingRow
-from apitorch_desktop.ui.versions.page import ComparedVersions, answers_text, changed_rows, data_text, state_text
+from apitorch_desktop.ui.versions.controller import ComparedVersions, answers_text, changed_rows, data_text, state_text
 
 
 def version(number, accuracies=None, *, images=10, **facts):
