@@ -27,7 +27,7 @@ FRESH = 30.0
 
 
 class TransferWidget(QWidget):
-    """One transfer: title, progress, text, controls, failures. A click opens the list of transfers."""
+    """One transfer: controls, failures, title, progress, text. A click opens the list of transfers."""
 
     pause_wanted = Signal(int)
     resume_wanted = Signal(int)
@@ -55,9 +55,20 @@ class TransferWidget(QWidget):
         self._retry = button("Retry", "", lambda: self._emit(self.retry_wanted))
         self._close = icon_button(theme, "close", "Dismiss")
         self._close.clicked.connect(lambda: self._emit(self.dismissed))
-        for part in (self._title, self._progress, self._text, self._pause, self._cancel, self._failed, self._retry):
+        self._pause.setText("Resume")  # the longer of its texts
+        self._pause.setMinimumWidth(self._pause.sizeHint().width())
+        # buttons first: behind texts, whose width changes, they would move away under the pointer
+        for part in (
+            self._pause,
+            self._cancel,
+            self._failed,
+            self._retry,
+            self._title,
+            self._progress,
+            self._text,
+            self._close,
+        ):
             row.addWidget(part)
-        row.addWidget(self._close)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Preferred)
         self.hide()
 
