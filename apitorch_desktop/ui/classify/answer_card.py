@@ -99,10 +99,10 @@ class AnswerCard(Card):
         row.addWidget(self.add)
         self.rows.addWidget(self.classifier)
         self.rows.addLayout(top)
-        for part in (self.bar, self.others, self.nearest, self.sentence, self.note, self.controls):
+        # what comes later than the answer stands below the buttons, which it would move away under the pointer
+        for part in (self.bar, self.others, self.sentence, self.note, self.controls, self.nearest):
             self.rows.addWidget(part)
-            if part is self.nearest:
-                self.rows.addWidget(self.why, 0, Qt.AlignmentFlag.AlignLeading)
+        self.rows.addWidget(self.why, 0, Qt.AlignmentFlag.AlignLeading)
 
     def show_working(self, waiting: str = "") -> None:
         """Show that the classifier works, or, with `waiting`, what it has to wait for."""
