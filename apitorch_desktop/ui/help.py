@@ -109,7 +109,7 @@ class AboutDialog(QDialog):
         place = QHBoxLayout()
         place.addWidget(label("Data folder", "base", "muted"))
         place.addWidget(ElidedLabel(str(folder), mode=Qt.TextElideMode.ElideMiddle), 1)
-        self.show_folder = button("Show in file manager", "", lambda: show(paths.service_folder(), parent))
+        self.show_folder = button("Show in the file manager", "", lambda: show(paths.service_folder(), parent))
         place.addWidget(self.show_folder)
         self.license = ComboBox(theme, "License")
         self.text = QPlainTextEdit()

@@ -242,7 +242,7 @@ class DataPage(_Page):
         place = ElidedLabel(str(folder), mode=Qt.TextElideMode.ElideMiddle)
         self.form.addRow("Data folder", place)
         self.bytes = label("Counting…", "base", "muted")
-        self.show_button = button("Show in file manager", "", show_folder)
+        self.show_button = button("Show in the file manager", "", show_folder)
         row = QHBoxLayout()
         row.addWidget(self.bytes, 1)
         row.addWidget(self.show_button)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from PySide6.QtCore import QObject, Qt
-from PySide6.QtWidgets import QFileDialog
+from PySide6.QtWidgets import QFileDialog, QWidget
 
 from apitorch_desktop import CLASSIFY_OPTION
 from apitorch_desktop.api.types import Id, TrainingImage
@@ -48,7 +48,7 @@ from apitorch_desktop.ui.transfers.panel import TransfersPanel
 from apitorch_desktop.ui.transfers.status_text import WorkStatus
 from apitorch_desktop.ui.versions.controller import VersionsController
 from apitorch_desktop.ui.view_state import ViewState
-from apitorch_desktop.ui.watch.controller import FIRST_ID, WatchController
+from apitorch_desktop.ui.watch.controller import WatchController
 from apitorch_desktop.ui.watch.panel import WatchPanel
 from apitorch_desktop.ui.widgets.drag_drop import DroppedContent
 from apitorch_desktop.utils.text import plural
@@ -344,8 +344,7 @@ class Wiring(QObject):
         versions.photo_requested.connect(lambda image: self._show_big(image, self._back_to_versions))
         photos.big_shown.connect(self._big_shown)
         self._central_widget.tree.card.opened.connect(lambda: self._parts.actions.trigger("classifier.versions"))
-        self._session.open_set_changed.connect(lambda: self.pages.leave(versions.page))
-        self._parts.review.shown_changed.connect(lambda: self.pages.leave(versions.page))
+        self.pages.add_page_of_open_set(versions.page)
 
     def _switch_versions(self) -> None:
         if self._parts.versions.page.isVisible():
@@ -354,11 +353,13 @@ class Wiring(QObject):
             self._parts.versions.open()
 
     def _show_versions(self, shown: bool) -> None:
-        page = self._parts.versions.page
-        if shown:
-            self.pages.show_above(page)
-        elif page.isVisible():
-            self.pages.leave(page)
+        self._show_page(self._parts.versions.page, shown)
+
+    def _show_page(self, page: QWidget, shown: bool) -> None:
+        """Show a page in place of the photos, or return to them with the focus if it is shown."""
+        visible = page.isVisible()
+        self.pages.show_or_leave(page, shown)
+        if visible and not shown:
             self._photos.grid.setFocus()
 
     def _show_big(self, image: TrainingImage, back: Callable[[], None]) -> None:
@@ -380,17 +381,12 @@ class Wiring(QObject):
         page = self._parts.map
         page.closed.connect(lambda: self._show_map(False))
         page.open_requested.connect(lambda image: self._show_big(image, lambda: self._show_map(True)))
-        self._session.open_set_changed.connect(lambda: self.pages.leave(page))
-        self._parts.review.shown_changed.connect(lambda: self.pages.leave(page))
+        self.pages.add_page_of_open_set(page)
 
     def _show_map(self, shown: bool) -> None:
-        page = self._parts.map
+        self._show_page(self._parts.map, shown)
         if shown:
-            self.pages.show_above(page)
-            page.focus()
-        elif page.isVisible():
-            self.pages.leave(page)
-            self._photos.grid.setFocus()
+            self._parts.map.focus()
 
     # --- the connection
 
@@ -418,8 +414,7 @@ class Wiring(QObject):
         page = self._parts.set_page
         page.closed.connect(self._leave_set_page)
         page.label_requested.connect(self._show_label)
-        session.open_set_changed.connect(lambda: self.pages.leave(page))
-        self._parts.review.shown_changed.connect(lambda: self.pages.leave(page))
+        self.pages.add_page_of_open_set(page)
         tree.model.drafted.connect(self._make_node)
 
     def _choose_set(self, set_id: Id) -> None:
@@ -573,10 +568,7 @@ class Wiring(QObject):
         self.pages.show_above(self.conflicts.page)
 
     def _close_conflicts(self) -> None:
-        had = self.conflicts.page.isVisible()
-        self.pages.leave(self.conflicts.page)
-        if had:
-            self._photos.grid.setFocus()
+        self._show_page(self.conflicts.page, False)
 
     # --- transfers
 
@@ -595,11 +587,15 @@ class Wiring(QObject):
             panel.show_statuses([*watches.statuses, *transfers.statuses, *batch.statuses])
             part.show_transfer(current())
 
+        def is_of(work: BatchController | WatchController, work_id: int) -> bool:
+            return any(status.id == work_id for status in work.statuses)
+
         def command(verb: str, work_id: int) -> None:
-            (transfers if work_id > 0 else watches if work_id < FIRST_ID else batch).command(verb, work_id)
+            owner = next((work for work in (watches, batch) if is_of(work, work_id)), transfers)
+            owner.command(verb, work_id)
 
         def show_failures(one: int) -> None:
-            if one < FIRST_ID:
+            if is_of(watches, one):
                 panel.show_failures(one, watches.failures(one))
             else:
                 transfers.failures(one, lambda failures: panel.show_failures(one, failures))
@@ -661,10 +657,10 @@ class Wiring(QObject):
         classify.batch_requested.connect(batch.begin)
         # connected after the panel, which by then offers the classifiers
         self._parts.session.classifiers_changed.connect(self._classify_waiting)
-        batch.shown.connect(lambda shown: pages.show_above(table) if shown else pages.leave(table))
+        batch.shown.connect(lambda shown: pages.show_or_leave(table, shown))
         batch.add_requested.connect(self._parts.imports.add)
         watches, page = self._parts.watches, self._parts.watch_panel
-        watches.shown.connect(lambda shown: pages.show_above(page) if shown else pages.leave(page))
+        watches.shown.connect(lambda shown: pages.show_or_leave(page, shown))
         watches.photo_requested.connect(classify.begin)
         batch.photo_requested.connect(classify.begin)
         labeling = self._parts.labeling

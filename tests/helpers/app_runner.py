@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 
-from PySide6.QtCore import QCoreApplication, QEvent, QPoint, QRect, Qt, QTimer, qInstallMessageHandler
+from PySide6.QtCore import QPoint, QRect, Qt, QTimer, qInstallMessageHandler
 from PySide6.QtGui import QFontDatabase, QGuiApplication, QPalette
 from PySide6.QtWidgets import QApplication, QWidget
 
@@ -20,25 +20,12 @@ from apitorch_desktop.ui.actions import ActionRegistry
 from apitorch_desktop.ui.bootstrap import Bootstrap
 from apitorch_desktop.ui.main_window.main_window import MainWindow
 from tests.helpers import x11_pointer as pointer
+from tests.helpers.event_loop import turn
+from tests.helpers.event_loop import wait_until as wait
 from tests.helpers.waiting import PATIENCE
 
 SETTLED = 5
 """Turns of the event loop through which a widget's place is the same before it is clicked."""
-
-
-def turn():
-    QApplication.processEvents()
-    QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete.value)
-    time.sleep(0.002)
-
-
-def wait(condition, what, seconds=PATIENCE):
-    """Run the event loop until something is there; answer it."""
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, f"not within {seconds} s: {what}"
-        turn()
-    return found
 
 
 def run(monkeypatch, steps, *arguments):

@@ -5,7 +5,7 @@ import time
 from PySide6.QtCore import QCoreApplication, QEvent
 from PySide6.QtWidgets import QApplication
 
-from tests.helpers.waiting import PATIENCE
+from tests.helpers.waiting import PATIENCE, until
 
 
 def turn():
@@ -14,13 +14,14 @@ def turn():
     QCoreApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete.value)
 
 
-def wait_until(condition, message="it did not happen"):
-    """Run the event loop until something is so."""
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end, message
+def wait_until(condition, what="it did not happen", seconds=PATIENCE):
+    """Run the event loop until something is so; answer it."""
+
+    def between():
         turn()
         time.sleep(0.002)
+
+    return until(condition, what, seconds, between)
 
 
 def expose(widget):

@@ -1,4 +1,4 @@
-"""A program that is killed in the middle of an import: `python dying_import.py TRAINING_SET LABEL PHOTO…`."""
+"""A program that is killed in the middle of an import: `python killed_import.py TRAINING_SET LABEL PHOTO…`."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Waiting for a condition, without an event loop of Qt: see `event_loop.wait_until` for one with it."""
+"""Waiting for a condition, by itself; `event_loop.wait_until` runs the event loop of Qt meanwhile."""
 
 import time
 from collections.abc import Callable
@@ -10,10 +10,15 @@ PATIENCE = 120
 Found = TypeVar("Found")
 
 
-def until(holds: Callable[[], Found], what: str = "it did not come about", seconds: float = PATIENCE) -> Found:
-    """Wait until a condition holds, and return its value."""
+def until(
+    holds: Callable[[], Found],
+    what: str = "it did not come about",
+    seconds: float = PATIENCE,
+    between: Callable[[], object] = lambda: time.sleep(0.01),
+) -> Found:
+    """Wait until a condition holds, and return its value; `between` is called between two looks."""
     deadline = time.monotonic() + seconds
     while not (found := holds()):
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
-        time.sleep(0.01)
+        between()
     return found

@@ -161,9 +161,8 @@ def _is_being_written(path: Path) -> bool:
     except OSError:
         return False
     try:
-        fcntl.fcntl(
-            handle, fcntl.F_SETSIG, signal.SIGURG
-        )  # to a process that does not care, should a writer come just now
+        # should a writer come just now: a signal that the process does not care about
+        fcntl.fcntl(handle, fcntl.F_SETSIG, signal.SIGURG)
         fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_RDLCK)
         fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     except OSError as error:

@@ -34,6 +34,7 @@ from apitorch_desktop.ui.widgets.controls import (
     enable_unless,
     icon_button,
     label,
+    lay_out_dialog,
     spin_box,
     surface,
 )
@@ -393,25 +394,13 @@ class AddEachDialog(QDialog):
         self._show_summary()
 
     def _lay_out(self, theme: Theme, *, several: bool) -> None:
-        px = theme.px
         fields = QFormLayout()
         fields.addRow("Into", self.target)
         fields.addRow("Under the answer of", self.classifier)
         fields.setRowVisible(self.classifier, several)
         fields.addRow("From a confidence of", self.least)
-        buttons = QHBoxLayout()
-        buttons.addStretch(1)
-        buttons.addWidget(self.cancel)
-        buttons.addWidget(self.start)
-        rows = QVBoxLayout(self)
-        rows.setContentsMargins(*[px(16)] * 4)
-        rows.setSpacing(px(8))
-        rows.addLayout(fields)
-        rows.addWidget(self.summary)
-        rows.addWidget(self.left_out)
-        rows.addStretch(1)
-        rows.addLayout(buttons)
-        self.setMinimumWidth(px(440))
+        lay_out_dialog(self, theme, (fields, self.summary, self.left_out), (self.cancel, self.start))
+        self.setMinimumWidth(theme.px(440))
 
     def found(self) -> AnsweredUploads:
         """Return what would be added, and what is left out."""

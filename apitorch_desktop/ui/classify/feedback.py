@@ -37,7 +37,7 @@ from apitorch_desktop.ui.session.edit_controller import EditController
 from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.tasks.runner import Lane
 from apitorch_desktop.ui.theme.theme import Theme
-from apitorch_desktop.ui.widgets.controls import button, label
+from apitorch_desktop.ui.widgets.controls import button, label, lay_out_dialog
 
 _ROW = 28
 """Height of a row in pixels at 100 %."""
@@ -100,18 +100,10 @@ class FeedbackDialog(QDialog):
         self._search("")
 
     def _lay_out(self, theme: Theme, answer: str) -> None:
-        rows = QVBoxLayout(self)
-        rows.setContentsMargins(*[theme.px(16)] * 4)
-        rows.setSpacing(theme.px(8))
-        rows.addWidget(label(f"It said “{answer}”. What is it?", "answer", wrap=True))
-        rows.addWidget(self.line)
-        rows.addWidget(self.list, 1)
-        rows.addWidget(self.note)
-        buttons = QHBoxLayout()
-        buttons.addStretch(1)
-        buttons.addWidget(self.cancel)
-        buttons.addWidget(self.send)
-        rows.addLayout(buttons)
+        question = label(f"It said “{answer}”. What is it?", "answer", wrap=True)
+        lay_out_dialog(
+            self, theme, (question, self.line, self.list, self.note), (self.cancel, self.send), grows=self.list
+        )
         self.resize(theme.px(380), theme.px(440))
         self.line.setFocus()
 

@@ -17,7 +17,6 @@ from PySide6.QtWidgets import (
     QHBoxLayout,
     QLineEdit,
     QPlainTextEdit,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -28,7 +27,7 @@ from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.transfers.controller import TransferController
-from apitorch_desktop.ui.widgets.controls import ComboBox, button, label, spin_box
+from apitorch_desktop.ui.widgets.controls import ComboBox, button, label, lay_out_dialog, spin_box
 from apitorch_desktop.utils.files import atomic_write, safe_filename, shortened_names
 from apitorch_desktop.utils.text import plural
 
@@ -148,16 +147,8 @@ class ExportDialog(QDialog):
         fields.addRow("", self.keep)
         fields.addRow("", self.split)
         fields.addRow("", self._parts)
-        buttons = QHBoxLayout()
-        buttons.addWidget(self.note, 1)
-        buttons.addWidget(self.cancel)
-        buttons.addWidget(self.start)
-        rows = QVBoxLayout(self)
-        rows.setContentsMargins(*[px(16)] * 4)
-        rows.setSpacing(px(12))
-        rows.addWidget(label(f"Export {name}", "answer", wrap=True))
-        rows.addLayout(fields)
-        rows.addLayout(buttons)
+        head = label(f"Export {name}", "answer", wrap=True)
+        lay_out_dialog(self, self._theme, (head, fields), (self.cancel, self.start), beside=self.note, spacing=12)
         self.resize(px(560), self.sizeHint().height())
 
     def _browse(self) -> None:
@@ -375,17 +366,9 @@ class UsageDialog(QDialog):
         self.lines.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
         self.copy = button("Copy", "", lambda: QGuiApplication.clipboard().setText(lines))
         self.close_button = button("Close", "primary", self.accept)
-        buttons = QHBoxLayout()
-        buttons.addStretch(1)
-        buttons.addWidget(self.copy)
-        buttons.addWidget(self.close_button)
-        rows = QVBoxLayout(self)
-        rows.setContentsMargins(*[px(16)] * 4)
-        rows.setSpacing(px(12))
         note = "With onnxruntime, NumPy and Pillow; labels, preprocessing and threshold are in the file’s metadata."
-        rows.addWidget(label(note, "base", "muted", wrap=True))
-        rows.addWidget(self.lines, 1)
-        rows.addLayout(buttons)
+        about = label(note, "base", "muted", wrap=True)
+        lay_out_dialog(self, theme, (about, self.lines), (self.copy, self.close_button), grows=self.lines, spacing=12)
         self.resize(px(640), px(320))
 
 

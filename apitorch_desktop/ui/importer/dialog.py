@@ -37,7 +37,15 @@ from apitorch_desktop.ui.importer.plan_models import (
 )
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane, Task, TaskRunner
 from apitorch_desktop.ui.theme.theme import Theme
-from apitorch_desktop.ui.widgets.controls import ComboBox, ProgressBar, button, enable_unless, label, set_property
+from apitorch_desktop.ui.widgets.controls import (
+    ComboBox,
+    ProgressBar,
+    button,
+    enable_unless,
+    label,
+    lay_out_dialog,
+    set_property,
+)
 from apitorch_desktop.ui.widgets.table_model import ROW_ROLE, Index
 from apitorch_desktop.utils.text import plural, size
 
@@ -73,18 +81,8 @@ class AddressesDialog(QDialog):
         self.note = label("", "small", "muted")
         self.cancel = button("Cancel", "", self.reject)
         self.start = button("Show the plan", "primary", self._enter)
-        buttons = QHBoxLayout()
-        buttons.addWidget(self.note, 1)
-        buttons.addWidget(self.cancel)
-        buttons.addWidget(self.start)
-        rows = QVBoxLayout(self)
-        rows.setContentsMargins(*[px(16)] * 4)
-        rows.setSpacing(px(8))
-        rows.addWidget(
-            label("Web addresses of photos, one a line. They get their labels in the plan.", "base", wrap=True)
-        )
-        rows.addWidget(self.text, 1)
-        rows.addLayout(buttons)
+        about = label("Web addresses of photos, one a line. They get their labels in the plan.", "base", wrap=True)
+        lay_out_dialog(self, theme, (about, self.text), (self.cancel, self.start), beside=self.note, grows=self.text)
         self.resize(px(560), px(320))
         self._count()
 
@@ -214,20 +212,9 @@ class ImportDialog(QDialog):
         self._split.addWidget(self.labels)
         self._split.addWidget(self.photos)
         self._split.setStretchFactor(1, 2)
-        buttons = QHBoxLayout()
-        buttons.addWidget(
-            label("Photos are copied into the training set; your own files are not touched.", "small", "muted"), 1
-        )
-        buttons.addWidget(self.cancel)
-        buttons.addWidget(self.start)
-        rows = QVBoxLayout(self)
-        rows.setContentsMargins(*[px(16)] * 4)
-        rows.setSpacing(px(8))
-        rows.addLayout(top)
-        for widget in (self.head, self.below, self.notes, self.meter):
-            rows.addWidget(widget)
-        rows.addWidget(self._split, 1)
-        rows.addLayout(buttons)
+        about = label("Photos are copied into the training set; your own files are not touched.", "small", "muted")
+        parts = (top, self.head, self.below, self.notes, self.meter, self._split)
+        lay_out_dialog(self, self._theme, parts, (self.cancel, self.start), beside=about, grows=self._split)
         room = self.screen().availableGeometry()
         self.resize(min(px(1120), room.width() - px(48)), min(px(640), room.height() - px(64)))
         self._split.setSizes([px(308), self.width() - px(308)])
@@ -357,14 +344,14 @@ def _summary(plan: Plan) -> str:
     }
     parts = [f"{counts[name]:,} {text}" for name, text in reasons.items() if counts[name]]
     if plan.ignored:
-        parts.append(f"{len(plan.ignored):,} other files beside the photos")
+        parts.append(f"{plural(len(plan.ignored), 'other file')} beside the photos")
     similar, doubled = counts["similar"], counts["other_label"]
     checks = []
     if similar:
         looks = "looks like a photo" if similar == 1 else "look like photos"
         checks.append(f"{similar:,} {looks} already in the set or this import")
     if doubled:
-        checks.append(f"{doubled:,} under two labels")
+        checks.append(f"{plural(doubled, 'photo')} under two labels")
     sentences = []
     if parts:
         sentences.append(f"Not sent: {' · '.join(parts)}.")

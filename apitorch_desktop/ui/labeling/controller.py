@@ -31,7 +31,15 @@ from apitorch_desktop.ui.session.edit_controller import EditController
 from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.settings import Settings
 from apitorch_desktop.ui.theme.theme import Theme
-from apitorch_desktop.ui.widgets.controls import ElidedLabel, button, enable_unless, label, spin_box, surface
+from apitorch_desktop.ui.widgets.controls import (
+    ElidedLabel,
+    button,
+    enable_unless,
+    label,
+    lay_out_dialog,
+    spin_box,
+    surface,
+)
 from apitorch_desktop.utils.text import plural
 
 KEYS = "1234567890"
@@ -583,22 +591,11 @@ class ProposalDialog(QDialog):
         self._update_controls()
 
     def _lay_out(self, theme: Theme) -> None:
-        px = theme.px
-        sure, buttons = QHBoxLayout(), QHBoxLayout()
+        sure = QHBoxLayout()
         sure.addWidget(label("Accept where the classifier is at least this sure"))
         sure.addWidget(self.threshold)
-        buttons.addStretch(1)
-        buttons.addWidget(self.cancel)
-        buttons.addWidget(self.start)
-        rows = QVBoxLayout(self)
-        rows.setContentsMargins(*[px(16)] * 4)
-        rows.setSpacing(px(8))
-        rows.addLayout(sure)
-        for part in (self.slider, self.head, self.below):
-            rows.addWidget(part)
-        rows.addStretch(1)
-        rows.addLayout(buttons)
-        self.resize(px(460), px(220))
+        lay_out_dialog(self, theme, (sure, self.slider, self.head, self.below), (self.cancel, self.start))
+        self.resize(theme.px(460), theme.px(220))
 
     def accepted_images(self) -> list[tuple[TrainingImage, str]]:
         """Return the images above the threshold, each with the label that is proposed."""

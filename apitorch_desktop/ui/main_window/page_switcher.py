@@ -30,11 +30,12 @@ class PageSwitcher(QObject):
         self._review = review
         self._embedded = embedded
         self._page: QWidget | None = None
+        self._of_open_set: list[QWidget] = []
         self._nothing = ""
         self._big = False
         photos.nothing_found.connect(self._on_nothing_found)
         photos.big_shown.connect(self._on_big_shown)
-        review.shown_changed.connect(self.show)
+        review.shown_changed.connect(self._on_review_shown)
         session.listing_changed.connect(self.show)
         session.connection_changed.connect(self.show)
         session.sets_changed.connect(self.show)
@@ -110,8 +111,27 @@ class PageSwitcher(QObject):
         if self._page is part:
             self.show_above(None)
 
+    def show_or_leave(self, part: QWidget, shown: bool) -> None:
+        """Show a page in place of the photos, or return to them if it is shown."""
+        if shown:
+            self.show_above(part)
+        else:
+            self.leave(part)
+
+    def add_page_of_open_set(self, part: QWidget) -> None:
+        """Leave this page whenever another training set or a page of Review is opened."""
+        self._of_open_set.append(part)
+
     def _on_open_set_changed(self) -> None:
         self._nothing = ""
+        self._leave_pages_of_open_set()
+
+    def _on_review_shown(self) -> None:
+        self._leave_pages_of_open_set()
+
+    def _leave_pages_of_open_set(self) -> None:
+        if self._page in self._of_open_set:
+            self._page = None
         self.show()
 
     def _on_nothing_found(self, sentence: str) -> None:

@@ -33,8 +33,8 @@ from apitorch_desktop.utils import paths
 from apitorch_desktop.utils.errors import UserError
 from apitorch_desktop.utils.text import plural, shown
 
-FIRST_ID: Final = -1_000_000_000
-"""Ids in the list of work are below this one: those of batches are negative and above."""
+_FIRST_ID: Final = -1_000_000_000
+"""Ids in the list of work, where no two are the same, are below this one: those of batches are negative and above."""
 _TAKEN = "Another window or command watches this folder. This goes on once that ends."
 _SLICE = 0.1
 """Seconds between two checks for a pause."""
@@ -101,7 +101,7 @@ class _WatchRun:
         state = "paused" if stored.paused else "stopped" if self.problem else "running"
         title = f"Watching “{shown(stored.task.folder.name or str(stored.task.folder))}” by {stored.task.classifier}"
         note = "" if stored.paused else self.problem or self.note
-        return WatchStatus(FIRST_ID - stored.id, title, state, note, stored.done, stored.failed)
+        return WatchStatus(_FIRST_ID - stored.id, title, state, note, stored.done, stored.failed)
 
 
 class WatchController(QObject):
@@ -289,7 +289,7 @@ class WatchController(QObject):
 
     def command(self, verb: str, work_id: int) -> None:
         """Run `open`, `pause`, `resume`, `cancel` (stop for good), `retry_failed` or `forget` on a watched folder."""
-        run = self._runs[FIRST_ID - work_id]
+        run = self._runs[_FIRST_ID - work_id]
         match verb:
             case "open":
                 self._show(run)
@@ -307,7 +307,7 @@ class WatchController(QObject):
 
     def failures(self, work_id: int) -> list[TransferFailure]:
         """Return the photos that failed, as far as they are among the last answers."""
-        reports = self._runs[FIRST_ID - work_id].stored.reports
+        reports = self._runs[_FIRST_ID - work_id].stored.reports
         return [
             TransferFailure(shown(one.path.name), "", one.answer, "") for one in reports if isinstance(one.answer, str)
         ]

@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QCheckBox, QDialog, QFileDialog, QFormLayout, QHBoxLayout, QLineEdit, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QCheckBox, QDialog, QFileDialog, QFormLayout, QHBoxLayout, QLineEdit, QWidget
 
 from apitorch_desktop.api.types import Id, TrainingSet
 from apitorch_desktop.dataset.watch.task import WatchTask
 from apitorch_desktop.ui.theme.theme import Theme
-from apitorch_desktop.ui.widgets.controls import ComboBox, button, label, spin_box
+from apitorch_desktop.ui.widgets.controls import ComboBox, button, label, lay_out_dialog, spin_box
 
 _LEAST = 80
 """Percent from which an answer is acted on, at first."""
@@ -98,7 +98,6 @@ class WatchDialog(QDialog):
         self._update()
 
     def _lay_out(self, theme: Theme) -> None:
-        px = theme.px
         fields = QFormLayout()
         fields.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
         fields.addRow("Folder", self.folder)
@@ -109,18 +108,9 @@ class WatchDialog(QDialog):
         fields.addRow(self.moves, self.destination)
         fields.addRow("From a confidence of", self.least)
         text = "Photos that are in the folder or arrive in it are classified once, also after a restart, until you stop it."
-        buttons = QHBoxLayout()
-        buttons.addWidget(self.note, 1)
-        buttons.addWidget(self.cancel)
-        buttons.addWidget(self.start)
-        rows = QVBoxLayout(self)
-        rows.setContentsMargins(*[px(16)] * 4)
-        rows.setSpacing(px(12))
-        rows.addWidget(label(text, "base", "muted", wrap=True))
-        rows.addLayout(fields)
-        rows.addStretch(1)
-        rows.addLayout(buttons)
-        self.setMinimumWidth(px(560))
+        about = label(text, "base", "muted", wrap=True)
+        lay_out_dialog(self, theme, (about, fields), (self.cancel, self.start), beside=self.note, spacing=12)
+        self.setMinimumWidth(theme.px(560))
 
     def task(self) -> WatchTask | None:
         """Return what was chosen, None without a folder. Folders are without links once `_confirm` has passed them on."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Final, Literal
 
@@ -10,8 +10,11 @@ from PySide6.QtCore import QEvent, QRect, QSize, Qt, QTimer
 from PySide6.QtGui import QColor, QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import (
     QComboBox,
+    QDialog,
     QFrame,
+    QHBoxLayout,
     QLabel,
+    QLayout,
     QProgressBar,
     QPushButton,
     QSizePolicy,
@@ -79,6 +82,41 @@ def icon_button(theme: Theme, icon: str, name: str, kind: Kind = "quiet", tint: 
     result.setProperty("kind", kind)
     result.setFocusPolicy(Qt.FocusPolicy.TabFocus)
     return result
+
+
+def lay_out_dialog(
+    dialog: QDialog,
+    theme: Theme,
+    parts: Sequence[QWidget | QLayout],
+    buttons: Sequence[QWidget],
+    *,
+    beside: QWidget | None = None,
+    grows: QWidget | None = None,
+    spacing: int = 8,
+) -> None:
+    """Lay out `parts` below one another, and below them `buttons` at the right, with `beside` at their left.
+
+    `grows` is the part that takes the height that is left, by default the space above the buttons. `spacing` in pixels at
+    100 %.
+    """
+    last = QHBoxLayout()
+    if beside is not None:
+        last.addWidget(beside, 1)
+    else:
+        last.addStretch(1)
+    for control in buttons:
+        last.addWidget(control)
+    rows = QVBoxLayout(dialog)
+    rows.setContentsMargins(*[theme.px(16)] * 4)
+    rows.setSpacing(theme.px(spacing))
+    for part in parts:
+        if isinstance(part, QLayout):
+            rows.addLayout(part)
+        else:
+            rows.addWidget(part, int(part is grows))
+    if grows is None:
+        rows.addStretch(1)
+    rows.addLayout(last)
 
 
 def surface(widget: QWidget, name: Surface) -> QWidget:

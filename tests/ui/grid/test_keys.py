@@ -139,7 +139,7 @@ def test_digits_and_letters_are_passed_on(filled, qtbot):
     write("1t0S")
     qtbot.keyClicks(filled, "ß")
     key("KP_5")
-    wait_until(lambda: len(typed) == 6, message=f"{typed}")
+    wait_until(lambda: len(typed) == 6, what=f"{typed}")
     assert typed == ["1", "t", "0", "S", "ß", "5"]
     key("ctrl+e", "alt+x", "question")
     assert len(typed) == 6

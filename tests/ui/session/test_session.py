@@ -89,7 +89,7 @@ def filled(window, tmp_path):
     for number, path in enumerate(pictures(tmp_path / "first", 5)):
         client.upload_image(coats.id, "plains" if number < 3 else "mountain", path=path)
     window.session.refresh()
-    wait_until(lambda: window.model.total == 5, message="the listing did not come")
+    wait_until(lambda: window.model.total == 5, what="the listing did not come")
     wait_until(lambda: window.session.open_set.listed)
     return window
 
