@@ -310,8 +310,9 @@ class EditController(QObject):
             session.show_message(f"{text}. {note}".strip(), "", "edit", (action,))
         self.edited.emit(outcome)
         unknown = session.find_set(outcome.training_set_id) is None
-        replaced = outcome.training_set_removed or outcome.replaces is not None
-        if unknown or replaced or edit.kind in TRAINING_SET_KINDS:
+        if outcome.training_set_removed:
+            session.refresh_sets()  # not the photos: those of the removed set cannot be listed any more
+        elif unknown or outcome.replaces is not None or edit.kind in TRAINING_SET_KINDS:
             session.refresh()
         elif not is_open and edit.stage not in _UNFINISHED:
             session.refresh_sets()
