@@ -84,15 +84,19 @@ class TransferCard(Card):
         self.failures = _FailureList()
         self.failures.hide()
         top = QHBoxLayout()
-        top.addWidget(self._title, 1)
-        for control in (self.open, self.pause, self.resume, self.retry, self.cancel, self.save, self.up, self.forget):
-            top.addWidget(control)
+        for part in (self._title, self.up, self.forget):
+            top.addWidget(part, int(part is self._title))
+        controls = QHBoxLayout()  # in a line of their own: beside them a narrow window had no room for the title
+        for control in (self.open, self.pause, self.resume, self.retry, self.cancel, self.save):
+            controls.addWidget(control)
+        controls.addStretch(1)
         below = QHBoxLayout()
         below.addWidget(self._line, 1)
         below.addWidget(self.failed)
         self.rows.addLayout(top)
         self.rows.addWidget(self._meter)
         self.rows.addLayout(below)
+        self.rows.addLayout(controls)
         self.rows.addWidget(self.failures)
         self.show_status(status)
 

@@ -264,10 +264,9 @@ class WatchController(QObject):
         if isinstance(post, str):
             run.note = post
         elif isinstance(post, int):
-            actions = (("Undo", self._edits.undo),)
-            self._session.show_message(
-                f"Added {plural(post, 'photo')} from “{shown(stored.task.folder.name)}”.", "", "edit", actions
-            )
+            if post:
+                text = f"Added {plural(post, 'photo')} from “{shown(stored.task.folder.name)}”."
+                self._session.show_message(text, "", "edit", (("Undo", self._edits.undo),))
             self.added.emit()
         else:
             run.note = ""
@@ -399,8 +398,7 @@ def _work(context: JobContext, stores: AppData, stored: StoredWatch, stop: Event
         context.post(stores.watches.report(stored.id, Path(place), answer, moved))
 
     def added(result: ImportResult) -> None:
-        if result.created:
-            context.post(result.created)
+        context.post(result.created)  # 0 where the window has journalled and reported the import before
 
     try:
         with closing(WatchJournal(folder, task)) as journal:

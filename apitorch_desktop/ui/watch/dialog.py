@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QCheckBox, QDialog, QFileDialog, QFormLayout, QHBoxLayout, QLineEdit, QWidget
+from PySide6.QtWidgets import QCheckBox, QDialog, QFileDialog, QFormLayout, QHBoxLayout, QLineEdit, QSizePolicy, QWidget
 
 from apitorch_desktop.api.types import Id, TrainingSet
 from apitorch_desktop.dataset.watch.task import WatchTask
@@ -85,6 +85,7 @@ class WatchDialog(QDialog):
         self.destination = PathLine(theme, "Folder for folders by label", self._choose_folder)
         self.least = spin_box(theme, "Least confidence", _LEAST, 0, 100, " %")
         self.least.setSingleStep(5)
+        self.least.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
         self.note = label("", "small", "bad", wrap=True)
         self.cancel = button("Cancel", "", self.reject)
         self.start = button("Watch", "primary", self._confirm)
@@ -99,7 +100,8 @@ class WatchDialog(QDialog):
 
     def _lay_out(self, theme: Theme) -> None:
         fields = QFormLayout()
-        fields.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
+        fields.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        fields.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
         fields.addRow("Folder", self.folder)
         fields.addRow("Classifier", self.classifier)
         fields.addRow(self.adds, self.target)

@@ -78,9 +78,13 @@ class WatchPanel(QWidget):
         self.table.activated.connect(lambda index: self.opened.emit(index.data(ROW_ROLE)))
         self.table.left.connect(self.closed)
         header = self.table.header()
-        header.setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
-        for column, width in enumerate((180, 130, 60, 84)):
-            self.table.setColumnWidth(column, px(width))
+        header.setStretchLastSection(False)
+        for column, width in enumerate((0, 0, 60, 84, 130)):  # names and answers take what the others leave
+            stretches = width == 0
+            mode = QHeaderView.ResizeMode.Stretch if stretches else QHeaderView.ResizeMode.Interactive
+            header.setSectionResizeMode(column, mode)
+            if not stretches:
+                self.table.setColumnWidth(column, px(width))
         text = "Nothing has arrived yet: put photos into the folder, and their answers appear here."
         self.empty = label(text, "base", "muted", wrap=True)
         self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
@@ -113,6 +117,7 @@ class WatchPanel(QWidget):
     def show_reports(self, reports: Sequence[WatchReport]) -> None:
         """Show the last answers, the newest first."""
         self.model.show(reports)
+        self.table.setColumnHidden(self.model.columnCount() - 1, all(report.moved is None for report in reports))
         self.table.setVisible(bool(reports))
         self.empty.setVisible(not reports)
 
