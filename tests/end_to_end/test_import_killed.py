@@ -156,6 +156,7 @@ def test_undo_of_a_killed_import_takes_its_new_training_set_away_once_it_is_whol
         made.photos.grid.setFocus()
         pointer.key("ctrl+z")
         program.wait(lambda: sets(ours) == {}, f"the undo: {said}")
+        program.wait(lambda: any(one.startswith("Undone") for one in said), f"the undo to be said: {said}")
         program.wait(lambda: not made.session.training_sets, "the window without it")
         pointer.key("ctrl+shift+z")
         program.wait(lambda: sets(ours) == {"Summer": 12}, f"all of it again: {said}")

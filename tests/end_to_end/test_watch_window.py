@@ -13,14 +13,11 @@ from tests.helpers import app_runner as program
 from tests.helpers import x11_pointer as pointer
 from tests.helpers.app_runner import dialog
 from tests.helpers.summer_set import summer
-from tests.helpers.widget_driver import choose_in_menu_bar, pick
+from tests.helpers.widget_driver import choose_in_menu_bar, pick, write_into
 
 
 def enter(line, path):
-    program.press(line)
-    program.wait(line.hasFocus, "the focus in the line")
-    pointer.key("ctrl+a")
-    pointer.write(str(path))
+    write_into(line, str(path))
     program.wait(lambda: line.text() == str(path), "the path")
 
 
@@ -103,7 +100,8 @@ def test_photos_that_arrive_are_added_written_down_and_moved_once(monkeypatch, p
         program.press(again.moves)
         program.wait(again.destination.isEnabled, "the line of the folder")
         enter(again.destination.line, out)
-        again.least.setValue(0)
+        write_into(again.least, "0")
+        program.wait(lambda: again.least.value() == 0, "every answer to count")
         program.press(again.start)
         program.wait(lambda: not list(folder.iterdir()), "all photos moved")
         assert len([path for path in out.rglob("*") if path.is_file()]) == 3
