@@ -106,7 +106,7 @@ def _is_for_the_window(words: list[str]) -> bool:
 def _parser() -> argparse.ArgumentParser:
     import argparse
 
-    from apitorch_desktop.cli import classify, import_export, serve, watch
+    from apitorch_desktop.cli import classify, import_export, serve
     from apitorch_desktop.dataset.connections.store import KEY_VARIABLE, URL_VARIABLE
 
     parser = argparse.ArgumentParser(
@@ -124,8 +124,8 @@ def _parser() -> argparse.ArgumentParser:
         "service": serve.add_service_arguments,
         "import": import_export.add_import_arguments,
         "export": import_export.add_export_arguments,
-        "classify": classify.add_arguments,
-        "watch": watch.add_arguments,
+        "classify": classify.add_classify_arguments,
+        "watch": classify.add_watch_arguments,
     }
     for name, about in _COMMANDS.items():
         add_arguments[name](commands.add_parser(name, help=about, description=about[0].upper() + about[1:] + "."))

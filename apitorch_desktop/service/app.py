@@ -27,8 +27,7 @@ from apitorch_desktop.service.http.url_fetcher import UrlFetcher
 from apitorch_desktop.service.routes.classifiers import ClassifierRoutes
 from apitorch_desktop.service.routes.dependencies import Dependencies
 from apitorch_desktop.service.routes.explanations import ExplanationRoutes
-from apitorch_desktop.service.routes.files import FileRoutes
-from apitorch_desktop.service.routes.images import ImageRoutes
+from apitorch_desktop.service.routes.images import FileRoutes, ImageRoutes
 from apitorch_desktop.service.routes.meta import MetaRoutes
 from apitorch_desktop.service.routes.training_sets import TrainingSetRoutes
 from apitorch_desktop.service.storage.errors import StorageUnreachable

@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QTreeView
 
 from apitorch_desktop.dataset.watch.task import WatchTask, lock_task
 from apitorch_desktop.ui.tasks.runner import Lane
-from apitorch_desktop.ui.watch.dialog import WatchDialog
+from apitorch_desktop.ui.watch.controller import WatchDialog
 from tests.helpers import app_runner as program
 from tests.helpers import x11_pointer as pointer
 from tests.helpers.app_runner import dialog

@@ -9,13 +9,14 @@ import stat
 import sys
 from collections.abc import Callable, Generator
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Event
 from time import monotonic
 from typing import Final
 
 from apitorch_desktop.dataset.importer.scanner import SUFFIXES, is_hidden
-from apitorch_desktop.dataset.watch.task import Arrival, State, WatchTask, state_of
+from apitorch_desktop.dataset.watch.task import WatchTask
 from apitorch_desktop.utils.text import shown
 
 REST: Final = 2.0
@@ -26,6 +27,25 @@ _SCAN_PAUSE = 30.0
 """Seconds between two scans: shared folders of other machines report no changes. At least 20 times as long as a scan takes."""
 AT_ONCE = 16
 """Photos that are handed out at once, at most."""
+State = tuple[int, int]
+"""Size of a file in bytes and time of its last change in ns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A photo at rest."""
+
+    path: Path
+    state: State
+
+
+def state_of(path: Path) -> State | None:
+    """Return size and time of change of a file; None for none, a link or what is no ordinary file."""
+    try:
+        found = path.lstat()
+    except (OSError, ValueError):
+        return None
+    return (found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else None
 
 
 class Arrivals:

@@ -14,11 +14,10 @@ from apitorch_desktop.dataset.batch.classification import classify_arguments, fe
 from apitorch_desktop.dataset.sources.archives import Archives
 from apitorch_desktop.dataset.sources.image_source import ImageFile, SourceMissing, UploadItem, place_of
 from apitorch_desktop.dataset.watch import arrivals
-from apitorch_desktop.dataset.watch.arrivals import Arrivals
+from apitorch_desktop.dataset.watch.actions import AnswerRows, finish_move, move
+from apitorch_desktop.dataset.watch.arrivals import Arrival, Arrivals, state_of
 from apitorch_desktop.dataset.watch.journal import WatchJournal
-from apitorch_desktop.dataset.watch.mover import finish_move, move
-from apitorch_desktop.dataset.watch.table import AnswerRows
-from apitorch_desktop.dataset.watch.task import Answer, Arrival, WatchTask, state_of
+from apitorch_desktop.dataset.watch.task import Answer, WatchTask
 from apitorch_desktop.utils.errors import Cancelled
 from apitorch_desktop.utils.sqlite import FileError
 from apitorch_desktop.utils.text import reason, shown

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from apitorch_desktop.api.types import decode_json, encode_json
 from apitorch_desktop.dataset.batch.classification import Answers
-from apitorch_desktop.dataset.watch.task import Answer, Arrival, WatchTask
+from apitorch_desktop.dataset.watch.arrivals import Arrival
+from apitorch_desktop.dataset.watch.task import Answer, WatchTask
 from apitorch_desktop.utils.sqlite import SqliteFile
 
 _SCHEMA = (

@@ -1,10 +1,9 @@
-"""Task of a watch: a folder with its classifier and what is done about the answers, and the photos in it."""
+"""Task of a watch: a folder with its classifier and what is done about the answers."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-import stat
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,8 +18,6 @@ if TYPE_CHECKING:
 
 Answer = Classification | str
 """An answer, or a sentence with the reason why there is none."""
-State = tuple[int, int]
-"""Size of a file in bytes and time of its last change in ns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,23 +65,6 @@ class WatchTask:
         inner = self.destination
         inside = inner is not None and inner != self.folder and inner.is_relative_to(self.folder)
         return not (inside and inner is not None and path.is_relative_to(inner))
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """A photo at rest."""
-
-    path: Path
-    state: State
-
-
-def state_of(path: Path) -> State | None:
-    """Return size and time of change of a file; None for none, a link or what is no ordinary file."""
-    try:
-        found = path.lstat()
-    except (OSError, ValueError):
-        return None
-    return (found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else None
 
 
 def lock_task(folder: Path, task: WatchTask) -> BaseFileLock | None:

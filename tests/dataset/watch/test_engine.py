@@ -13,9 +13,10 @@ from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.types import INBOX, Classification
 from apitorch_desktop.dataset.batch.classification import COLUMNS
 from apitorch_desktop.dataset.watch import arrivals, engine
+from apitorch_desktop.dataset.watch.arrivals import Arrival, state_of
 from apitorch_desktop.dataset.watch.engine import FolderWatch
 from apitorch_desktop.dataset.watch.journal import WatchJournal
-from apitorch_desktop.dataset.watch.task import Arrival, WatchTask, state_of
+from apitorch_desktop.dataset.watch.task import WatchTask
 from tests.helpers.image_samples import saved, scene
 from tests.helpers.service_process import serving
 from tests.helpers.waiting import until
