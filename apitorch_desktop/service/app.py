@@ -24,9 +24,8 @@ from apitorch_desktop.service.http.resources import WorkerPools
 from apitorch_desktop.service.http.routing import Operation, Routes
 from apitorch_desktop.service.http.signed_urls import SignedUrls, Signer
 from apitorch_desktop.service.http.url_fetcher import UrlFetcher
-from apitorch_desktop.service.routes.classifiers import ClassifierRoutes
+from apitorch_desktop.service.routes.classifiers import ClassifierRoutes, ExplanationRoutes
 from apitorch_desktop.service.routes.dependencies import Dependencies
-from apitorch_desktop.service.routes.explanations import ExplanationRoutes
 from apitorch_desktop.service.routes.images import FileRoutes, ImageRoutes
 from apitorch_desktop.service.routes.meta import MetaRoutes
 from apitorch_desktop.service.routes.training_sets import TrainingSetRoutes

@@ -300,10 +300,17 @@ class Bootstrap(QObject):
         from apitorch_desktop.ui.map.page import MapPage
         from apitorch_desktop.ui.review.navigation import ReviewNavigation
         from apitorch_desktop.ui.set_page.page import SetPage
+        from apitorch_desktop.ui.trash import TrashPage
         from apitorch_desktop.ui.versions.controller import VersionsController
 
         self.review = ReviewNavigation(
-            self.session, self.edits, self.photos, self.central_widget.tree, self.theme, self.settings
+            self.session,
+            self.edits,
+            self.photos,
+            self.central_widget.tree,
+            self.theme,
+            self.settings,
+            TrashPage(self.session, self.edits, self.theme),
         )
         self.central_widget.add_page(self.review.panel)
         self.central_widget.add_page(self.review.trash_page)

@@ -97,10 +97,10 @@ class TrashController(QObject):
 class TrashPage(BoardPage):
     """Page that shows the trash of the open training set."""
 
-    def __init__(self, trash: TrashController, session: Session, theme: Theme) -> None:
+    def __init__(self, session: Session, editing: EditController, theme: Theme) -> None:
         loader = ThumbnailLoader(session.tasks, self._thumbnail, budget=BUDGET, parent=session)
         super().__init__(theme, loader, "Deleted photos")
-        self._trash = trash
+        self.trash = TrashController(session, editing)
         session.open_set_changed.connect(loader.clear)
         self.restore = button("", "primary", self._restore)
         self.empty = button("Empty the trash…", "", self._empty)
@@ -111,19 +111,19 @@ class TrashPage(BoardPage):
         self.stack.addWidget(self._none)
         hint = "Return brings back what is selected"
         self.lay_out("Trash", (self.restore, self.empty), hint, center=self.stack)
-        trash.changed.connect(self._show)
+        self.trash.changed.connect(self._show)
         self.board.selectionModel().selectionChanged.connect(lambda *_: self._show_controls())
         self.board.action_requested.connect(self._act)
         self._show()
 
     def focus(self) -> None:
         """Focus the board, which handles the keys."""
-        (self.board if self._trash.here else self).setFocus()
+        (self.board if self.trash.here else self).setFocus()
 
     def _show(self) -> None:
         rows = [
             PhotoRow(str(photo.id), _record(photo), (photo.name, f"{label_name(photo.label)} · {_day(photo)}"))
-            for photo in self._trash.here
+            for photo in self.trash.here
         ]
         self.board.rows.show(rows)
         self.stack.setCurrentWidget(self.board if rows else self._none)
@@ -133,21 +133,21 @@ class TrashPage(BoardPage):
         chosen = len(self._chosen())
         self.restore.setVisible(chosen > 0)
         self.restore.setText(f"Bring back {plural(chosen, 'photo')}")
-        self.empty.setVisible(bool(self._trash.all))
+        self.empty.setVisible(bool(self.trash.all))
 
     def _chosen(self) -> list[TrashedImage]:
         wanted = {row.key for row in self.board.selected_rows()}
-        return [photo for photo in self._trash.here if str(photo.id) in wanted]
+        return [photo for photo in self.trash.here if str(photo.id) in wanted]
 
     def _act(self, name: str) -> None:
         if name == "return":
             self._restore()
 
     def _restore(self) -> None:
-        self._trash.restore(self._chosen())
+        self.trash.restore(self._chosen())
 
     def _empty(self) -> None:
-        photos = plural(len(self._trash.all), "photo")
+        photos = plural(len(self.trash.all), "photo")
         question = QMessageBox(
             QMessageBox.Icon.NoIcon,
             "Empty the trash",
@@ -157,11 +157,11 @@ class TrashPage(BoardPage):
         go = question.addButton(f"Delete {photos} for good", QMessageBox.ButtonRole.DestructiveRole)
         question.setDefaultButton(question.addButton(QMessageBox.StandardButton.Cancel))
         question.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        go.clicked.connect(self._trash.empty)
+        go.clicked.connect(self.trash.empty)
         question.open()
 
     def _thumbnail(self, image: TrainingImage, _cancelled: Callable[[], bool]) -> bytes:
-        return self._trash.thumbnail(int(image.image_id.removeprefix("trash:")))
+        return self.trash.thumbnail(int(image.image_id.removeprefix("trash:")))
 
 
 def _record(trashed: TrashedImage) -> TrainingImage:

@@ -32,7 +32,7 @@ from apitorch_desktop.ui.map.page import MapPage
 from apitorch_desktop.ui.photos.controller import PhotosController
 from apitorch_desktop.ui.photos.filter_menu import FilterMenu
 from apitorch_desktop.ui.photos.similar_page import SimilarPage
-from apitorch_desktop.ui.recent import RecentItems
+from apitorch_desktop.ui.places import RecentItems, ViewState
 from apitorch_desktop.ui.review.navigation import ReviewNavigation
 from apitorch_desktop.ui.session.edit_controller import EditController
 from apitorch_desktop.ui.session.embedded_service import EmbeddedService
@@ -47,7 +47,6 @@ from apitorch_desktop.ui.transfers.controller import TransferController
 from apitorch_desktop.ui.transfers.panel import TransfersPanel
 from apitorch_desktop.ui.transfers.status_text import WorkStatus
 from apitorch_desktop.ui.versions.controller import VersionsController
-from apitorch_desktop.ui.view_state import ViewState
 from apitorch_desktop.ui.watch.controller import WatchController
 from apitorch_desktop.ui.watch.panel import WatchPanel
 from apitorch_desktop.ui.widgets.drag_drop import DroppedContent

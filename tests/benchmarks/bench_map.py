@@ -14,7 +14,7 @@ from PySide6.QtCore import QObject, QPointF, Signal
 from PySide6.QtGui import QImage
 from PySide6.QtWidgets import QApplication
 
-from apitorch_desktop.dataset.review.map_layout import complete, lay_out
+from apitorch_desktop.dataset.review.map import complete, lay_out
 from apitorch_desktop.ui.map.page import MapView
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.utils.paths import resources

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from apitorch_desktop.api.client import ApiClient
-from apitorch_desktop.service.classifiers.similarity import SimilarityIndex
+from apitorch_desktop.service.classifiers.embeddings import SimilarityIndex
 from apitorch_desktop.service.storage.store import Store
 from apitorch_desktop.vision.encoder import Encoder
 from tests.helpers.service_process import serving

@@ -6,8 +6,7 @@ from itertools import pairwise
 import pytest
 
 from apitorch_desktop.ui.session import session
-from apitorch_desktop.ui.session.heartbeat import Rhythm
-from apitorch_desktop.ui.session.session import ConnectionState
+from apitorch_desktop.ui.session.session import ConnectionState, Rhythm
 from tests.helpers import app_runner as program
 from tests.helpers.documented_program import away, coats, counts, listed, pictures_shown, run, shown, waiting
 

@@ -5,8 +5,7 @@ import pytest
 from PIL import Image
 
 from apitorch_desktop.vision import head as heads
-from apitorch_desktop.vision.encoder import Encoder
-from apitorch_desktop.vision.evidence import CELLS, EvidenceMapper, NoEvidence
+from apitorch_desktop.vision.encoder import CELLS, Encoder, EvidenceMapper, NoEvidence
 from apitorch_desktop.vision.images import open_upright
 
 LABELS = ("hat", "shoes")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from itertools import count
-from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import Empty, Queue
@@ -17,6 +15,7 @@ import msgspec
 
 from apitorch_desktop.api.errors import NotFound
 from apitorch_desktop.api.types import Id, TrainingImage
+from apitorch_desktop.dataset.review import child_process
 from apitorch_desktop.dataset.review.findings import Findings
 from apitorch_desktop.dataset.review.messages import (
     Analyze,
@@ -264,18 +263,9 @@ class _WorkerProcess:
     """The worker process, and a thread that receives its answers, so that it never waits for this side."""
 
     def __init__(self, cache: Path) -> None:
-        context = get_context("spawn")
-        receiver, self._requests = context.Pipe(duplex=False)
-        answers, sender = context.Pipe(duplex=False)
-        self._process = context.Process(target=_work, args=(receiver, sender, cache), name="review", daemon=True)
-        safe_path = os.environ.get("PYTHONSAFEPATH")
-        os.environ["PYTHONSAFEPATH"] = "1"  # modules in the current folder must not be imported
-        try:
-            self._process.start()
-        finally:
-            del os.environ["PYTHONSAFEPATH"]
-            if safe_path is not None:
-                os.environ["PYTHONSAFEPATH"] = safe_path
+        receiver, self._requests = child_process.pipe()
+        answers, sender = child_process.pipe()
+        self._process = child_process.start("review", _work, receiver, sender, cache)
         receiver.close()
         sender.close()
         self.answers: Queue[Answer | None] = Queue()
@@ -309,9 +299,7 @@ class _WorkerProcess:
 
 
 def _work(requests: Connection, answers: Connection, cache: Path) -> None:
-    """Run the worker, with few threads for what multiplies matrices: this has to be set before numpy is imported."""
-    threads = str(max(1, (os.cpu_count() or 2) // 2))
-    os.environ.update(dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), threads))
+    """Run the worker, which is not loaded in the window: it imports numpy."""
     from apitorch_desktop.dataset.review import worker
 
     worker.run(requests, answers, cache)

@@ -25,8 +25,8 @@ from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.errors import ApiError, ConnectionFailed, NotFound, RateLimited, StorageFull, WrongKey
 from apitorch_desktop.dataset.sources.archives import Archives
 from apitorch_desktop.dataset.sources.image_source import SourceMissing
-from apitorch_desktop.dataset.transfers.download import Downloader, NameTaken
 from apitorch_desktop.dataset.transfers.journal import ItemResult, ItemState, TransferItem, TransferJournal
+from apitorch_desktop.dataset.transfers.methods import Downloader, NameTaken, Uploader
 from apitorch_desktop.dataset.transfers.model import (
     ENDED,
     TransferKind,
@@ -37,7 +37,6 @@ from apitorch_desktop.dataset.transfers.model import (
     TransferStatus,
 )
 from apitorch_desktop.dataset.transfers.rate_control import RateController
-from apitorch_desktop.dataset.transfers.upload import Uploader
 from apitorch_desktop.utils.errors import Cancelled
 from apitorch_desktop.utils.files import try_lock
 from apitorch_desktop.utils.text import reason

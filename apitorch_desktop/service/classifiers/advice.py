@@ -12,7 +12,7 @@ import numpy as np
 
 from apitorch_desktop.api import types
 from apitorch_desktop.service.classifiers import training_data
-from apitorch_desktop.service.classifiers.embedder import BATCH, Embedder
+from apitorch_desktop.service.classifiers.embeddings import BATCH, Embedder
 from apitorch_desktop.service.classifiers.head_cache import decode_metrics
 from apitorch_desktop.service.storage.errors import Closed, RecordConflict, StoreError
 from apitorch_desktop.service.storage.records import ExampleRow, VersionRow

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from apitorch_desktop.api import types
 from apitorch_desktop.service.classifiers import training_data
 from apitorch_desktop.service.classifiers.advice import Advisor, compare
-from apitorch_desktop.service.classifiers.embedder import BATCH, Embedder
+from apitorch_desktop.service.classifiers.embeddings import BATCH, Embedder
 from apitorch_desktop.service.classifiers.encoders import EncoderPool, OwnEncoders
 from apitorch_desktop.service.classifiers.head_cache import CurrentHead, HeadCache, decode_metrics
 from apitorch_desktop.service.classifiers.training_data import TooFewReadable, TrainingData

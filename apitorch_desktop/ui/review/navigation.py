@@ -18,7 +18,7 @@ from apitorch_desktop.ui.settings import Settings
 from apitorch_desktop.ui.sidebar.model import FindingEntry
 from apitorch_desktop.ui.sidebar.panel import TreePanel
 from apitorch_desktop.ui.theme.theme import Theme
-from apitorch_desktop.ui.trash import TrashController, TrashPage
+from apitorch_desktop.ui.trash import TrashPage
 from apitorch_desktop.ui.widgets.controls import ElidedLabel, button, surface
 from apitorch_desktop.utils.text import percent
 
@@ -94,6 +94,7 @@ class ReviewNavigation(QObject):
         tree: TreePanel,
         theme: Theme,
         settings: Settings,
+        trash_page: TrashPage,
     ) -> None:
         super().__init__(tree)
         self._session = session
@@ -106,8 +107,8 @@ class ReviewNavigation(QObject):
         self._loader = ThumbnailLoader(session.tasks, self._thumbnail, budget=BUDGET, parent=self)
         self.panel = ReviewPanel(self.review, theme, self._loader, self._labels)
         self.only = NarrowedBar(photos, theme)
-        self.trash = TrashController(session, editing)
-        self.trash_page = TrashPage(self.trash, session, theme)
+        self.trash = trash_page.trash
+        self.trash_page = trash_page
         self.part: ReviewPanel | TrashPage = self.panel
         """Page to show while `shown` is True."""
         self._wire()

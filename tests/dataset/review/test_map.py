@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from apitorch_desktop.dataset.review.cache import CachedImage, ReviewCache
-from apitorch_desktop.dataset.review.map import MapFailed, make_map
-from apitorch_desktop.dataset.review.map_layout import complete, lay_out, principal_coordinates
+from apitorch_desktop.dataset.review.map import MapFailed, complete, lay_out, make_map, principal_coordinates
 from apitorch_desktop.dataset.review.messages import MapRequest
 from apitorch_desktop.utils.errors import Cancelled
 from apitorch_desktop.vision.encoder import Encoder

@@ -20,8 +20,7 @@ from apitorch_desktop.api.errors import BadRequest, ConnectionFailed, TimedOut
 from apitorch_desktop.dataset.connections.local_client import LocalClient, LocalImages
 from apitorch_desktop.dataset.importer.plan import scan
 from apitorch_desktop.dataset.sources.image_source import ArchiveMember, ImageBytes, ImageFile, ImageUrl, UploadItem
-from apitorch_desktop.dataset.transfers import download as downloading
-from apitorch_desktop.dataset.transfers import rate_control
+from apitorch_desktop.dataset.transfers import methods, rate_control
 from apitorch_desktop.dataset.transfers.journal import ItemState, TransferJournal
 from apitorch_desktop.dataset.transfers.queue import OriginIndex, TransferMissing, TransferQueue, TransferState
 from apitorch_desktop.dataset.transfers.rate_control import RateController, Throughput
@@ -766,7 +765,7 @@ def test_names_from_a_service_never_lead_out_of_the_folder(make, strange, tmp_pa
     outside = [path for path in tmp_path.rglob("*.jpg") if not path.is_relative_to(tmp_path / "deep" / "out" / "set")]
     assert not outside
     assert len(list(tmp_path.rglob("*.jpg"))) == 4
-    assert [downloading.safe_filename(name) for name in ("..", "", "a/b", "c\\d")] == ["_..", "_", "a_b", "c_d"]
+    assert [methods.safe_filename(name) for name in ("..", "", "a/b", "c\\d")] == ["_..", "_", "a_b", "c_d"]
 
 
 def test_labels_too_long_for_a_folder_come_down_and_back(make, strange, tmp_path):

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from apitorch_desktop.service.classifiers import similarity
-from apitorch_desktop.service.classifiers.similarity import SimilarityIndex
+from apitorch_desktop.service.classifiers import embeddings
+from apitorch_desktop.service.classifiers.embeddings import SimilarityIndex
 from apitorch_desktop.service.storage.records import EmbeddingRow
 from apitorch_desktop.service.storage.store import Store
 from tests.helpers.curating import OWNER
@@ -46,8 +46,8 @@ def plainly(embeddings, query):
 
 
 def test_the_nearest_are_those_of_a_plain_comparison_in_one_set_and_in_several(store, monkeypatch):
-    monkeypatch.setattr(similarity, "EXACT", 150)
-    monkeypatch.setattr(similarity, "_SKETCH", 24)
+    monkeypatch.setattr(embeddings, "EXACT", 150)
+    monkeypatch.setattr(embeddings, "_SKETCH", 24)
     first, ours = fill(store, "first", 600, 1)
     second, theirs = fill(store, "second", 300, 2)
     index = SimilarityIndex(store)
@@ -66,7 +66,7 @@ def test_the_nearest_are_those_of_a_plain_comparison_in_one_set_and_in_several(s
 
 
 def test_it_follows_new_moved_and_deleted_images_and_late_embeddings(store, monkeypatch):
-    monkeypatch.setattr(similarity, "_RETRY_AFTER", 0)
+    monkeypatch.setattr(embeddings, "_RETRY_AFTER", 0)
     set_id, known = fill(store, "clothes", 20, 1)
     index = SimilarityIndex(store)
     query, mine = next(iter(known.values())), next(iter(known))

@@ -2,7 +2,7 @@
 
 from PySide6.QtCore import Qt
 
-from apitorch_desktop.ui.session.heartbeat import Heartbeat, Rhythm
+from apitorch_desktop.ui.session.session import Heartbeat, Rhythm
 
 
 class Spied:

@@ -1,20 +1,31 @@
-"""Search for the training images that are most similar to an image, by the cosine of their embeddings."""
+"""Embeddings of stored images: made where they are missing, in small batches, and searched for similar images."""
 
+import logging
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from apitorch_desktop.api import types
-from apitorch_desktop.service.storage.errors import RecordNotFound
-from apitorch_desktop.service.storage.records import ExampleRow
+from apitorch_desktop.service.storage.errors import RecordNotFound, StorageFault
+from apitorch_desktop.service.storage.records import EmbeddingRow, ExampleRow
 from apitorch_desktop.service.storage.store import Store
+from apitorch_desktop.vision.images import UnreadableImage, open_upright
 
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from apitorch_desktop.vision.encoder import Encoder
+
+BATCH = 8
+_RETRY_UNREADABLE = 60.0
+"""Seconds after which an image that could not be read is tried again."""
+_log = logging.getLogger(__name__)
 EXACT = 300
 """Images of a ranking, the first ones, that are compared by their whole embeddings; those after them by sketches."""
 _SKETCH = 128
@@ -25,11 +36,51 @@ _GROWTH = 4
 """A training set that has grown by this factor since its axes were computed gets others, up to `_FITTED` images."""
 _MOST = 200_000
 """Sketches kept in memory, 100 MB; the sets that were searched last."""
-_BATCH = 4096
+_BLOCK = 4096
 _RETRY_AFTER = 1.0
 """Seconds after which embeddings that were missing are looked for again."""
-
 Floats = NDArray[np.float32]
+
+
+class Embedder:
+    """Turns stored images into stored embeddings. Thread-safe; an image that two threads embed is embedded twice."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._unreadable: dict[str, float] = {}  # sha256 to the time of the last attempt
+
+    def unreadable(self, sha256: str) -> bool:
+        """Return whether an image with this content could not be read; it is tried again after a minute."""
+        return sha256 in self._unreadable
+
+    def missing(self, set_id: int, encoder: "Encoder") -> list[str]:
+        """Return the images of a training set that have no embedding of an encoder, oldest first."""
+        candidates = self._store.models.missing(set_id, encoder.name)
+        retry_before = time.monotonic() - _RETRY_UNREADABLE
+        return [sha256 for sha256 in candidates if self._unreadable.get(sha256, retry_before) <= retry_before]
+
+    def embed(self, sha256s: list[str], encoder: "Encoder") -> None:
+        """Make and store the embeddings of a batch, except of deleted and unreadable images.
+
+        Raises DiskFull, UnusableEncoder.
+        """
+        names: list[str] = []
+        images: list[Image.Image] = []
+        for sha256 in sha256s:
+            try:
+                images.append(open_upright(self._store.read(sha256), encoder.shorter_side))
+                names.append(sha256)
+                self._unreadable.pop(sha256, None)
+            except (RecordNotFound, StorageFault, UnreadableImage) as error:
+                self._unreadable[sha256] = time.monotonic()
+                _log.warning("image %s is left out of training: %s", sha256, error)
+        if not names:
+            return
+        rows = [
+            EmbeddingRow(sha256, embedding.astype("<f4", copy=False).tobytes(), None)
+            for sha256, embedding in zip(names, encoder.encode(images), strict=True)
+        ]
+        self._store.models.put_embeddings(encoder.name, rows)
 
 
 class _Axes(NamedTuple):
@@ -69,7 +120,7 @@ class SimilarityIndex:
     of its embeddings, later ones those of new images.
     """
 
-    def __init__(self, store: "Store") -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
         self._lock = threading.Lock()
         self._sets: OrderedDict[int, _SetIndex] = OrderedDict()
@@ -219,8 +270,8 @@ class SimilarityIndex:
 
     def _embeddings(self, encoder: str, sha256s: list[str]) -> Iterator[tuple[list[str], Floats]]:
         """Yield the stored embeddings among these in batches: sha256s, and vectors (n, d)."""
-        for start in range(0, len(sha256s), _BATCH):
-            rows = self._store.models.embeddings(encoder, sha256s[start : start + _BATCH])
+        for start in range(0, len(sha256s), _BLOCK):
+            rows = self._store.models.embeddings(encoder, sha256s[start : start + _BLOCK])
             if rows:
                 yield list(rows), np.stack([np.frombuffer(row.vector, "<f4") for row in rows.values()])
 
