@@ -1,8 +1,8 @@
 """The operation table, from which both the routes and the OpenAPI description are made."""
 
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import KW_ONLY, dataclass, field, replace
+from typing import ClassVar, Literal, TypeVar
 from urllib.parse import unquote
 
 from msgspec import Struct
@@ -27,26 +27,30 @@ PARAMETERS: dict[str, str] = {
 """Descriptions of the path parameters by name, of every parameter that an `Operation.path` has."""
 
 
+_Method = TypeVar("_Method", bound=Callable[..., Awaitable[HandlerResult]])
+
+
+async def _unbound(_request: Request) -> HandlerResult:
+    raise NotImplementedError
+
+
 @dataclass(frozen=True)
 class Operation:
-    """The handler of one method on one path, with its description.
+    """The handler of one method on one path, with its description; used as a decorator of the handler.
 
-    `path` has its parameters in braces. `access` is the credential: the API key, a signed link, either of them, or
-    none ("open"). `body` has the fields of a JSON, urlencoded or multipart body; `by_url` the fields of a JSON or
-    urlencoded body where multipart also takes a file `image`; `query` the fields of the query. With `body_in_query` the
-    fields of the body may be sent in the query as well. `response` is the type of the JSON response, or a media type.
-    `errors` are the statuses beside those that every operation may answer. `extension` is the name that `ping` lists,
-    empty for documented operations. `abandonable`: the handler is cancelled when the client disconnects. `classifies`: it
-    counts as a classification from before its body is read.
+    `path` has its parameters in braces. `response` is the type of the JSON response, or a media type. `access` is the
+    credential: the API key, a signed link, either of them, or none ("open"). `body` has the fields of a JSON, urlencoded or
+    multipart body; `by_url` the fields of a JSON or urlencoded body where multipart also takes a file `image`; `query` the
+    fields of the query. With `body_in_query` the fields of the body may be sent in the query as well. `errors` are the
+    statuses beside those that every operation may answer. `extension` is the name that `ping` lists, empty for documented
+    operations. `abandonable`: the handler is cancelled when the client disconnects. `classifies`: it counts as a
+    classification from before its body is read. The others come from the handler and its group.
     """
 
-    name: str
     method: str
     path: str
-    summary: str
-    handler: Handler
     response: type[Struct] | str
-    tag: str
+    _: KW_ONLY
     access: Access = "key"
     body: type[Struct] | None = None
     by_url: type[Struct] | None = None
@@ -56,6 +60,43 @@ class Operation:
     extension: str = ""
     abandonable: bool = False
     classifies: bool = False
+    tag: str = ""
+    name: str = ""
+    summary: str = ""
+    handler: Handler = field(default=_unbound)
+
+    def __call__(self, handler: _Method) -> _Method:
+        """Mark a handler of an `OperationGroup`."""
+        handler.__dict__["operation"] = self
+        return handler
+
+
+class OperationGroup:
+    """Handlers of one tag: its methods with the decorator `Operation`.
+
+    The name of a method in camel case is the operation's `operationId`, its docstring the summary in the description.
+    """
+
+    tag: ClassVar[str]
+
+    def operations(self) -> list[Operation]:
+        """Return the rows of the operation table."""
+        return [
+            replace(
+                operation,
+                tag=operation.tag or self.tag,
+                name=_camel_case(name),
+                summary=method.__doc__ or "",
+                handler=getattr(self, name),
+            )
+            for name, method in vars(type(self)).items()
+            if isinstance(operation := getattr(method, "operation", None), Operation)
+        ]
+
+
+def _camel_case(name: str) -> str:
+    first, *others = name.split("_")
+    return first + "".join(other.capitalize() for other in others)
 
 
 class Routes:

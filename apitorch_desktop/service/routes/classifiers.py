@@ -18,7 +18,7 @@ from apitorch_desktop.service.classifiers.embeddings import SimilarityIndex
 from apitorch_desktop.service.http import schemas
 from apitorch_desktop.service.http.errors import HttpError
 from apitorch_desktop.service.http.request import LargeResponse, Request
-from apitorch_desktop.service.http.routing import Operation
+from apitorch_desktop.service.http.routing import Operation, OperationGroup
 from apitorch_desktop.service.routes.dependencies import Dependencies
 from apitorch_desktop.service.routes.images import wire_image
 from apitorch_desktop.service.storage.errors import RecordConflict, RecordNotFound
@@ -33,8 +33,10 @@ _WIRE_SIZE = 160
 """Approximate bytes of an image in an answer without its record."""
 
 
-class ClassifierRoutes:
+class ClassifierRoutes(OperationGroup):
     """Operations below `/api/classifier`, `/api/classifiers`, `/api/classify` and `/api/feedback`."""
+
+    tag = "Classifiers"
 
     def __init__(self, dependencies: Dependencies) -> None:
         self._classification = dependencies.classification
@@ -44,146 +46,28 @@ class ClassifierRoutes:
         self._image_inputs = dependencies.image_inputs
         self._workers = dependencies.workers
 
-    def operations(self) -> list[Operation]:
-        """Return the rows of the operation table."""
-        tag = "Classifiers"
-        return [
-            Operation(
-                "listClassifiers",
-                "GET",
-                "/api/classifiers",
-                "List the classifiers that may be used to classify an image.",
-                self.list_all,
-                types.Classifiers,
-                tag,
-            ),
-            Operation(
-                "classifyImage",
-                "POST",
-                "/api/classify",
-                "What one to ten classifiers say about an image.",
-                self.classify,
-                types.Classifications,
-                tag,
-                body=schemas.Classify,
-                by_url=schemas.ClassifyByUrl,
-                errors=(404, 409),
-                abandonable=True,
-                classifies=True,
-            ),
-            Operation(
-                "getClassifier",
-                "GET",
-                _CLASSIFIER_PATH,
-                "One classifier with its labels, its state, and its cross-validated figures.",
-                self.one,
-                types.Classifier,
-                tag,
-                extension="training",
-                errors=(404,),
-            ),
-            Operation(
-                "listVersions",
-                "GET",
-                _CLASSIFIER_PATH + "/versions",
-                "The versions of a trained classifier that are kept, newest first.",
-                self.versions,
-                types.ClassifierVersions,
-                tag,
-                extension="versions",
-                errors=(404,),
-            ),
-            Operation(
-                "setCurrentVersion",
-                "POST",
-                _CLASSIFIER_PATH + "/current",
-                "Let a kept version answer until the next retraining.",
-                self.make_current,
-                types.Classifier,
-                tag,
-                body=schemas.CurrentVersion,
-                extension="versions",
-                errors=(404,),
-            ),
-            Operation(
-                "listChanges",
-                "GET",
-                _CLASSIFIER_PATH + "/changes",
-                "The training images that two versions answer differently.",
-                self.changes,
-                types.ClassificationChanges,
-                tag,
-                query=schemas.VersionPair,
-                extension="versions",
-                errors=(404,),
-            ),
-            Operation(
-                "getForecast",
-                "GET",
-                _CLASSIFIER_PATH + "/forecast",
-                "An estimate of what 50 more photos of each label would bring; made in the background when first asked for.",
-                self.forecast,
-                types.Forecast,
-                tag,
-                extension="forecast",
-                errors=(404,),
-            ),
-            Operation(
-                "exportClassifier",
-                "GET",
-                _CLASSIFIER_PATH + "/onnx",
-                "A trained classifier as one ONNX file, with its labels and how to prepare an image in the metadata.",
-                self.onnx,
-                "application/octet-stream",
-                tag,
-                extension="export.onnx",
-                errors=(404, 409),
-            ),
-            Operation(
-                "correctClassification",
-                "POST",
-                "/api/feedback/classification",
-                "Correct a classification: its image joins the training images of the label it should have had.",
-                self.correct,
-                types.FeedbackAnswer,
-                "Feedback",
-                body=schemas.Correction,
-                body_in_query=True,
-                errors=(404, 409),
-            ),
-            Operation(
-                "sendMessage",
-                "POST",
-                "/api/feedback/freeform",
-                "Send a message, base64 of UTF-8.",
-                self.message,
-                types.FeedbackAnswer,
-                "Feedback",
-                body=schemas.FeedbackMessage,
-                body_in_query=True,
-            ),
-            Operation(
-                "listFeedback",
-                "GET",
-                "/api/feedback",
-                "What was sent, newest first, with what came of it.",
-                self.feedback,
-                types.FeedbackList,
-                "Feedback",
-                extension="feedback.read",
-            ),
-        ]
-
-    async def list_all(self, request: Request) -> types.Classifiers:
-        """`GET classifiers`."""
+    @Operation("GET", "/api/classifiers", types.Classifiers)
+    async def list_classifiers(self, request: Request) -> types.Classifiers:
+        """List the classifiers that may be used to classify an image."""
         return types.Classifiers(data=await self._workers.run_storage(self._classification.classifiers, request.owner))
 
-    async def one(self, request: Request) -> types.Classifier:
-        """`GET classifier/:slug`."""
+    @Operation("GET", _CLASSIFIER_PATH, types.Classifier, extension="training", errors=(404,))
+    async def get_classifier(self, request: Request) -> types.Classifier:
+        """Return one classifier with its labels, its state, and its cross-validated figures."""
         return await self._workers.run_storage(self._classification.classifier, request.owner, request.path["slug"])
 
-    async def classify(self, request: Request) -> types.Classifications:
-        """`POST classify`."""
+    @Operation(
+        "POST",
+        "/api/classify",
+        types.Classifications,
+        body=schemas.Classify,
+        by_url=schemas.ClassifyByUrl,
+        errors=(404, 409),
+        abandonable=True,
+        classifies=True,
+    )
+    async def classify_image(self, request: Request) -> types.Classifications:
+        """Ask one to ten classifiers about an image."""
         body: schemas.Classify = request.body
         slugs = [body.classifiers] if isinstance(body.classifiers, str) else body.classifiers
         if not 1 <= len(slugs) <= types.MAX_CLASSIFIERS:
@@ -200,33 +84,54 @@ class ClassifierRoutes:
                 show_confidence_value=shown,
             )
 
-    async def versions(self, request: Request) -> types.ClassifierVersions:
-        """`GET classifier/:slug/versions`."""
+    @Operation("GET", _CLASSIFIER_PATH + "/versions", types.ClassifierVersions, extension="versions", errors=(404,))
+    async def list_versions(self, request: Request) -> types.ClassifierVersions:
+        """List the versions of a trained classifier that are kept, newest first."""
         set_id = await self._training_set_id(request)
         return types.ClassifierVersions(data=await self._workers.run_storage(self._trainer.versions, set_id))
 
-    async def make_current(self, request: Request) -> types.Classifier:
-        """`POST classifier/:slug/current`."""
+    @Operation(
+        "POST",
+        _CLASSIFIER_PATH + "/current",
+        types.Classifier,
+        body=schemas.CurrentVersion,
+        extension="versions",
+        errors=(404,),
+    )
+    async def set_current_version(self, request: Request) -> types.Classifier:
+        """Let a kept version answer until the next retraining."""
         body: schemas.CurrentVersion = request.body
         set_id = await self._training_set_id(request)
         waiting = body.waiting or None
         await self._workers.run_storage(self._trainer.set_current, set_id, body.version, waiting)
-        return await self.one(request)
+        return await self.get_classifier(request)
 
-    async def changes(self, request: Request) -> types.ClassificationChanges:
-        """`GET classifier/:slug/changes`."""
+    @Operation(
+        "GET",
+        _CLASSIFIER_PATH + "/changes",
+        types.ClassificationChanges,
+        query=schemas.VersionPair,
+        extension="versions",
+        errors=(404,),
+    )
+    async def list_changes(self, request: Request) -> types.ClassificationChanges:
+        """List the training images that two versions answer differently."""
         query: schemas.VersionPair = request.query
         set_id = await self._training_set_id(request)
         data = await self._workers.run_inference(self._trainer.compare_versions, set_id, query.from_, query.to)
         return types.ClassificationChanges(data=data)
 
-    async def forecast(self, request: Request) -> types.Forecast:
-        """`GET classifier/:slug/forecast`."""
+    @Operation("GET", _CLASSIFIER_PATH + "/forecast", types.Forecast, extension="forecast", errors=(404,))
+    async def get_forecast(self, request: Request) -> types.Forecast:
+        """Estimate what 50 more photos of each label would bring; made in the background when first asked for."""
         set_id = await self._training_set_id(request)
         return await self._workers.run_storage(self._trainer.forecast, set_id)
 
-    async def onnx(self, request: Request) -> LargeResponse:
-        """`GET classifier/:slug/onnx`."""
+    @Operation(
+        "GET", _CLASSIFIER_PATH + "/onnx", "application/octet-stream", extension="export.onnx", errors=(404, 409)
+    )
+    async def export_classifier(self, request: Request) -> LargeResponse:
+        """Return a trained classifier as one ONNX file, with its labels and how to prepare an image in the metadata."""
         slug = request.path["slug"]
 
         async def load() -> Response:
@@ -237,8 +142,17 @@ class ClassifierRoutes:
 
         return LargeResponse(_ONNX_SIZE, load)
 
-    async def correct(self, request: Request) -> types.FeedbackAnswer:
-        """`POST feedback/classification`."""
+    @Operation(
+        "POST",
+        "/api/feedback/classification",
+        types.FeedbackAnswer,
+        tag="Feedback",
+        body=schemas.Correction,
+        body_in_query=True,
+        errors=(404, 409),
+    )
+    async def correct_classification(self, request: Request) -> types.FeedbackAnswer:
+        """Correct a classification: its image joins the training images of the label it should have had."""
         body: schemas.Correction = request.body
         if not isinstance(body.classification_id, str) or body.correct_label_id is UNSET:
             raise HttpError(400, "Send classification_id and correct_label_id, the label it should have been.")
@@ -249,8 +163,16 @@ class ClassifierRoutes:
             str(body.correct_label_id),
         )
 
-    async def message(self, request: Request) -> types.FeedbackAnswer:
-        """`POST feedback/freeform`."""
+    @Operation(
+        "POST",
+        "/api/feedback/freeform",
+        types.FeedbackAnswer,
+        tag="Feedback",
+        body=schemas.FeedbackMessage,
+        body_in_query=True,
+    )
+    async def send_message(self, request: Request) -> types.FeedbackAnswer:
+        """Send a message, base64 of UTF-8."""
         body: schemas.FeedbackMessage = request.body
         if not isinstance(body.message, str):
             raise HttpError(400, "Send message, base64 of UTF-8.")
@@ -258,8 +180,9 @@ class ClassifierRoutes:
             self._classification.feedback_freeform, request.owner, _decoded(body.message)
         )
 
-    async def feedback(self, request: Request) -> types.FeedbackList:
-        """`GET feedback`."""
+    @Operation("GET", "/api/feedback", types.FeedbackList, tag="Feedback", extension="feedback.read")
+    async def list_feedback(self, request: Request) -> types.FeedbackList:
+        """List what was sent, newest first, with what came of it."""
         return types.FeedbackList(data=await self._workers.run_storage(self._classification.feedback, request.owner))
 
     async def _training_set_id(self, request: Request) -> int:
@@ -279,8 +202,10 @@ def _decoded(message: str) -> str:
     return text
 
 
-class ExplanationRoutes:
+class ExplanationRoutes(OperationGroup):
     """Searches for similar images by a training image, a classified image and any image; evidence in the first two."""
+
+    tag = "Training images"
 
     def __init__(self, dependencies: Dependencies) -> None:
         self._store = dependencies.store
@@ -291,75 +216,16 @@ class ExplanationRoutes:
         self._index = SimilarityIndex(dependencies.store)
         self._mapper: EvidenceMapper | None = None
 
-    def operations(self) -> list[Operation]:
-        """Return the rows of the operation table."""
-        return [
-            Operation(
-                "listSimilarToImage",
-                "GET",
-                "/api/training-image/{image_id}/similar",
-                "The training images most similar to one, of its training set or of all.",
-                self.to_training_image,
-                types.SimilarImages,
-                "Training images",
-                query=schemas.SimilarQuery,
-                extension="similar",
-                errors=(404,),
-            ),
-            Operation(
-                "listSimilarToClassified",
-                "GET",
-                "/api/classification/{classification_id}/similar",
-                "The training images of a trained classifier most similar to an image that it has classified.",
-                self.to_classified,
-                types.SimilarImages,
-                "Classifiers",
-                query=schemas.SimilarQuery,
-                extension="similar",
-                errors=(404,),
-            ),
-            Operation(
-                "listSimilar",
-                "POST",
-                "/api/similar",
-                "The training images most similar to any image, of one training set or of all.",
-                self.to_any,
-                types.SimilarImages,
-                "Training images",
-                body=schemas.SimilarSearch,
-                by_url=schemas.SimilarSearchByUrl,
-                extension="similar",
-                errors=(404,),
-                abandonable=True,
-            ),
-            Operation(
-                "showEvidenceInImage",
-                "GET",
-                "/api/training-image/{image_id}/evidence",
-                "Where in a training image the evidence for a label of its classifier lies.",
-                self.evidence_in_image,
-                types.Evidence,
-                "Training images",
-                query=schemas.EvidenceQuery,
-                extension="evidence",
-                errors=(404, 409),
-            ),
-            Operation(
-                "showEvidenceInClassified",
-                "GET",
-                "/api/classification/{classification_id}/evidence",
-                "Where in a classified image the evidence for a label of its trained classifier lies.",
-                self.evidence_in_classified,
-                types.Evidence,
-                "Classifiers",
-                query=schemas.EvidenceQuery,
-                extension="evidence",
-                errors=(404, 409),
-            ),
-        ]
-
-    async def to_training_image(self, request: Request) -> LargeResponse:
-        """`GET training-image/:image_id/similar`."""
+    @Operation(
+        "GET",
+        "/api/training-image/{image_id}/similar",
+        types.SimilarImages,
+        query=schemas.SimilarQuery,
+        extension="similar",
+        errors=(404,),
+    )
+    async def list_similar_to_image(self, request: Request) -> LargeResponse:
+        """List the training images most similar to one, of its training set or of all."""
         query: schemas.SimilarQuery = request.query
         row = await self._workers.run_storage(self._store.images.get, request.owner, request.path["image_id"])
         set_ids = await self._set_ids(request.owner, None if query.everywhere else row.training_set_id)
@@ -367,8 +233,17 @@ class ExplanationRoutes:
             request, set_ids, query.limit, row.sha256, lambda: self._store.read(row.sha256), row.wire_id
         )
 
-    async def to_classified(self, request: Request) -> LargeResponse:
-        """`GET classification/:classification_id/similar`."""
+    @Operation(
+        "GET",
+        "/api/classification/{classification_id}/similar",
+        types.SimilarImages,
+        tag="Classifiers",
+        query=schemas.SimilarQuery,
+        extension="similar",
+        errors=(404,),
+    )
+    async def list_similar_to_classified(self, request: Request) -> LargeResponse:
+        """List the training images of a trained classifier most similar to an image that it has classified."""
         query: schemas.SimilarQuery = request.query
         row = await self._workers.run_storage(
             self._store.classifications.get, request.owner, request.path["classification_id"]
@@ -378,8 +253,18 @@ class ExplanationRoutes:
         set_ids = await self._set_ids(request.owner, None if query.everywhere else row.training_set_id)
         return self._answer(request, set_ids, query.limit, row.sha256, lambda: self._store.read(row.sha256))
 
-    async def to_any(self, request: Request) -> Response:
-        """`POST similar`."""
+    @Operation(
+        "POST",
+        "/api/similar",
+        types.SimilarImages,
+        body=schemas.SimilarSearch,
+        by_url=schemas.SimilarSearchByUrl,
+        extension="similar",
+        errors=(404,),
+        abandonable=True,
+    )
+    async def list_similar(self, request: Request) -> Response:
+        """List the training images most similar to any image, of one training set or of all."""
         body: schemas.SimilarSearch = request.body
         set_ids = await self._set_ids(
             request.owner, None if isinstance(body.training_set_id, UnsetType) else body.training_set_id
@@ -389,13 +274,30 @@ class ExplanationRoutes:
             sha256 = hashlib.sha256(data).hexdigest()
             return await self._answer(request, set_ids, body.limit, sha256, lambda: data).load()
 
-    async def evidence_in_image(self, request: Request) -> types.Evidence:
-        """`GET training-image/:image_id/evidence`."""
+    @Operation(
+        "GET",
+        "/api/training-image/{image_id}/evidence",
+        types.Evidence,
+        query=schemas.EvidenceQuery,
+        extension="evidence",
+        errors=(404, 409),
+    )
+    async def show_evidence_in_image(self, request: Request) -> types.Evidence:
+        """Return where in a training image the evidence for a label of its classifier lies."""
         row = await self._workers.run_storage(self._store.images.get, request.owner, request.path["image_id"])
         return await self._workers.run_inference(self._evidence, row.training_set_id, row.sha256, request.query.label)
 
-    async def evidence_in_classified(self, request: Request) -> types.Evidence:
-        """`GET classification/:classification_id/evidence`."""
+    @Operation(
+        "GET",
+        "/api/classification/{classification_id}/evidence",
+        types.Evidence,
+        tag="Classifiers",
+        query=schemas.EvidenceQuery,
+        extension="evidence",
+        errors=(404, 409),
+    )
+    async def show_evidence_in_classified(self, request: Request) -> types.Evidence:
+        """Return where in a classified image the evidence for a label of its trained classifier lies."""
         row = await self._workers.run_storage(
             self._store.classifications.get, request.owner, request.path["classification_id"]
         )

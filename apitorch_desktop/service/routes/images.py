@@ -18,7 +18,7 @@ from apitorch_desktop.service.http import schemas
 from apitorch_desktop.service.http.errors import HttpError
 from apitorch_desktop.service.http.html import image_page
 from apitorch_desktop.service.http.request import LargeResponse, Request
-from apitorch_desktop.service.http.routing import Operation
+from apitorch_desktop.service.http.routing import Operation, OperationGroup
 from apitorch_desktop.service.http.signed_urls import SignedUrls, image_path
 from apitorch_desktop.service.routes.dependencies import Dependencies
 from apitorch_desktop.service.storage.errors import StorageFault
@@ -56,8 +56,10 @@ _SMALL = 2**18  # bytes; read ahead of the memory budget, by at most 48 threads
 _FILE_POLICY = "default-src 'none'; sandbox"
 
 
-class ImageRoutes:
+class ImageRoutes(OperationGroup):
     """Handlers of training images."""
+
+    tag = "Training images"
 
     def __init__(self, dependencies: Dependencies) -> None:
         self._store = dependencies.store
@@ -65,96 +67,17 @@ class ImageRoutes:
         self._image_inputs = dependencies.image_inputs
         self._workers = dependencies.workers
 
-    def operations(self) -> list[Operation]:
-        """Return the rows of the operation table."""
-        tag = "Training images"
-        return [
-            Operation(
-                "uploadImage",
-                "POST",
-                _SET + "/{label}/image",
-                "Add an image to a label, which is made when it is new. The same image again is the same id.",
-                self.upload,
-                types.ImageAnswer,
-                tag,
-                body=schemas.UploadFields,
-                by_url=schemas.UploadByUrl,
-                errors=(404,),
-                abandonable=True,
-            ),
-            Operation(
-                "listImages",
-                "GET",
-                _SET + "/images",
-                "All labels and images, or, with parameters, a page of them. The URLs hold for the current UTC day.",
-                self.listing,
-                types.TrainingImages,
-                tag,
-                query=schemas.ListQuery,
-                errors=(404,),
-            ),
-            Operation(
-                "deleteImage",
-                "DELETE",
-                _IMAGE,
-                "Delete an image.",
-                self.delete,
-                types.ImageAnswer,
-                tag,
-                errors=(404, 507),
-            ),
-            Operation(
-                "moveImage",
-                "PATCH",
-                _IMAGE,
-                "Put an image under another label of its training set, made when it is new.",
-                self.move,
-                types.ImageAnswer,
-                tag,
-                body=schemas.MoveImage,
-                extension="images",
-                errors=(404,),
-            ),
-            Operation(
-                "moveImages",
-                "POST",
-                _SET + "/images/move",
-                "Put many images under a label, all or none.",
-                self.move_many,
-                types.ChangedImages,
-                tag,
-                body=schemas.MoveImages,
-                extension="images",
-                errors=(404,),
-            ),
-            Operation(
-                "deleteImages",
-                "POST",
-                _SET + "/images/delete",
-                "Delete many images, all or none.",
-                self.delete_many,
-                types.ChangedImages,
-                tag,
-                body=schemas.ImageSelection,
-                extension="images",
-                errors=(404,),
-            ),
-            Operation(
-                "archiveImages",
-                "POST",
-                _SET + "/images/archive",
-                "The files of many images as one tar, named as in a listing. What is not there any more is left out.",
-                self.archive,
-                "application/x-tar",
-                tag,
-                body=schemas.ImageSelection,
-                extension="images.archive",
-                errors=(404,),
-            ),
-        ]
-
-    async def upload(self, request: Request) -> types.ImageAnswer:
-        """`POST training-set/:id/:label/image`."""
+    @Operation(
+        "POST",
+        _SET + "/{label}/image",
+        types.ImageAnswer,
+        body=schemas.UploadFields,
+        by_url=schemas.UploadByUrl,
+        errors=(404,),
+        abandonable=True,
+    )
+    async def upload_image(self, request: Request) -> types.ImageAnswer:
+        """Add an image to a label, which is made when it is new. The same image again is the same id."""
         body: schemas.UploadFields = request.body
         set_id = request.id_parameter("id", "training set")
         async with self._image_inputs.read(request, body.image_url) as image:
@@ -171,8 +94,9 @@ class ImageRoutes:
         message = "Image added to training set." if new else "This label has the image already."
         return _answer(request, row, message)
 
-    async def listing(self, request: Request) -> LargeResponse:
-        """`GET training-set/:id/images`."""
+    @Operation("GET", _SET + "/images", types.TrainingImages, query=schemas.ListQuery, errors=(404,))
+    async def list_images(self, request: Request) -> LargeResponse:
+        """List all labels and images, or, with parameters, a page of them. The URLs hold for the current UTC day."""
         query: schemas.ListQuery = request.query
         set_id = request.id_parameter("id", "training set")
         row = await self._workers.run_storage(self._store.training_sets.get, request.owner, set_id)
@@ -203,19 +127,24 @@ class ImageRoutes:
             count = min(count, query.limit)
         return LargeResponse(_WIRE_SIZE * count, lambda: self._workers.run_storage(load))
 
-    async def delete(self, request: Request) -> types.ImageAnswer:
-        """`DELETE training-image/:image_id`."""
+    @Operation("DELETE", _IMAGE, types.ImageAnswer, errors=(404, 507))
+    async def delete_image(self, request: Request) -> types.ImageAnswer:
+        """Delete an image."""
         row = await self._workers.run_storage(self._images.delete, request.owner, request.path["image_id"])
         return types.ImageAnswer(id=row.wire_id, message="Image deleted.", label=row.label)
 
-    async def move(self, request: Request) -> types.ImageAnswer:
-        """`PATCH training-image/:image_id`."""
+    @Operation("PATCH", _IMAGE, types.ImageAnswer, body=schemas.MoveImage, extension="images", errors=(404,))
+    async def move_image(self, request: Request) -> types.ImageAnswer:
+        """Put an image under another label of its training set, made when it is new."""
         body: schemas.MoveImage = request.body
         row = await self._workers.run_storage(self._images.move, request.owner, request.path["image_id"], body.label)
         return _answer(request, row, f"Image moved to “{row.label}”.")
 
-    async def move_many(self, request: Request) -> types.ChangedImages:
-        """`POST training-set/:id/images/move`."""
+    @Operation(
+        "POST", _SET + "/images/move", types.ChangedImages, body=schemas.MoveImages, extension="images", errors=(404,)
+    )
+    async def move_images(self, request: Request) -> types.ChangedImages:
+        """Put many images under a label, all or none."""
         body: schemas.MoveImages = request.body
         rows = await self._workers.run_storage(
             self._images.move_many,
@@ -228,16 +157,32 @@ class ImageRoutes:
         label = rows[0].label if rows else body.label
         return types.ChangedImages(data=data, message=f"{_count(len(rows))} moved to “{label}”.")
 
-    async def delete_many(self, request: Request) -> types.ChangedImages:
-        """`POST training-set/:id/images/delete`."""
+    @Operation(
+        "POST",
+        _SET + "/images/delete",
+        types.ChangedImages,
+        body=schemas.ImageSelection,
+        extension="images",
+        errors=(404,),
+    )
+    async def delete_images(self, request: Request) -> types.ChangedImages:
+        """Delete many images, all or none."""
         body: schemas.ImageSelection = request.body
         count = await self._workers.run_storage(
             self._images.delete_many, request.owner, request.id_parameter("id", "training set"), body.image_ids
         )
         return types.ChangedImages(data=[], message=f"{_count(count)} deleted.")
 
-    async def archive(self, request: Request) -> LargeResponse:
-        """`POST training-set/:id/images/archive`."""
+    @Operation(
+        "POST",
+        _SET + "/images/archive",
+        "application/x-tar",
+        body=schemas.ImageSelection,
+        extension="images.archive",
+        errors=(404,),
+    )
+    async def archive_images(self, request: Request) -> LargeResponse:
+        """Return the files of many images as one tar, named as in a listing. What is not there any more is left out."""
         body: schemas.ImageSelection = request.body
         rows = await self._workers.run_storage(
             self._images.some, request.owner, request.id_parameter("id", "training set"), body.image_ids
@@ -337,48 +282,19 @@ class LinkQuery(Struct):
     signature: str = ""
 
 
-class FileRoutes:
+class FileRoutes(OperationGroup):
     """Handlers of image files."""
+
+    tag = "Files"
 
     def __init__(self, dependencies: Dependencies) -> None:
         self._store = dependencies.store
         self._signer = dependencies.signer
         self._workers = dependencies.workers
 
-    def operations(self) -> list[Operation]:
-        """Return the rows of the operation table."""
-        tag = "Files"
-        return [
-            Operation(
-                "getImage",
-                "GET",
-                "/images/{owner}/{filename}",
-                "An image file, by the signed URL of a listing; a browser that navigates here gets a page around it.",
-                self.image,
-                "image/*",
-                tag,
-                access="link",
-                query=LinkQuery,
-                errors=(404,),
-            ),
-            Operation(
-                "getThumbnail",
-                "GET",
-                "/thumbnails/{owner}/{filename}",
-                "A small JPEG of an image, by the signed URL of a listing.",
-                self.thumbnail,
-                "image/jpeg",
-                tag,
-                access="link",
-                query=LinkQuery,
-                errors=(404,),
-                extension="thumbnails",
-                abandonable=True,
-            ),
-        ]
-
-    async def image(self, request: Request) -> LargeResponse | Response:
-        """`GET /images/…`."""
+    @Operation("GET", "/images/{owner}/{filename}", "image/*", access="link", query=LinkQuery, errors=(404,))
+    async def get_image(self, request: Request) -> LargeResponse | Response:
+        """Return an image file, by the signed URL of a listing; a browser that navigates here gets a page around it."""
         owner, image_id = self._opened(request)
         if "text/html" in request.headers.get("accept", ""):
             return image_page(
@@ -397,8 +313,18 @@ class FileRoutes:
 
         return LargeResponse(row.bytes, load)
 
-    async def thumbnail(self, request: Request) -> Response:
-        """`GET /thumbnails/…`."""
+    @Operation(
+        "GET",
+        "/thumbnails/{owner}/{filename}",
+        "image/jpeg",
+        access="link",
+        query=LinkQuery,
+        errors=(404,),
+        extension="thumbnails",
+        abandonable=True,
+    )
+    async def get_thumbnail(self, request: Request) -> Response:
+        """Return a small JPEG of an image, by the signed URL of a listing."""
         from apitorch_desktop.vision import images
 
         row, jpeg = await self._workers.run_storage(self._with_thumbnail, *self._opened(request))

@@ -13,7 +13,7 @@ from apitorch_desktop.api import types
 from apitorch_desktop.service.http.errors import HttpError
 from apitorch_desktop.service.http.html import reference_page, training_set_page
 from apitorch_desktop.service.http.request import Request
-from apitorch_desktop.service.http.routing import PARAMETERS, Operation
+from apitorch_desktop.service.http.routing import PARAMETERS, Operation, OperationGroup
 from apitorch_desktop.service.http.schemas import After
 from apitorch_desktop.service.routes.dependencies import Dependencies
 
@@ -29,8 +29,10 @@ class PageQuery(Struct):
     signature: str | UnsetType = UNSET
 
 
-class MetaRoutes:
+class MetaRoutes(OperationGroup):
     """Handlers of ping, the API description and the HTML pages. `table` returns all operations, including these."""
+
+    tag = "About"
 
     def __init__(self, dependencies: Dependencies, table: Callable[[], Sequence[Operation]]) -> None:
         self._store = dependencies.store
@@ -39,68 +41,28 @@ class MetaRoutes:
         self._table = table
         self._description = b""
 
-    def operations(self) -> list[Operation]:
-        """Return the rows of the operation table."""
-        return [
-            Operation(
-                "ping",
-                "GET",
-                "/api/ping",
-                "Whether the API key works, and what is there.",
-                self.ping,
-                types.Ping,
-                "Ping",
-            ),
-            Operation(
-                "getDescription",
-                "GET",
-                "/api/openapi.json",
-                "The description of all calls in OpenAPI 3.1, for programs.",
-                self.description,
-                "application/json",
-                "About",
-                access="open",
-            ),
-            Operation(
-                "getDocs",
-                "GET",
-                "/api/docs",
-                "The description of all calls for people: a page.",
-                self.docs,
-                "text/html",
-                "About",
-                access="open",
-            ),
-            Operation(
-                "showTrainingSet",
-                "GET",
-                "/training-sets/{id}/{set_slug}",
-                "A page with the images of a training set, for a browser: by the `url` of the training set, or the key.",
-                self.page,
-                "text/html",
-                "About",
-                access="link_or_key",
-                query=PageQuery,
-                errors=(404,),
-            ),
-        ]
-
+    @Operation("GET", "/api/ping", types.Ping, tag="Ping")
     async def ping(self, request: Request) -> types.Ping:  # noqa: ARG002 - every handler takes one
-        """`GET ping`."""
+        """Check the API key, and return the service's name, version and extensions."""
         return types.Ping(service="API Torch Desktop", version=__version__, extensions=list(types.EXTENSIONS))
 
-    async def description(self, request: Request) -> Response:  # noqa: ARG002
-        """`GET openapi.json`."""
+    @Operation("GET", "/api/openapi.json", "application/json", access="open")
+    async def get_description(self, request: Request) -> Response:  # noqa: ARG002
+        """Return the description of all calls in OpenAPI 3.1, for programs."""
         if not self._description:
             self._description = msgspec.json.encode(description(self._table()))
         return Response(self._description, media_type="application/json")
 
-    async def docs(self, request: Request) -> Response:
-        """`GET docs`."""
+    @Operation("GET", "/api/docs", "text/html", access="open")
+    async def get_docs(self, request: Request) -> Response:
+        """Return the description of all calls for people: a page."""
         return reference_page(description(self._table()), request.links.origin)
 
-    async def page(self, request: Request) -> Response:
-        """`GET /training-sets/:id/:slug`."""
+    @Operation(
+        "GET", "/training-sets/{id}/{set_slug}", "text/html", access="link_or_key", query=PageQuery, errors=(404,)
+    )
+    async def show_training_set(self, request: Request) -> Response:
+        """Return a page with the images of a training set, for a browser: by the `url` of the training set, or the key."""
         query: PageQuery = request.query
         set_id = request.id_parameter("id", "training set")
         owner = request.owner

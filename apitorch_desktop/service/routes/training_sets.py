@@ -6,7 +6,7 @@ from apitorch_desktop.api import types
 from apitorch_desktop.service.http import schemas
 from apitorch_desktop.service.http.errors import HttpError
 from apitorch_desktop.service.http.request import Request
-from apitorch_desktop.service.http.routing import Operation
+from apitorch_desktop.service.http.routing import Operation, OperationGroup
 from apitorch_desktop.service.http.signed_urls import SignedUrls
 from apitorch_desktop.service.routes.dependencies import Dependencies
 from apitorch_desktop.service.storage.records import LabelRow, TrainingSetRow
@@ -16,8 +16,10 @@ _LABELS = _SET + "/labels"
 _LABEL = _LABELS + "/{label}"
 
 
-class TrainingSetRoutes:
+class TrainingSetRoutes(OperationGroup):
     """Handlers of training sets and labels."""
+
+    tag = "Training sets"
 
     def __init__(self, dependencies: Dependencies) -> None:
         self._sets = dependencies.store.training_sets
@@ -25,136 +27,24 @@ class TrainingSetRoutes:
         self._workers = dependencies.workers
         self._trainer = dependencies.trainer
 
-    def operations(self) -> list[Operation]:
-        """Return the rows of the operation table."""
-        one, label, tag = types.TrainingSet, types.ChangedLabel, "Training sets"
-        return [
-            Operation(
-                "listTrainingSets",
-                "GET",
-                "/api/training-sets",
-                "List the training sets of this key.",
-                self.list_all,
-                types.TrainingSets,
-                tag,
-            ),
-            Operation(
-                "createTrainingSet",
-                "POST",
-                "/api/training-sets",
-                "Make a new, empty training set. Names may repeat; the slug tells them apart.",
-                self.create,
-                one,
-                tag,
-                body=schemas.NewTrainingSet,
-                extension="training-sets",
-            ),
-            Operation(
-                "updateTrainingSet",
-                "PATCH",
-                _SET,
-                "Change the name, the description, or the encoder that it is learned with. The slug goes with the name.",
-                self.update,
-                one,
-                tag,
-                body=schemas.TrainingSetChange,
-                extension="training-sets",
-                errors=(404,),
-            ),
-            Operation(
-                "listEncoders",
-                "GET",
-                "/api/encoders",
-                "List the encoders that a training set can be learned with, and the files that cannot be used, with the reason.",
-                self.encoders,
-                types.Encoders,
-                tag,
-                extension="encoders",
-            ),
-            Operation(
-                "tryEncoder",
-                "GET",
-                _SET + "/encoder-trial",
-                "Compare cost and accuracy of an encoder with the built-in one on a sample. Takes up to a minute.",
-                self.try_encoder,
-                types.EncoderTrials,
-                tag,
-                query=schemas.EncoderChoice,
-                extension="encoders",
-                errors=(404, 409),
-            ),
-            Operation(
-                "deleteTrainingSet",
-                "DELETE",
-                _SET,
-                "Delete a training set with its labels, its images and its classifier.",
-                self.delete,
-                one,
-                tag,
-                extension="training-sets",
-                errors=(404, 507),
-            ),
-            Operation(
-                "listLabels",
-                "GET",
-                _LABELS,
-                "List the labels with their ids and the images of each.",
-                self.labels,
-                types.LabelCounts,
-                tag,
-                extension="paging",
-                errors=(404,),
-            ),
-            Operation(
-                "createLabel",
-                "POST",
-                _LABELS,
-                "Make a label without images. An upload to a new label makes it as well.",
-                self.create_label,
-                label,
-                tag,
-                body=schemas.NewLabel,
-                extension="labels",
-                errors=(404, 409),
-            ),
-            Operation(
-                "renameLabel",
-                "PATCH",
-                _LABEL,
-                "Rename a label (given by name or id); with `merge` into one that exists, which then takes the images.",
-                self.rename_label,
-                label,
-                tag,
-                body=schemas.LabelChange,
-                extension="labels",
-                errors=(404, 409),
-            ),
-            Operation(
-                "deleteLabel",
-                "DELETE",
-                _LABEL,
-                "Delete a label with its images.",
-                self.delete_label,
-                label,
-                tag,
-                extension="labels",
-                errors=(404, 507),
-            ),
-        ]
-
-    async def list_all(self, request: Request) -> types.TrainingSets:
-        """`GET training-sets`."""
+    @Operation("GET", "/api/training-sets", types.TrainingSets)
+    async def list_training_sets(self, request: Request) -> types.TrainingSets:
+        """List the training sets of this key."""
         rows = await self._workers.run_storage(self._sets.all, request.owner)
         return types.TrainingSets(data=[_wire(row, request.links) for row in rows])
 
-    async def create(self, request: Request) -> types.TrainingSet:
-        """`POST training-sets`."""
+    @Operation("POST", "/api/training-sets", types.TrainingSet, body=schemas.NewTrainingSet, extension="training-sets")
+    async def create_training_set(self, request: Request) -> types.TrainingSet:
+        """Make a new, empty training set. Names may repeat; the slug tells them apart."""
         body: schemas.NewTrainingSet = request.body
         row = await self._workers.run_storage(self._sets.create, request.owner, body.name, body.description or "")
         return _wire(row, request.links, f"Training set “{row.name}” created.")
 
-    async def update(self, request: Request) -> types.TrainingSet:
-        """`PATCH training-set/:id`."""
+    @Operation(
+        "PATCH", _SET, types.TrainingSet, body=schemas.TrainingSetChange, extension="training-sets", errors=(404,)
+    )
+    async def update_training_set(self, request: Request) -> types.TrainingSet:
+        """Change the name, the description, or the encoder that it is learned with. The slug goes with the name."""
         body: schemas.TrainingSetChange = request.body
         name = None if isinstance(body.name, UnsetType) else body.name
         description = None if isinstance(body.description, UnsetType) else body.description
@@ -175,12 +65,21 @@ class TrainingSetRoutes:
             self._trainer.notify_changed(row.id)
         return _wire(row, request.links, "Training set changed.")
 
-    async def encoders(self, _request: Request) -> types.Encoders:
-        """`GET encoders`."""
+    @Operation("GET", "/api/encoders", types.Encoders, extension="encoders")
+    async def list_encoders(self, _request: Request) -> types.Encoders:
+        """List the encoders that a training set can be learned with, and the files that cannot be used, with the reason."""
         return types.Encoders(data=await self._workers.run_inference(self._trainer.list_encoders))
 
+    @Operation(
+        "GET",
+        _SET + "/encoder-trial",
+        types.EncoderTrials,
+        query=schemas.EncoderChoice,
+        extension="encoders",
+        errors=(404, 409),
+    )
     async def try_encoder(self, request: Request) -> types.EncoderTrials:
-        """`GET training-set/:id/encoder-trial`."""
+        """Compare cost and accuracy of an encoder with the built-in one on a sample. Takes up to a minute."""
         query: schemas.EncoderChoice = request.query
         row = await self._workers.run_storage(self._sets.get, request.owner, request.id_parameter("id", "training set"))
         await self._workers.run_inference(self._trainer.check_encoder, query.encoder)
@@ -188,30 +87,34 @@ class TrainingSetRoutes:
             data=await self._workers.run_inference(self._trainer.try_encoder, row.id, query.encoder)
         )
 
-    async def delete(self, request: Request) -> types.TrainingSet:
-        """`DELETE training-set/:id`."""
+    @Operation("DELETE", _SET, types.TrainingSet, extension="training-sets", errors=(404, 507))
+    async def delete_training_set(self, request: Request) -> types.TrainingSet:
+        """Delete a training set with its labels, its images and its classifier."""
         row = await self._workers.run_storage(
             self._sets.delete, request.owner, request.id_parameter("id", "training set")
         )
         return _wire(row, request.links, f"Training set “{row.name}” deleted.")
 
-    async def labels(self, request: Request) -> types.LabelCounts:
-        """`GET training-set/:id/labels`."""
+    @Operation("GET", _LABELS, types.LabelCounts, extension="paging", errors=(404,))
+    async def list_labels(self, request: Request) -> types.LabelCounts:
+        """List the labels with their ids and the images of each."""
         set_id = request.id_parameter("id", "training set")
         rows = await self._workers.run_storage(self._labels.all, request.owner, set_id)
         data = [types.LabelCount(id=row.id, label=row.name, count=row.count) for row in rows]
         return types.LabelCounts(training_set_id=types.Id(set_id), data=data)
 
+    @Operation("POST", _LABELS, types.ChangedLabel, body=schemas.NewLabel, extension="labels", errors=(404, 409))
     async def create_label(self, request: Request) -> types.ChangedLabel:
-        """`POST training-set/:id/labels`."""
+        """Make a label without images. An upload to a new label makes it as well."""
         body: schemas.NewLabel = request.body
         row = await self._workers.run_storage(
             self._labels.create, request.owner, request.id_parameter("id", "training set"), body.label
         )
         return _label(row, f"Label “{row.name}” created.")
 
+    @Operation("PATCH", _LABEL, types.ChangedLabel, body=schemas.LabelChange, extension="labels", errors=(404, 409))
     async def rename_label(self, request: Request) -> types.ChangedLabel:
-        """`PATCH training-set/:id/labels/:label`."""
+        """Rename a label (given by name or id); with `merge` into one that exists, which then takes the images."""
         body: schemas.LabelChange = request.body
         set_id = request.id_parameter("id", "training set")
         row = await self._workers.run_storage(
@@ -219,8 +122,9 @@ class TrainingSetRoutes:
         )
         return _label(row, f"The label is now “{row.name}”.")
 
+    @Operation("DELETE", _LABEL, types.ChangedLabel, extension="labels", errors=(404, 507))
     async def delete_label(self, request: Request) -> types.ChangedLabel:
-        """`DELETE training-set/:id/labels/:label`."""
+        """Delete a label with its images."""
         row = await self._workers.run_storage(
             self._labels.delete, request.owner, request.id_parameter("id", "training set"), request.path["label"]
         )

@@ -153,7 +153,7 @@ def test_a_path_is_told_apart_by_its_method_too():
         raise NotImplementedError
 
     def operation(name, method, path):
-        return Operation(name, method, path, "", handler, "text/plain", "")
+        return Operation(method, path, "text/plain", name=name, handler=handler)
 
     routes = Routes(
         [
