@@ -17,12 +17,11 @@ from PySide6.QtWidgets import (
     QListWidget,
     QListWidgetItem,
     QMenu,
-    QVBoxLayout,
     QWidget,
 )
 
 from apitorch_desktop.ui.theme.theme import Theme
-from apitorch_desktop.ui.widgets.controls import Card, ElidedLabel, label
+from apitorch_desktop.ui.widgets.controls import Card, ElidedLabel, in_column, label
 
 
 def _available() -> str:
@@ -299,9 +298,7 @@ class CommandPalette(QDialog):
         card = Card(10, 6)
         card.rows.addWidget(self.line)
         card.rows.addWidget(self.list)
-        rows = QVBoxLayout(self)
-        rows.setContentsMargins(0, 0, 0, 0)
-        rows.addWidget(card)
+        in_column(card, on=self, margins=0)
         px = theme.px
         width = min(px(560), parent.width() - px(24))
         self.list.setFixedHeight(_MAX_ROWS * px(_ROW))

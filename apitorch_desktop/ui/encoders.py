@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QListWidget, QListWidgetItem, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QFileDialog, QListWidget, QListWidgetItem, QWidget
 
 from apitorch_desktop.api.types import EncoderTrial, ListedEncoder
 from apitorch_desktop.ui.session.error_messages import error_message
 from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane
 from apitorch_desktop.ui.theme.theme import Theme
-from apitorch_desktop.ui.widgets.controls import button, enable_unless, label, set_property
+from apitorch_desktop.ui.widgets.controls import button, enable_unless, in_column, in_row, label, set_property
 from apitorch_desktop.utils import paths
 from apitorch_desktop.utils.text import percent
 
@@ -43,25 +43,17 @@ class EncodersPage(QWidget):
         self.add = button("Add…", "", self._ask)
         self.trial = button(f"Try on {name}", "", self._try)
         self.use = button(f"Use for {name}", "primary", self._use)
-        buttons = QHBoxLayout()
-        for control in (self.add, self.trial, self.use):
-            buttons.addWidget(control)
-        buttons.addStretch(1)
+        buttons = in_row(self.add, self.trial, self.use, 1)
         self.note = label("", "base", "muted", wrap=True)
         self.note.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(*[theme.px(20)] * 4)
-        column.setSpacing(theme.px(10))
         explanation = (
             "An encoder turns a photo into the numbers that a classifier learns from. Any ONNX file with one image input can be "
             "one; it is run apart from the service first, and what is wrong is said here."
         )
-        column.addWidget(label(explanation, "small", "muted", wrap=True))
-        column.addWidget(self.list)
-        column.addWidget(self.about)
-        column.addLayout(buttons)
-        column.addWidget(self.note)
-        column.addStretch(1)
+        how = label(explanation, "small", "muted", wrap=True)
+        in_column(
+            how, self.list, self.about, buttons, self.note, 1, on=self, margins=theme.px(20), spacing=theme.px(10)
+        )
         self.list.currentRowChanged.connect(lambda _row: self._show_chosen())
         self._show_chosen()
         self.refresh()

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal, qVersion
 from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QDialog, QHBoxLayout, QPlainTextEdit, QSizePolicy, QTextBrowser, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QDialog, QPlainTextEdit, QSizePolicy, QTextBrowser, QWidget
 
 from apitorch_desktop import __version__
 from apitorch_desktop.ui.photos.share import show
 from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.tasks.runner import Lane
 from apitorch_desktop.ui.theme.theme import Theme
-from apitorch_desktop.ui.widgets.controls import Card, ComboBox, ElidedLabel, button, label
+from apitorch_desktop.ui.widgets.controls import Card, ComboBox, ElidedLabel, button, in_column, in_row, label
 from apitorch_desktop.utils import paths
 from apitorch_desktop.utils.text import plural
 
@@ -71,9 +71,7 @@ class HelpPage(QDialog):
         self.text.setOpenExternalLinks(True)
         self.text.setAccessibleName(title)
         self.text.document().setDocumentMargin(theme.px(20))
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(self.text)
+        in_column(self.text, on=self, margins=0)
         room = parent.size()
         self.resize(min(theme.px(720), room.width() - theme.px(24)), min(theme.px(640), room.height() - theme.px(24)))
         session.run(
@@ -97,18 +95,16 @@ class AboutDialog(QDialog):
         px = theme.px
         icon = label()
         icon.setPixmap(QGuiApplication.windowIcon().pixmap(px(48), px(48)))
-        names = QVBoxLayout()
-        names.addWidget(label(f"API Torch Desktop {__version__}", "title"))
-        names.addWidget(label("Curate photos for a classifier, and classify by drag and drop.", "base", "muted"))
-        names.addWidget(label(f"MIT license. {_system()}.", "base", "muted", wrap=True))
-        head = QHBoxLayout()
-        head.setSpacing(px(16))
-        head.addWidget(icon, 0, Qt.AlignmentFlag.AlignTop)
-        head.addLayout(names, 1)
+        names = in_column(
+            label(f"API Torch Desktop {__version__}", "title"),
+            label("Curate photos for a classifier, and classify by drag and drop.", "base", "muted"),
+            label(f"MIT license. {_system()}.", "base", "muted", wrap=True),
+        )
+        head = in_row((icon, Qt.AlignmentFlag.AlignTop), (names, 1), spacing=px(16))
         folder = paths.service_folder().parent
-        place = QHBoxLayout()
-        place.addWidget(label("Data folder", "base", "muted"))
-        place.addWidget(ElidedLabel(str(folder), mode=Qt.TextElideMode.ElideMiddle), 1)
+        place = in_row(
+            label("Data folder", "base", "muted"), (ElidedLabel(str(folder), mode=Qt.TextElideMode.ElideMiddle), 1)
+        )
         self.show_folder = button("Show in the file manager", "", lambda: show(paths.service_folder(), parent))
         place.addWidget(self.show_folder)
         self.license = ComboBox(theme, "License")
@@ -119,19 +115,18 @@ class AboutDialog(QDialog):
         self.copy_details.setToolTip("Version and system, without keys and without names of files")
         self.close_button = button("Close", "", self.accept)
         self.close_button.setDefault(True)
-        buttons = QHBoxLayout()
-        buttons.addWidget(self.copy_details)
-        buttons.addStretch(1)
-        buttons.addWidget(self.close_button)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(*[px(20)] * 4)
-        column.setSpacing(px(12))
-        column.addLayout(head)
-        column.addLayout(place)
-        column.addWidget(label("Licenses of what the program is made of", "heading", "muted"))
-        column.addWidget(self.license)
-        column.addWidget(self.text, 1)
-        column.addLayout(buttons)
+        buttons = in_row(self.copy_details, 1, self.close_button)
+        in_column(
+            head,
+            place,
+            label("Licenses of what the program is made of", "heading", "muted"),
+            self.license,
+            (self.text, 1),
+            buttons,
+            on=self,
+            margins=px(20),
+            spacing=px(12),
+        )
         room = parent.size()
         self.resize(min(px(640), room.width() - px(24)), min(px(520), room.height() - px(24)))
         self._read(licenses, self._show_licenses)
@@ -204,10 +199,7 @@ class TourCard(Card):
         self.count = label("", "small", "muted")
         self.skip = button("Skip the tour", "quiet", self.end)
         self.next = button("Next", "", self._next)
-        row = QHBoxLayout()
-        row.addWidget(self.count, 1)
-        row.addWidget(self.skip)
-        row.addWidget(self.next)
+        row = in_row((self.count, 1), self.skip, self.next)
         for part in (self.title, self.text):
             self.rows.addWidget(part)
         self.rows.addLayout(row)

@@ -16,7 +16,6 @@ from PySide6.QtWidgets import (
     QCheckBox,
     QDialog,
     QFormLayout,
-    QHBoxLayout,
     QHeaderView,
     QKeySequenceEdit,
     QLineEdit,
@@ -27,7 +26,6 @@ from PySide6.QtWidgets import (
     QStackedWidget,
     QTableWidget,
     QTableWidgetItem,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -42,7 +40,17 @@ from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.settings import Settings
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane
 from apitorch_desktop.ui.theme.theme import Theme
-from apitorch_desktop.ui.widgets.controls import ComboBox, ElidedLabel, button, label, set_property, spin_box, surface
+from apitorch_desktop.ui.widgets.controls import (
+    ComboBox,
+    ElidedLabel,
+    button,
+    in_column,
+    in_row,
+    label,
+    set_property,
+    spin_box,
+    surface,
+)
 from apitorch_desktop.utils import paths
 from apitorch_desktop.utils.text import size
 
@@ -92,22 +100,11 @@ class PreferencesDialog(QDialog):
         self.names.currentRowChanged.connect(self.stack.setCurrentIndex)
         self.names.setCurrentRow(0)
         side = surface(QWidget(), "side")
-        inner = QVBoxLayout(side)
-        inner.setContentsMargins(*[px(8)] * 4)
-        inner.addWidget(self.names)
+        in_column(self.names, on=side, margins=px(8))
         self.close_button = button("Close", "", self.accept)
-        foot = QHBoxLayout()
-        foot.setContentsMargins(0, 0, px(16), px(12))
-        foot.addStretch(1)
-        foot.addWidget(self.close_button)
-        right = QVBoxLayout()
-        right.addWidget(self.stack, 1)
-        right.addLayout(foot)
-        columns = QHBoxLayout(self)
-        columns.setContentsMargins(0, 0, 0, 0)
-        columns.setSpacing(0)
-        columns.addWidget(side)
-        columns.addLayout(right, 1)
+        foot = in_row(1, self.close_button, margins=(0, 0, px(16), px(12)))
+        right = in_column((self.stack, 1), foot)
+        in_row(side, (right, 1), on=self, margins=0, spacing=0)
         room = parent.size()
         self.resize(min(px(760), room.width() - px(24)), min(px(580), room.height() - px(24)))
 
@@ -243,9 +240,7 @@ class DataPage(_Page):
         self.form.addRow("Data folder", place)
         self.bytes = label("Counting…", "base", "muted")
         self.show_button = button("Show in the file manager", "", show_folder)
-        row = QHBoxLayout()
-        row.addWidget(self.bytes, 1)
-        row.addWidget(self.show_button)
+        row = in_row((self.bytes, 1), self.show_button)
         self.form.addRow("", row)
         self.explain("Training sets and photos of this computer’s service, what can be undone, and settings.")
         self.memory = self.add_choice("Memory for thumbnails", _MEMORY, settings.thumbnail_memory, choose_memory)
@@ -288,15 +283,9 @@ class ServicePage(_Page):
         self.copy_key = button("Copy key", "", lambda: _copy(embedded.key))
         self.new_key = button("New key", "", embedded.change_key)
         self.new_key.setToolTip("Programs with the present key are refused from then on")
-        row = QHBoxLayout()
-        row.addWidget(self.address, 1)
-        row.addWidget(self.copy_address)
+        row = in_row((self.address, 1), self.copy_address)
         self.form.addRow("Address", row)
-        keys = QHBoxLayout()
-        keys.setSpacing(theme.px(8))
-        keys.addWidget(self.copy_key)
-        keys.addWidget(self.new_key)
-        keys.addStretch(1)
+        keys = in_row(self.copy_key, self.new_key, 1, spacing=theme.px(8))
         self.form.addRow("Key", keys)
         self.note = label("", "small", "warn", wrap=True)
         self.form.addRow("", self.note)
@@ -373,19 +362,8 @@ class KeysPage(QWidget):
         self.reset = button("Reset", "", self._restore)
         self.reset_all = button("Reset all", "", self._reset_all)
         self.note = label("", "small", "muted", wrap=True)
-        row = QHBoxLayout()
-        row.addWidget(self.edit, 1)
-        row.addWidget(self.take)
-        row.addWidget(self.remove)
-        row.addWidget(self.reset)
-        row.addWidget(self.reset_all)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(*[theme.px(20)] * 4)
-        column.setSpacing(theme.px(8))
-        for part in (self.search, self.table):
-            column.addWidget(part)
-        column.addLayout(row)
-        column.addWidget(self.note)
+        row = in_row((self.edit, 1), self.take, self.remove, self.reset, self.reset_all)
+        in_column(self.search, self.table, row, self.note, on=self, margins=theme.px(20), spacing=theme.px(8))
         self._fill()
         self._show_chosen()
 

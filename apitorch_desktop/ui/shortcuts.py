@@ -34,7 +34,7 @@ from apitorch_desktop.ui.settings import Settings
 from apitorch_desktop.ui.sidebar.model import RowType, TreeModel, TreeNode
 from apitorch_desktop.ui.sidebar.panel import TreeView
 from apitorch_desktop.ui.theme.theme import Theme
-from apitorch_desktop.ui.widgets.controls import label, surface
+from apitorch_desktop.ui.widgets.controls import in_column, label, surface
 
 WIDGET_KEYS = {
     "Photos": (
@@ -395,9 +395,7 @@ class CheatSheet(QDialog):
         area.setFrameShape(QFrame.Shape.NoFrame)
         area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         area.setAccessibleName("Keys")
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addWidget(area)
+        in_column(area, on=self, margins=0)
         room = parent.size()
         self.resize(min(px(980), room.width() - px(24)), min(px(680), room.height() - px(24)))
 

@@ -11,12 +11,10 @@ from PySide6.QtGui import QIcon, QKeyEvent
 from PySide6.QtWidgets import (
     QDialog,
     QFormLayout,
-    QHBoxLayout,
     QHeaderView,
     QLineEdit,
     QMenu,
     QTreeView,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -33,6 +31,8 @@ from apitorch_desktop.ui.widgets.controls import (
     button,
     enable_unless,
     icon_button,
+    in_column,
+    in_row,
     label,
     lay_out_dialog,
     spin_box,
@@ -132,24 +132,11 @@ class BatchPanel(QWidget):
 
     def _lay_out(self) -> None:
         px = self._theme.px
-        head = QHBoxLayout()
-        head.addWidget(self.title)
-        head.addWidget(self.words, 1)
-        for control in (self.stop, self.resume, self.again):
-            head.addWidget(control)
-        head.addWidget(self.close_button)
-        tools = QHBoxLayout()
-        tools.addWidget(self.search, 1)
-        tools.addWidget(self.each)
-        tools.addWidget(self.send)
-        tools.addWidget(self.save)
-        rows = QVBoxLayout(self)
-        rows.setContentsMargins(px(16), px(8), px(16), px(16))
-        rows.setSpacing(px(8))
-        rows.addLayout(head)
-        rows.addWidget(self.meter)
-        rows.addLayout(tools)
-        rows.addWidget(self.table, 1)
+        head = in_row(self.title, (self.words, 1), self.stop, self.resume, self.again, self.close_button)
+        tools = in_row((self.search, 1), self.each, self.send, self.save)
+        in_column(
+            head, self.meter, tools, (self.table, 1), on=self, margins=(px(16), px(8), px(16), px(16)), spacing=px(8)
+        )
 
     def begin(self, title: str, slugs: Sequence[str], rows: Sequence[BatchRow]) -> None:
         """Show a batch, or the scan for a new one without rows."""

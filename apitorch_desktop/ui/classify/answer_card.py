@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import UNSET
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QGridLayout, QHBoxLayout, QMenu, QWidget
+from PySide6.QtWidgets import QGridLayout, QMenu, QWidget
 
 from apitorch_desktop.api.types import NONE_OF_THESE, Classification
 from apitorch_desktop.ui.theme.theme import Theme
@@ -16,6 +16,7 @@ from apitorch_desktop.ui.widgets.controls import (
     Tone,
     button,
     enable_unless,
+    in_row,
     label,
     set_property,
 )
@@ -84,19 +85,8 @@ class AnswerCard(Card):
         self.show_working()
 
     def _lay_out(self) -> None:
-        top = QHBoxLayout()
-        top.setSpacing(8)
-        top.addWidget(self.title)
-        top.addWidget(self.confidence, 0, Qt.AlignmentFlag.AlignBottom)
-        top.addStretch(1)
-        top.addWidget(self.value)
-        row = QHBoxLayout(self.controls)
-        row.setContentsMargins(0, 4, 0, 0)
-        row.setSpacing(8)
-        for control in (self.right, self.wrong, self.again):
-            row.addWidget(control)
-        row.addStretch(1)
-        row.addWidget(self.add)
+        top = in_row(self.title, (self.confidence, Qt.AlignmentFlag.AlignBottom), 1, self.value, spacing=8)
+        in_row(self.right, self.wrong, self.again, 1, self.add, on=self.controls, margins=(0, 4, 0, 0), spacing=8)
         self.rows.addWidget(self.classifier)
         self.rows.addLayout(top)
         # what comes later than the answer stands below the buttons, which it would move away under the pointer

@@ -19,13 +19,11 @@ from PySide6.QtCore import (
 from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import (
     QDialog,
-    QHBoxLayout,
     QLineEdit,
     QListView,
     QPlainTextEdit,
     QStyledItemDelegate,
     QStyleOptionViewItem,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -37,7 +35,7 @@ from apitorch_desktop.ui.session.edit_controller import EditController
 from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.tasks.runner import Lane
 from apitorch_desktop.ui.theme.theme import Theme
-from apitorch_desktop.ui.widgets.controls import button, label, lay_out_dialog
+from apitorch_desktop.ui.widgets.controls import button, in_column, in_row, label, lay_out_dialog
 
 _ROW = 28
 """Height of a row in pixels at 100 %."""
@@ -169,16 +167,9 @@ class MessageDialog(QDialog):
         self.text.textChanged.connect(self._update_controls)
         self.cancel = button("Cancel", "", self.reject)
         self.send = button("Send", "primary", self._send)
-        rows = QVBoxLayout(self)
-        rows.setContentsMargins(*[theme.px(16)] * 4)
-        rows.setSpacing(theme.px(8))
-        rows.addWidget(label(f"To {service}", "answer", wrap=True))
-        rows.addWidget(self.text, 1)
-        buttons = QHBoxLayout()
-        buttons.addWidget(label("Ctrl+Enter sends it.", "small", "muted"), 1)
-        buttons.addWidget(self.cancel)
-        buttons.addWidget(self.send)
-        rows.addLayout(buttons)
+        to = label(f"To {service}", "answer", wrap=True)
+        buttons = in_row((label("Ctrl+Enter sends it.", "small", "muted"), 1), self.cancel, self.send)
+        in_column(to, (self.text, 1), buttons, on=self, margins=theme.px(16), spacing=theme.px(8))
         self.resize(theme.px(420), theme.px(260))
         self._update_controls()
 

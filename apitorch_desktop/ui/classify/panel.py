@@ -19,7 +19,7 @@ from PySide6.QtGui import (
     QPainterPath,
     QPaintEvent,
 )
-from PySide6.QtWidgets import QHBoxLayout, QMenu, QPushButton, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QMenu, QPushButton, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
 from apitorch_desktop.api.types import MAX_CLASSIFIERS, Classifier
 from apitorch_desktop.ui.classify.answer_card import AnswerCard
@@ -31,6 +31,8 @@ from apitorch_desktop.ui.widgets.controls import (
     button,
     enable_unless,
     icon_button,
+    in_column,
+    in_row,
     label,
     surface,
 )
@@ -171,38 +173,33 @@ class ClassifyPanel(QWidget):
 
     def _lay_out(self) -> None:
         px = self._theme.px
-        head = QHBoxLayout()
-        head.addWidget(label("Classify", "answer"))
-        head.addStretch(1)
-        head.addWidget(label("drop a photo, a folder or an address", "small", "muted"))
+        head = in_row(label("Classify", "answer"), 1, label("drop a photo, a folder or an address", "small", "muted"))
         self._chip_row = QWidget()
         self._chips = FlowLayout(self._chip_row)
         self._answers = QVBoxLayout()
         self._answers.setSpacing(px(12))
-        foot = QHBoxLayout()
-        foot.addStretch(1)
-        foot.addWidget(self.message)
+        foot = in_row(1, self.message)
         inner = QWidget()
         surface(inner, "panel")
-        rows = QVBoxLayout(inner)
-        rows.setContentsMargins(px(16), px(12), px(16), px(12))
-        rows.setSpacing(px(12))
-        rows.addLayout(head)
-        rows.addWidget(self.photo)
-        rows.addWidget(self.name)
-        rows.addWidget(self.similar, 0, Qt.AlignmentFlag.AlignHCenter)
-        rows.addWidget(self._chip_row)
-        rows.addWidget(self.hint)
-        rows.addLayout(self._answers)
-        rows.addStretch(1)
-        rows.addLayout(foot)
+        in_column(
+            head,
+            self.photo,
+            self.name,
+            (self.similar, Qt.AlignmentFlag.AlignHCenter),
+            self._chip_row,
+            self.hint,
+            self._answers,
+            1,
+            foot,
+            on=inner,
+            margins=(px(16), px(12), px(16), px(12)),
+            spacing=px(12),
+        )
         area = QScrollArea(widgetResizable=True)
         area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         area.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         area.setWidget(inner)
-        outer = QVBoxLayout(self)
-        outer.setContentsMargins(0, 0, 0, 0)
-        outer.addWidget(area)
+        in_column(area, on=self, margins=0)
 
     # --- classifiers
 

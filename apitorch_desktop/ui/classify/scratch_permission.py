@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from PySide6.QtCore import QObject, Signal
-from PySide6.QtWidgets import QDialog, QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QDialog, QWidget
 
 from apitorch_desktop.api.types import Id, TrainingSet
 from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.tasks.runner import Lane
 from apitorch_desktop.ui.theme.theme import Theme
-from apitorch_desktop.ui.widgets.controls import ComboBox, button, label
+from apitorch_desktop.ui.widgets.controls import ComboBox, button, in_column, in_row, label
 
 REFUSED = "This service classifies photos by their web address only. Drop an address, or allow uploads."
 
@@ -81,21 +81,14 @@ class ScratchPermissionDialog(QDialog):
         self.allow = button("Allow", "primary", self._allow)
         self.allow.setEnabled(bool(sets))
         self.allow.setToolTip("" if sets else "There is no training set there yet")
-        rows = QVBoxLayout(self)
-        rows.setContentsMargins(*[theme.px(16)] * 4)
-        rows.setSpacing(theme.px(8))
-        rows.addWidget(label(f"“{service}” classifies photos by their address only", "answer", wrap=True))
+        title = label(f"“{service}” classifies photos by their address only", "answer", wrap=True)
         text = (
             "To classify a file from this computer, it is uploaded to the label “desktop_scratch” of a training set of yours "
             "for a moment, and deleted again. Which training set may be used? You are asked once."
         )
-        rows.addWidget(label(text, "base", "muted", wrap=True))
-        rows.addWidget(self.target)
-        buttons = QHBoxLayout()
-        buttons.addStretch(1)
-        buttons.addWidget(self.cancel)
-        buttons.addWidget(self.allow)
-        rows.addLayout(buttons)
+        why = label(text, "base", "muted", wrap=True)
+        buttons = in_row(1, self.cancel, self.allow)
+        in_column(title, why, self.target, buttons, on=self, margins=theme.px(16), spacing=theme.px(8))
         self.resize(theme.px(440), self.sizeHint().height())
 
     def _allow(self) -> None:

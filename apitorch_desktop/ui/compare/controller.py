@@ -8,7 +8,7 @@ from time import monotonic
 from typing import Any
 
 from PySide6.QtCore import QObject, Qt, Signal
-from PySide6.QtWidgets import QDialog, QHBoxLayout, QHeaderView, QTreeView, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QDialog, QHeaderView, QTreeView, QWidget
 
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.errors import ConnectionFailed
@@ -22,7 +22,7 @@ from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane, Task
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.transfers.controller import TransferController
-from apitorch_desktop.ui.widgets.controls import ComboBox, ProgressBar, button, enable_unless, label
+from apitorch_desktop.ui.widgets.controls import ComboBox, ProgressBar, button, enable_unless, in_column, in_row, label
 from apitorch_desktop.ui.widgets.table_model import Column, TableModel
 from apitorch_desktop.utils.text import plural
 
@@ -81,24 +81,9 @@ class CompareDialog(QDialog):
 
     def _lay_out(self) -> None:
         px = self._theme.px
-        top = QHBoxLayout()
-        top.addWidget(label("With"))
-        top.addWidget(self.connection)
-        top.addWidget(self.target, 1)
-        top.addWidget(self.compare)
-        buttons = QHBoxLayout()
-        buttons.addWidget(self.labels)
-        buttons.addStretch(1)
-        for control in (self.cancel, self.pull, self.push):
-            buttons.addWidget(control)
-        rows = QVBoxLayout(self)
-        rows.setContentsMargins(*[px(16)] * 4)
-        rows.setSpacing(px(8))
-        rows.addLayout(top)
-        rows.addWidget(self.meter)
-        rows.addWidget(self.text)
-        rows.addWidget(self.table, 1)
-        rows.addLayout(buttons)
+        top = in_row(label("With"), self.connection, (self.target, 1), self.compare)
+        buttons = in_row(self.labels, 1, self.cancel, self.pull, self.push)
+        in_column(top, self.meter, self.text, (self.table, 1), buttons, on=self, margins=px(16), spacing=px(8))
         self.resize(px(680), px(460))
 
     def _choose(self) -> None:

@@ -13,11 +13,9 @@ from PySide6.QtWidgets import (
     QButtonGroup,
     QDialog,
     QFormLayout,
-    QHBoxLayout,
     QLineEdit,
     QMenu,
     QToolButton,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -30,7 +28,7 @@ from apitorch_desktop.ui.settings import Settings
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane, Task, TaskRunner
 from apitorch_desktop.ui.theme.icons import dot
 from apitorch_desktop.ui.theme.theme import Scheme, Theme
-from apitorch_desktop.ui.widgets.controls import ProgressBar, button, label, set_property
+from apitorch_desktop.ui.widgets.controls import ProgressBar, button, in_column, in_row, label, set_property
 from apitorch_desktop.utils.errors import UserError
 from apitorch_desktop.utils.text import plural
 
@@ -236,9 +234,7 @@ class _Swatches(QWidget):
     def __init__(self, theme: Theme, chosen: str) -> None:
         super().__init__()
         self._group = QButtonGroup(self)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(4)
+        row = in_row(on=self, margins=0, spacing=4)
         other = {} if not chosen or chosen in _SWATCHES.values() else {"As it is": chosen}
         for name, color in (_SWATCHES | other).items():
             swatch = QToolButton()
@@ -326,20 +322,8 @@ class ConnectionDialog(QDialog):
         self.answer.setMinimumHeight(theme.px(36))
         self.answer.setAlignment(Qt.AlignmentFlag.AlignTop)
         hint = label("The key is kept in this computer’s keyring, never in a file.", "small", "muted", wrap=True)
-        verbs = QHBoxLayout()
-        for control in (self.test, self.remove):
-            verbs.addWidget(control)
-        verbs.addStretch(1)
-        for control in (self.cancel, self.save):
-            verbs.addWidget(control)
-        rows = QVBoxLayout(self)
-        rows.setContentsMargins(*[theme.px(16)] * 4)
-        rows.setSpacing(theme.px(8))
-        rows.addLayout(form)
-        rows.addWidget(hint)
-        rows.addWidget(self._busy)
-        rows.addWidget(self.answer)
-        rows.addLayout(verbs)
+        verbs = in_row(self.test, self.remove, 1, self.cancel, self.save)
+        in_column(form, hint, self._busy, self.answer, verbs, on=self, margins=theme.px(16), spacing=theme.px(8))
         self.resize(theme.px(480), self.sizeHint().height())
         self._set_busy(busy=False)
         self.address.setFocus()

@@ -14,7 +14,6 @@ from PySide6.QtWidgets import (
     QCheckBox,
     QDialog,
     QFormLayout,
-    QHBoxLayout,
     QLineEdit,
     QPlainTextEdit,
     QWidget,
@@ -27,7 +26,7 @@ from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.transfers.controller import TransferController
-from apitorch_desktop.ui.widgets.controls import ComboBox, button, label, lay_out_dialog, spin_box
+from apitorch_desktop.ui.widgets.controls import ComboBox, button, in_row, label, lay_out_dialog, spin_box
 from apitorch_desktop.utils.files import atomic_write, safe_filename, shortened_names
 from apitorch_desktop.utils.text import plural
 
@@ -124,14 +123,9 @@ class ExportDialog(QDialog):
 
     def _lay_out(self, name: str) -> None:
         px = self._theme.px
-        folder_row = QHBoxLayout()
-        folder_row.setSpacing(px(8))
-        folder_row.addWidget(self.folder, 1)
-        folder_row.addWidget(self.browse)
+        folder_row = in_row((self.folder, 1), self.browse, spacing=px(8))
         self._parts = QWidget()
-        row = QHBoxLayout(self._parts)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(px(8))
+        row = in_row(on=self._parts, margins=0, spacing=px(8))
         for part, spin in zip((*PARTS, "Seed"), (*self.shares, self.seed), strict=True):
             row.addWidget(label(part, "small", "muted"))
             row.addWidget(spin, 1)

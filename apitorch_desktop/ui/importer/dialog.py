@@ -19,7 +19,6 @@ from PySide6.QtWidgets import (
     QStyledItemDelegate,
     QStyleOptionViewItem,
     QTreeView,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -42,6 +41,8 @@ from apitorch_desktop.ui.widgets.controls import (
     ProgressBar,
     button,
     enable_unless,
+    in_column,
+    in_row,
     label,
     lay_out_dialog,
     set_property,
@@ -201,10 +202,7 @@ class ImportDialog(QDialog):
 
     def _lay_out(self) -> None:
         px = self._theme.px
-        top = QHBoxLayout()
-        top.addWidget(label("Into"))
-        top.addWidget(self.target)
-        top.addWidget(self.name, 1)
+        top = in_row(label("Into"), self.target, (self.name, 1))
         top.addStretch(0)
         self._split = QSplitter(Qt.Orientation.Horizontal, childrenCollapsible=False)
         self._split.setProperty("kind", "gap")
@@ -441,12 +439,7 @@ class PlanTable(QWidget):
         edits.addWidget(self.skip)
         edits.addWidget(self.include)
         edits.addWidget(self.relabel, 1)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.addLayout(filters)
-        column.addWidget(self.items, 1)
-        column.addLayout(edits)
-        column.addWidget(self.spelling)
+        in_column(filters, (self.items, 1), edits, self.spelling, on=self, margins=0)
         order = (self.view, self.search, self.all_labels, self.items, self.skip, self.include, self.relabel)
         for control, following in pairwise(order):
             QWidget.setTabOrder(control, following)

@@ -11,12 +11,10 @@ from PySide6.QtGui import QFocusEvent, QKeyEvent
 from PySide6.QtWidgets import (
     QDialog,
     QFrame,
-    QHBoxLayout,
     QLineEdit,
     QListWidget,
     QListWidgetItem,
     QSlider,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -35,6 +33,8 @@ from apitorch_desktop.ui.widgets.controls import (
     ElidedLabel,
     button,
     enable_unless,
+    in_column,
+    in_row,
     label,
     lay_out_dialog,
     spin_box,
@@ -225,12 +225,7 @@ class LabelPicker(QFrame):
         self.list.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.list.setAccessibleName("Labels that fit")
         self.list.itemClicked.connect(self._take_item)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(10, 8, 10, 8)
-        column.setSpacing(6)
-        column.addWidget(self._title)
-        column.addWidget(self.line)
-        column.addWidget(self.list)
+        in_column(self._title, self.line, self.list, on=self, margins=(10, 8, 10, 8), spacing=6)
         self.hide()
 
     def ask(self, title: str, typed: str, labels: Mapping[str, int], keys: Mapping[str, str], over: QWidget) -> None:
@@ -591,9 +586,7 @@ class ProposalDialog(QDialog):
         self._update_controls()
 
     def _lay_out(self, theme: Theme) -> None:
-        sure = QHBoxLayout()
-        sure.addWidget(label("Accept where the classifier is at least this sure"))
-        sure.addWidget(self.threshold)
+        sure = in_row(label("Accept where the classifier is at least this sure"), self.threshold)
         lay_out_dialog(self, theme, (sure, self.slider, self.head, self.below), (self.cancel, self.start))
         self.resize(theme.px(460), theme.px(220))
 

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from PySide6.QtCore import QRect, QSize, Qt, Signal
 from PySide6.QtGui import QAction, QContextMenuEvent, QFontMetrics, QIcon, QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import (
-    QHBoxLayout,
     QMenu,
     QPushButton,
     QSizePolicy,
@@ -18,7 +17,7 @@ from PySide6.QtWidgets import (
 )
 
 from apitorch_desktop.ui.theme.theme import Theme
-from apitorch_desktop.ui.widgets.controls import button, surface
+from apitorch_desktop.ui.widgets.controls import button, in_row, surface
 
 MIN_WIDTH = 62
 """Minimum width of a key with the start of its label: narrower ones are moved to a menu."""
@@ -218,12 +217,7 @@ class KeyStrip(QWidget):
         self.suspect.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.row = KeyChipRow(theme)
         self.row.label_wanted.connect(self.label_wanted)
-        line = QHBoxLayout(self)
-        line.setContentsMargins(12, 4, 12, 4)
-        line.setSpacing(6)
-        line.addWidget(self.row, 1)
-        line.addWidget(self.advance)
-        line.addWidget(self.suspect)
+        in_row((self.row, 1), self.advance, self.suspect, on=self, margins=(12, 4, 12, 4), spacing=6)
         self.show_suspects(0)
 
     @property

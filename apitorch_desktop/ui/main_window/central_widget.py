@@ -16,7 +16,7 @@ from PySide6.QtGui import (
     QPen,
     QResizeEvent,
 )
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSplitter, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QLabel, QPushButton, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from apitorch_desktop.ui.connections.offline_banner import OfflineBanner
 from apitorch_desktop.ui.main_window.main_window import LEFT, RIGHT
@@ -26,7 +26,16 @@ from apitorch_desktop.ui.settings import Settings
 from apitorch_desktop.ui.sidebar.panel import TreePanel, WhyNot
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets import drag_drop
-from apitorch_desktop.ui.widgets.controls import ProgressBar, Separator, button, enable_unless, label, surface
+from apitorch_desktop.ui.widgets.controls import (
+    ProgressBar,
+    Separator,
+    button,
+    enable_unless,
+    in_column,
+    in_row,
+    label,
+    surface,
+)
 from apitorch_desktop.ui.widgets.flow_layout import FlowLayout
 
 GRACE = 60
@@ -125,16 +134,10 @@ class EmptyPage(QWidget):
         self._measure()
 
     def _lay_out(self) -> None:
-        column = QVBoxLayout(self)
-        column.setSpacing(8)
-        column.addStretch(4)
-        column.addWidget(self._icon)
+        column = in_column(4, self._icon, on=self, spacing=8)
         column.addSpacing(4)
         column.addWidget(self._title)
-        centered = QHBoxLayout()  # an alignment would cut the height of the wrapped text
-        centered.addStretch(1)
-        centered.addWidget(self._text, 100)
-        centered.addStretch(1)
+        centered = in_row(1, (self._text, 100), 1)  # an alignment would cut the height of the wrapped text
         column.addLayout(centered)
         column.addSpacing(12)
         self._actions = QWidget()
@@ -144,9 +147,7 @@ class EmptyPage(QWidget):
         column.addWidget(self._actions)
         column.addWidget(self._meter, 0, Qt.AlignmentFlag.AlignHCenter)
         column.addSpacing(12)
-        self._footer_row = QHBoxLayout()  # as for the text
-        self._footer_row.addStretch(1)
-        self._footer_row.addStretch(1)
+        self._footer_row = in_row(1, 1)  # as for the text
         column.addLayout(self._footer_row)
         column.addStretch(5)
 
@@ -281,23 +282,14 @@ class CentralWidget(QWidget):
         self.splitter.setChildrenCollapsible(False)
         self.splitter.addWidget(self.tree)
         self.center = QWidget()
-        self._center_rows = QVBoxLayout(self.center)
-        self._center_rows.setContentsMargins(0, 0, 0, 0)
-        self._center_rows.setSpacing(0)
-        self._center_rows.addWidget(self.pages, 1)
+        self._center_rows = in_column((self.pages, 1), on=self.center, margins=0, spacing=0)
         self.splitter.addWidget(self.center)
         self.splitter.setStretchFactor(0, 0)
         self.splitter.setStretchFactor(1, 1)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(0)
+        below = in_column((self.splitter, 1), Separator(self._theme), self.status, spacing=0)
+        top = (self.toolbar, Separator(self._theme), self.offline_banner)
+        column = in_column(*top, (below, 1), on=self, margins=0, spacing=0)
         column.setSizeConstraint(QVBoxLayout.SizeConstraint.SetNoConstraint)  # else the window could not shrink
-        column.addWidget(self.toolbar)
-        column.addWidget(Separator(self._theme))
-        column.addWidget(self.offline_banner)
-        column.addWidget(self.splitter, 1)
-        column.addWidget(Separator(self._theme))
-        column.addWidget(self.status)
 
     def minimumSizeHint(self) -> QSize:
         """Return a size in which both sides are hidden."""

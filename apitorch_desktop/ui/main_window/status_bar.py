@@ -16,6 +16,7 @@ from apitorch_desktop.ui.widgets.controls import (
     ProgressBar,
     button,
     icon_button,
+    in_row,
     set_property,
     surface,
 )
@@ -43,9 +44,7 @@ class TransferWidget(QWidget):
         self.status: WorkStatus | None = None
         self.setCursor(Qt.CursorShape.PointingHandCursor)
         self.setToolTip("Show all transfers")
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(12)
+        row = in_row(on=self, margins=0, spacing=12)
         self._title = ElidedLabel()
         self._progress = ProgressBar(0)
         self._text = ElidedLabel("", "base", "muted")
@@ -131,12 +130,7 @@ class MessageWidget(QWidget):
         self._actions.setSpacing(4)
         self._close = icon_button(theme, "close", "Dismiss")
         self._close.clicked.connect(self._next)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(8)
-        row.addWidget(self._text)
-        row.addLayout(self._actions)
-        row.addWidget(self._close)
+        in_row(self._text, self._actions, self._close, on=self, margins=0, spacing=8)
         self._timer = QTimer(self, singleShot=True)
         self._timer.timeout.connect(self._next)
         self.hide()
@@ -223,14 +217,7 @@ class StatusBar(QWidget):
         self.message.shown.connect(self.transfer.set_compact)
         self.selection = ElidedLabel("", "base", "muted", Qt.TextElideMode.ElideLeft)
         self.busy = ElidedLabel("", "base", "muted")
-        row = QHBoxLayout(self)
-        row.setContentsMargins(14, 7, 14, 7)
-        row.setSpacing(16)
-        row.addWidget(self.transfer)
-        row.addWidget(self.message)
-        row.addWidget(self.busy)
-        row.addStretch(1)
-        row.addWidget(self.selection)
+        in_row(self.transfer, self.message, self.busy, 1, self.selection, on=self, margins=(14, 7, 14, 7), spacing=16)
         self._theme = theme
         theme.changed.connect(self._measure)
         self._measure()

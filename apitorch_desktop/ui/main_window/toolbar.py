@@ -6,10 +6,18 @@ from collections.abc import Sequence
 
 from PySide6.QtCore import QRect, QSignalBlocker, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QAction, QKeyEvent, QPainter, QPaintEvent, QResizeEvent
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QLineEdit, QMenu, QSizePolicy, QSlider, QStyle, QWidget
+from PySide6.QtWidgets import QLabel, QLineEdit, QMenu, QSizePolicy, QSlider, QStyle, QWidget
 
 from apitorch_desktop.ui.theme.theme import Theme
-from apitorch_desktop.ui.widgets.controls import MenuButton, button, enable_unless, icon_button, set_property, surface
+from apitorch_desktop.ui.widgets.controls import (
+    MenuButton,
+    button,
+    enable_unless,
+    icon_button,
+    in_row,
+    set_property,
+    surface,
+)
 
 NO_ZOOM, ICONS = 880, 760
 """Widths below which the zoom is hidden, then the texts of menus and switch."""
@@ -118,15 +126,17 @@ class Toolbar(QWidget):
         self._measure()
 
     def _lay_out(self) -> None:
-        row = QHBoxLayout(self)
-        row.setSpacing(10)
-        row.setContentsMargins(14, 8, 14, 8)
-        row.addWidget(self.tree)
-        row.addWidget(self.connection)
-        row.addWidget(self.import_button)
-        row.addWidget(self.search, 1)
-        row.addWidget(self.filter)
-        row.addWidget(self.sort)
+        row = in_row(
+            self.tree,
+            self.connection,
+            self.import_button,
+            (self.search, 1),
+            self.filter,
+            self.sort,
+            on=self,
+            margins=(14, 8, 14, 8),
+            spacing=10,
+        )
         row.addStretch(0)
         self._small, self._big = QLabel(), QLabel()
         row.addWidget(self._small)

@@ -24,7 +24,7 @@ from PySide6.QtGui import (
     QShowEvent,
     QWheelEvent,
 )
-from PySide6.QtWidgets import QHBoxLayout, QToolTip, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QToolTip, QWidget
 
 from apitorch_desktop.dataset.review.map import make_map
 from apitorch_desktop.dataset.review.messages import MapRequest, MapUpdate
@@ -35,7 +35,17 @@ from apitorch_desktop.ui.session.error_messages import error_message
 from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane, Task
 from apitorch_desktop.ui.theme.theme import Theme
-from apitorch_desktop.ui.widgets.controls import ComboBox, ElidedLabel, ProgressBar, button, icon_button, label, surface
+from apitorch_desktop.ui.widgets.controls import (
+    ComboBox,
+    ElidedLabel,
+    ProgressBar,
+    button,
+    icon_button,
+    in_column,
+    in_row,
+    label,
+    surface,
+)
 from apitorch_desktop.utils.text import plural
 
 UPDATE_DELAY = 120
@@ -83,24 +93,17 @@ class MapPage(QWidget):
         self._wire()
 
     def _lay_out(self) -> None:
-        head = QHBoxLayout()
-        head.setContentsMargins(16, 8, 8, 4)
-        head.setSpacing(8)
-        head.addWidget(label("Map", "title"))
-        head.addWidget(self.note, 1)
-        head.addWidget(self.coloring)
-        head.addWidget(self.again)
-        head.addWidget(self._close)
-        foot = QHBoxLayout()
-        foot.setContentsMargins(16, 4, 16, 8)
-        foot.addWidget(label(_KEYS, "small", "muted", wrap=True))
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(2)
-        column.addLayout(head)
-        column.addWidget(self.meter)
-        column.addWidget(self.view, 1)
-        column.addLayout(foot)
+        head = in_row(
+            label("Map", "title"),
+            (self.note, 1),
+            self.coloring,
+            self.again,
+            self._close,
+            margins=(16, 8, 8, 4),
+            spacing=8,
+        )
+        foot = in_row(label(_KEYS, "small", "muted", wrap=True), margins=(16, 4, 16, 8))
+        in_column(head, self.meter, (self.view, 1), foot, on=self, margins=0, spacing=2)
 
     def _wire(self) -> None:
         self._close.clicked.connect(self.closed)

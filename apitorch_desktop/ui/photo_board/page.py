@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeyEvent
-from PySide6.QtWidgets import QHBoxLayout, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QWidget
 
 from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
 from apitorch_desktop.ui.photo_board.view import PhotoBoard
 from apitorch_desktop.ui.theme.theme import Theme
-from apitorch_desktop.ui.widgets.controls import icon_button, label, surface
+from apitorch_desktop.ui.widgets.controls import icon_button, in_column, in_row, label, surface
 from apitorch_desktop.ui.widgets.flow_layout import FlowLayout
 
 
@@ -32,30 +32,17 @@ class BoardPage(QWidget):
         self, title: str, controls: Sequence[QWidget], hint: str, *, why: str = "", center: QWidget | None = None
     ) -> None:
         """Build the page. `why` is a sentence below the title, `center` replaces the board, `hint` explains the keys."""
-        head = QHBoxLayout()
-        head.setContentsMargins(16, 8, 8, 0)
-        head.addWidget(label(title, "title"), 1)
-        head.addWidget(self._close)
+        head = in_row((label(title, "title"), 1), self._close, margins=(16, 8, 8, 0))
         row = QWidget()
         flow = FlowLayout(row)
         for control in controls:
             flow.addWidget(control)
-        below = QVBoxLayout()
-        below.setContentsMargins(16, 4, 16, 4)
-        below.setSpacing(8)
+        below = in_column(margins=(16, 4, 16, 4), spacing=8)
         if why:
             below.addWidget(label(why, "base", "muted", wrap=True))
         below.addWidget(row)
-        foot = QHBoxLayout()
-        foot.setContentsMargins(16, 4, 16, 8)
-        foot.addWidget(label(hint, "small", "muted", wrap=True))
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(2)
-        column.addLayout(head)
-        column.addLayout(below)
-        column.addWidget(center or self.board, 1)
-        column.addLayout(foot)
+        foot = in_row(label(hint, "small", "muted", wrap=True), margins=(16, 4, 16, 8))
+        in_column(head, below, (center or self.board, 1), foot, on=self, margins=0, spacing=2)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
         if event.key() == Qt.Key.Key_Escape:

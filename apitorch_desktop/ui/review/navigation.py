@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from PySide6.QtCore import QEvent, QObject, QSize, Signal
-from PySide6.QtWidgets import QFrame, QHBoxLayout
+from PySide6.QtWidgets import QFrame
 
 from apitorch_desktop.api.types import TrainingImage
 from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
@@ -19,7 +19,7 @@ from apitorch_desktop.ui.sidebar.model import FindingEntry
 from apitorch_desktop.ui.sidebar.panel import TreePanel
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.trash import TrashPage
-from apitorch_desktop.ui.widgets.controls import ElidedLabel, button, surface
+from apitorch_desktop.ui.widgets.controls import ElidedLabel, button, in_row, surface
 from apitorch_desktop.utils.text import percent
 
 TRASH = "trash"
@@ -38,14 +38,10 @@ class NarrowedBar(QFrame):
         self._theme = theme
         self._grid = photos.grid
         surface(self, "card")
-        row = QHBoxLayout(self)
-        row.setContentsMargins(14, 4, 6, 4)
         self._words = ElidedLabel("", "base")
         self.back = button("To Review", "link", self.review_requested.emit)
         self.all = button("Show all", "link", self.all_requested.emit)
-        row.addWidget(self._words)
-        row.addWidget(self.back)
-        row.addWidget(self.all)
+        in_row(self._words, self.back, self.all, on=self, margins=(14, 4, 6, 4))
         photos.grid.installEventFilter(self)
         photos.only_shown.connect(self._set_progress)
         self.hide()

@@ -25,6 +25,8 @@ from apitorch_desktop.ui.widgets.controls import (
     ProgressBar,
     button,
     icon_button,
+    in_column,
+    in_row,
     label,
     surface,
 )
@@ -134,9 +136,7 @@ class LabelsPage(QScrollArea):
         super().__init__(widgetResizable=True)
         inner = QWidget()
         surface(inner, "canvas")
-        self._column = QVBoxLayout(inner)
-        self._column.setContentsMargins(16, 4, 16, 16)
-        self._column.setSpacing(10)
+        self._column = in_column(on=inner, margins=(16, 4, 16, 16), spacing=10)
         self._headline = label("", "strong", wrap=True)
         self._how = label(_HOW, "small", "muted", wrap=True)
         self._cell = label(" ", "small", wrap=True)
@@ -284,32 +284,17 @@ class ReviewPanel(QWidget):
         self._show()
 
     def _lay_out(self) -> None:
-        head = QHBoxLayout()
-        head.setContentsMargins(16, 8, 8, 0)
-        head.addWidget(self._title)
-        head.addWidget(self._note, 1)
-        head.addWidget(self._close)
+        head = in_row(self._title, (self._note, 1), self._close, margins=(16, 8, 8, 0))
         self._controls = QWidget()
         flow = FlowLayout(self._controls)
         for control in (self.rule, self.clean, self.accept, self.dismiss, self.delete, self.in_grid):
             flow.addWidget(control)
-        below = QVBoxLayout()
-        below.setContentsMargins(16, 4, 16, 4)
-        below.addWidget(self._controls)
+        below = in_column(self._controls, margins=(16, 4, 16, 4))
         self.stack = QStackedWidget()
         for part in (self.board, self.labels, self._none):
             self.stack.addWidget(part)
-        foot = QHBoxLayout()
-        foot.setContentsMargins(16, 4, 16, 8)
-        foot.addWidget(self._keys)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(2)
-        column.addLayout(head)
-        column.addLayout(below)
-        column.addWidget(self._meter)
-        column.addWidget(self.stack, 1)
-        column.addLayout(foot)
+        foot = in_row(self._keys, margins=(16, 4, 16, 8))
+        in_column(head, below, self._meter, (self.stack, 1), foot, on=self, margins=0, spacing=2)
 
     def _wire(self) -> None:
         review = self._review

@@ -13,14 +13,12 @@ from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QRect, QSize, Qt,
 from PySide6.QtGui import QKeyEvent, QPainter, QResizeEvent, QShowEvent
 from PySide6.QtWidgets import (
     QApplication,
-    QHBoxLayout,
     QHeaderView,
     QLineEdit,
     QStyle,
     QStyledItemDelegate,
     QStyleOptionViewItem,
     QTreeView,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -33,7 +31,16 @@ from apitorch_desktop.ui.session.open_training_set import OpenTrainingSet
 from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane
 from apitorch_desktop.ui.theme.theme import Theme
-from apitorch_desktop.ui.widgets.controls import ElidedLabel, button, enable_unless, icon_button, label, surface
+from apitorch_desktop.ui.widgets.controls import (
+    ElidedLabel,
+    button,
+    enable_unless,
+    icon_button,
+    in_column,
+    in_row,
+    label,
+    surface,
+)
 from apitorch_desktop.ui.widgets.dates import date_text
 from apitorch_desktop.ui.widgets.flow_layout import FlowLayout
 from apitorch_desktop.ui.widgets.table_model import ROW_ROLE, Column, TableFilter, TableModel
@@ -264,25 +271,25 @@ class SetPage(QWidget):
 
     def _lay_out(self) -> None:
         px = self._theme.px
-        head = QHBoxLayout()
-        head.addWidget(self.title, 1)
-        head.addWidget(self._close)
+        head = in_row((self.title, 1), self._close)
         row = QWidget()
         flow = FlowLayout(row)
         for control in self.buttons.values():
             flow.addWidget(control)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(px(16), px(8), px(16), px(12))
-        column.setSpacing(px(8))
-        column.addLayout(head)
-        column.addWidget(self.description)
-        column.addWidget(self.figures)
-        column.addWidget(self.classifier)
-        column.addWidget(row)
-        column.addWidget(self.advice)
-        column.addWidget(self.table, 1)
-        column.addWidget(self.basis)
-        column.addWidget(label("Return or a double-click shows a label’s photos", "small", "muted", wrap=True))
+        in_column(
+            head,
+            self.description,
+            self.figures,
+            self.classifier,
+            row,
+            self.advice,
+            (self.table, 1),
+            self.basis,
+            label("Return or a double-click shows a label’s photos", "small", "muted", wrap=True),
+            on=self,
+            margins=(px(16), px(8), px(16), px(12)),
+            spacing=px(8),
+        )
 
     # --- display
 

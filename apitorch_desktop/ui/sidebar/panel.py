@@ -39,7 +39,6 @@ from PySide6.QtWidgets import (
     QStyledItemDelegate,
     QStyleOptionViewItem,
     QTreeView,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -49,7 +48,7 @@ from apitorch_desktop.ui.sidebar.model import NODE_ROLE, RowType, TreeModel, Tre
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.theme.tokens import Role
 from apitorch_desktop.ui.widgets import drag_drop
-from apitorch_desktop.ui.widgets.controls import button, icon_button, label, surface
+from apitorch_desktop.ui.widgets.controls import button, icon_button, in_column, in_row, label, surface
 
 WhyNot = Callable[[str], str]
 """Returns the reason why an extension is not available on this connection, "" if it is."""
@@ -314,15 +313,10 @@ class TreePanel(QWidget):
         title.setBuddy(self.view)
         head.addWidget(title, 1)
         head.addWidget(self.add)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 8, 0, 12)
-        column.setSpacing(2)
-        column.addLayout(head)
-        column.addWidget(self.view, 1)
-        column.addWidget(self.below, 0, Qt.AlignmentFlag.AlignHCenter)
-        foot = QHBoxLayout()
-        foot.setContentsMargins(8, 8, 8, 0)
-        foot.addWidget(self.card)
+        column = in_column(
+            head, (self.view, 1), (self.below, Qt.AlignmentFlag.AlignHCenter), on=self, margins=(0, 8, 0, 12), spacing=2
+        )
+        foot = in_row(self.card, margins=(8, 8, 8, 0))
         column.addLayout(foot)
         bar = self.view.verticalScrollBar()
         bar.valueChanged.connect(self._offer_findings)

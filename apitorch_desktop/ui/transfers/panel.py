@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from operator import attrgetter
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QHBoxLayout, QHeaderView, QLineEdit, QScrollArea, QTreeView, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QHeaderView, QLineEdit, QScrollArea, QTreeView, QWidget
 
 from apitorch_desktop.dataset.transfers.queue import TransferFailure
 from apitorch_desktop.ui.theme.theme import Theme
@@ -17,6 +17,8 @@ from apitorch_desktop.ui.widgets.controls import (
     ProgressBar,
     button,
     icon_button,
+    in_column,
+    in_row,
     label,
     set_property,
     surface,
@@ -52,10 +54,7 @@ class _FailureList(QWidget):
         header.setStretchLastSection(True)
         for column, width in enumerate((180, 90, 320)):
             self.table.setColumnWidth(column, width)
-        rows = QVBoxLayout(self)
-        rows.setContentsMargins(0, 0, 0, 0)
-        rows.addWidget(self.filter)
-        rows.addWidget(self.table)
+        in_column(self.filter, self.table, on=self, margins=0)
 
 
 class TransferCard(Card):
@@ -86,13 +85,9 @@ class TransferCard(Card):
         top = QHBoxLayout()
         for part in (self._title, self.up, self.forget):
             top.addWidget(part, int(part is self._title))
-        controls = QHBoxLayout()  # in a line of their own: beside them a narrow window had no room for the title
-        for control in (self.open, self.pause, self.resume, self.retry, self.cancel, self.save):
-            controls.addWidget(control)
-        controls.addStretch(1)
-        below = QHBoxLayout()
-        below.addWidget(self._line, 1)
-        below.addWidget(self.failed)
+        # in a line of their own: beside the title they would leave it no room in a narrow window
+        controls = in_row(self.open, self.pause, self.resume, self.retry, self.cancel, self.save, 1)
+        below = in_row((self._line, 1), self.failed)
         self.rows.addLayout(top)
         self.rows.addWidget(self._meter)
         self.rows.addLayout(below)
@@ -162,22 +157,12 @@ class TransfersPanel(QWidget):
         )
         inner = QWidget()
         surface(inner, "panel")
-        self._list = QVBoxLayout(inner)
-        self._list.setContentsMargins(12, 0, 12, 12)
-        self._list.addWidget(self._empty)
-        self._list.addStretch(1)
+        self._list = in_column(self._empty, 1, on=inner, margins=(12, 0, 12, 12))
         area = QScrollArea(widgetResizable=True)
         area.setWidget(inner)
         area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        head = QHBoxLayout()
-        head.setContentsMargins(16, 8, 8, 8)
-        head.addWidget(label("Transfers and batches", "answer"), 1)
-        head.addWidget(self._close)
-        rows = QVBoxLayout(self)
-        rows.setContentsMargins(0, 0, 0, 0)
-        rows.setSpacing(0)
-        rows.addLayout(head)
-        rows.addWidget(area, 1)
+        head = in_row((label("Transfers and batches", "answer"), 1), self._close, margins=(16, 8, 8, 8))
+        in_column(head, (area, 1), on=self, margins=0, spacing=0)
 
     def show_statuses(self, statuses: Sequence[WorkStatus]) -> None:
         """Show these transfers, new ones on top, and remove all others."""

@@ -10,7 +10,7 @@ from typing import Final
 from msgspec import UNSET
 from PySide6.QtCore import QEvent, QItemSelectionModel, QObject, QPointF, QRectF, Qt, Signal
 from PySide6.QtGui import QHelpEvent, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF
-from PySide6.QtWidgets import QAbstractItemView, QHBoxLayout, QStackedWidget, QToolTip, QTreeView, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QAbstractItemView, QStackedWidget, QToolTip, QTreeView, QWidget
 
 from apitorch_desktop.api.types import ClassificationChange, ClassifierVersion, TrainingImage
 from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
@@ -21,7 +21,7 @@ from apitorch_desktop.ui.session.error_messages import error_message
 from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.tasks.runner import JobContext
 from apitorch_desktop.ui.theme.theme import Theme
-from apitorch_desktop.ui.widgets.controls import button, label
+from apitorch_desktop.ui.widgets.controls import button, in_column, in_row, label
 from apitorch_desktop.ui.widgets.dates import time_text
 from apitorch_desktop.ui.widgets.table_model import ROW_ROLE, Column, TableModel
 from apitorch_desktop.utils.text import percent, plural
@@ -397,17 +397,9 @@ class VersionsPage(BoardPage):
             table.setColumnWidth(column, px(width))
         for part in (self.board, self._none):
             self.stack.addWidget(part)
-        top = QHBoxLayout()
-        top.setSpacing(px(12))
-        top.addWidget(table, 1)
-        top.addWidget(self.chart)
+        top = in_row((table, 1), self.chart, spacing=px(12))
         center = QWidget()
-        column_ = QVBoxLayout(center)
-        column_.setContentsMargins(px(16), px(4), px(16), 0)
-        column_.setSpacing(px(8))
-        column_.addLayout(top)
-        column_.addWidget(self.words)
-        column_.addWidget(self.stack, 1)
+        in_column(top, self.words, (self.stack, 1), on=center, margins=(px(16), px(4), px(16), 0), spacing=px(8))
         hint = "Two versions selected with Ctrl are compared · Return or O opens a photo full size"
         self.lay_out("Versions", (self.use, self.keep, self.back), hint, center=center)
 

@@ -18,14 +18,14 @@ from PySide6.QtGui import (
     QResizeEvent,
     QWheelEvent,
 )
-from PySide6.QtWidgets import QApplication, QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QApplication, QSizePolicy, QWidget
 
 from apitorch_desktop.api.types import TrainingImage, label_name
 from apitorch_desktop.ui.images.thumbnail_loader import Fetch, ThumbnailLoader
 from apitorch_desktop.ui.tasks.runner import TaskRunner
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.viewer.loader import LoadedPhoto, PhotoLoader
-from apitorch_desktop.ui.widgets.controls import ElidedLabel, Separator, button, icon_button, label
+from apitorch_desktop.ui.widgets.controls import ElidedLabel, Separator, button, icon_button, in_column, in_row, label
 from apitorch_desktop.ui.widgets.dates import time_text
 from apitorch_desktop.ui.widgets.heat_map import HeatMap
 from apitorch_desktop.ui.widgets.text_cache import TextCache
@@ -116,32 +116,15 @@ class PhotoView(QWidget):
         self.previous.clicked.connect(lambda: self.go(-1))
         self.next.clicked.connect(lambda: self.go(1))
         self.close_button.clicked.connect(self.closed)
-        strip, below, foot = QHBoxLayout(), QHBoxLayout(), QVBoxLayout()
-        foot.setContentsMargins(theme.px(18), theme.px(4), theme.px(10), theme.px(4))
-        foot.setSpacing(0)
-        for line in (strip, below):
-            line.setSpacing(theme.px(10))
-        strip.addWidget(self.name, 1)
-        below.addWidget(self.id)
-        below.addWidget(self.origin, 1)
-        lines, lower = QVBoxLayout(), QHBoxLayout()
-        lines.setSpacing(0)
-        lines.addWidget(self.details)
-        lines.addLayout(below)
-        lines.addWidget(self.camera)
-        lower.addLayout(lines, 1)
-        lower.addWidget(self.nearest)
-        foot.addLayout(strip)
-        foot.addLayout(lower)
-        for widget in (self.retry, self.zoom_label, self.fit, self.actual, self.previous, self.next, self.close_button):
+        controls = (self.retry, self.zoom_label, self.fit, self.actual, self.previous, self.next, self.close_button)
+        for widget in controls:
             widget.setFocusPolicy(Qt.FocusPolicy.TabFocus if widget is not self.zoom_label else Qt.FocusPolicy.NoFocus)
-            strip.addWidget(widget)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(0)
-        column.addWidget(self.canvas, 1)
-        column.addWidget(Separator(theme))
-        column.addLayout(foot)
+        strip = in_row((self.name, 1), *controls, spacing=theme.px(10))
+        below = in_row(self.id, (self.origin, 1), spacing=theme.px(10))
+        lower = in_row((in_column(self.details, below, self.camera, spacing=0), 1), self.nearest)
+        margins = (theme.px(18), theme.px(4), theme.px(10), theme.px(4))
+        foot = in_column(strip, lower, margins=margins, spacing=0)
+        in_column((self.canvas, 1), Separator(theme), foot, on=self, margins=0, spacing=0)
 
     # --- the photo
 

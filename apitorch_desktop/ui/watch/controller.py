@@ -11,7 +11,7 @@ from time import monotonic
 from typing import Final
 
 from PySide6.QtCore import QObject, Qt, Signal
-from PySide6.QtWidgets import QCheckBox, QDialog, QFileDialog, QFormLayout, QHBoxLayout, QLineEdit, QSizePolicy, QWidget
+from PySide6.QtWidgets import QCheckBox, QDialog, QFileDialog, QFormLayout, QLineEdit, QSizePolicy, QWidget
 
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.types import Classifier, Id, TrainingSet
@@ -27,7 +27,7 @@ from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.watch.panel import WatchPanel
-from apitorch_desktop.ui.widgets.controls import ComboBox, button, label, lay_out_dialog, spin_box
+from apitorch_desktop.ui.widgets.controls import ComboBox, button, in_row, label, lay_out_dialog, spin_box
 from apitorch_desktop.ui.widgets.drag_drop import DroppedContent
 from apitorch_desktop.utils import paths
 from apitorch_desktop.utils.errors import UserError
@@ -425,11 +425,7 @@ class PathLine(QWidget):
         self.line = QLineEdit()
         self.line.setAccessibleName(name)
         self.button = button("Choose…", "", lambda: choose(self.line))
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(theme.px(8))
-        row.addWidget(self.line, 1)
-        row.addWidget(self.button)
+        in_row((self.line, 1), self.button, on=self, margins=0, spacing=theme.px(8))
 
     def path(self) -> Path | None:
         """Return the path that was entered, None for none."""

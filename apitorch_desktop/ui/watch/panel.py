@@ -7,7 +7,7 @@ from datetime import datetime
 
 from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QKeyEvent
-from PySide6.QtWidgets import QHBoxLayout, QHeaderView, QTreeView, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHeaderView, QTreeView, QWidget
 
 from apitorch_desktop.dataset.batch.classification import probability
 from apitorch_desktop.dataset.sources.image_source import ImageFile
@@ -16,7 +16,7 @@ from apitorch_desktop.ui.images.source_thumbnails import SourceThumbnails
 from apitorch_desktop.ui.tasks.runner import TaskRunner
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.transfers.status_text import WorkStatus, failed_text, state_text
-from apitorch_desktop.ui.widgets.controls import ElidedLabel, button, icon_button, label, surface
+from apitorch_desktop.ui.widgets.controls import ElidedLabel, button, icon_button, in_column, in_row, label, surface
 from apitorch_desktop.ui.widgets.table_model import ROW_ROLE, Column, TableFilter, TableModel
 from apitorch_desktop.utils.text import shown
 
@@ -95,24 +95,19 @@ class WatchPanel(QWidget):
         self.stop = button("Stop watching", "", lambda: command("cancel"))
         self.close_button = icon_button(theme, "close", "Close the page")
         self.close_button.clicked.connect(self.closed)
-        head = QHBoxLayout()
-        head.addWidget(self.title, 1)
-        head.addWidget(self.close_button)
-        controls = QHBoxLayout()
-        for control in (self.pause, self.resume, self.retry, self.stop):
-            controls.addWidget(control)
-        controls.addStretch(1)
-        below = QHBoxLayout()
-        below.addWidget(self.words, 1)
-        below.addWidget(self.failed)
-        rows = QVBoxLayout(self)
-        rows.setContentsMargins(px(16), px(8), px(16), px(16))
-        rows.setSpacing(px(8))
-        rows.addLayout(head)
-        rows.addLayout(below)
-        rows.addLayout(controls)
-        rows.addWidget(self.table, 1)
-        rows.addWidget(self.empty, 1)
+        head = in_row((self.title, 1), self.close_button)
+        controls = in_row(self.pause, self.resume, self.retry, self.stop, 1)
+        below = in_row((self.words, 1), self.failed)
+        in_column(
+            head,
+            below,
+            controls,
+            (self.table, 1),
+            (self.empty, 1),
+            on=self,
+            margins=(px(16), px(8), px(16), px(16)),
+            spacing=px(8),
+        )
 
     def show_reports(self, reports: Sequence[WatchReport]) -> None:
         """Show the last answers, the newest first."""

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from PySide6.QtCore import QSize
 from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPushButton
+from PySide6.QtWidgets import QFrame, QLabel, QPushButton
 
 from apitorch_desktop.ui.theme.theme import Theme
-from apitorch_desktop.ui.widgets.controls import ElidedLabel, button, surface
+from apitorch_desktop.ui.widgets.controls import ElidedLabel, button, in_row, surface
 
 
 class Banner(QFrame):
@@ -21,11 +21,7 @@ class Banner(QFrame):
         surface(self, "note")
         self._icon = QLabel()
         self.words = ElidedLabel()
-        row = QHBoxLayout(self)
-        row.setContentsMargins(14, 4, 14, 4)
-        row.setSpacing(8)
-        row.addWidget(self._icon)
-        row.addWidget(self.words, 1)
+        row = in_row(self._icon, (self.words, 1), on=self, margins=(14, 4, 14, 4), spacing=8)
         self._row = row
         theme.changed.connect(self._update_icon)
         self._update_icon()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from time import monotonic
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 from PySide6.QtCore import QEvent, QRect, QSize, Qt, QTimer
 from PySide6.QtGui import QColor, QPainter, QPaintEvent, QResizeEvent
@@ -31,6 +31,7 @@ from PySide6.QtWidgets import (
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.theme.tokens import Role
 
+Box = TypeVar("Box", QHBoxLayout, QVBoxLayout)
 Tone = Literal["", "muted", "accent", "good", "warn", "bad"]
 Kind = Literal["", "primary", "quiet", "link", "chip"]
 Surface = Literal["canvas", "side", "panel", "card", "note"]
@@ -84,6 +85,46 @@ def icon_button(theme: Theme, icon: str, name: str, kind: Kind = "quiet", tint: 
     return result
 
 
+Part = QWidget | QLayout | int | tuple[QWidget | QLayout, int | Qt.AlignmentFlag]
+"""What is laid out: a widget, a layout or a stretch; a widget or a layout with its stretch or its alignment."""
+Margins = int | tuple[int, int, int, int]
+"""Pixels on all sides; or left, top, right and bottom."""
+
+
+def in_row(
+    *parts: Part, on: QWidget | None = None, margins: Margins | None = None, spacing: int | None = None
+) -> QHBoxLayout:
+    """Lay out parts beside one another, on a widget or to be part of another layout."""
+    return _fill(QHBoxLayout(on) if on is not None else QHBoxLayout(), parts, margins, spacing)
+
+
+def in_column(
+    *parts: Part, on: QWidget | None = None, margins: Margins | None = None, spacing: int | None = None
+) -> QVBoxLayout:
+    """Lay out parts below one another, on a widget or to be part of another layout."""
+    return _fill(QVBoxLayout(on) if on is not None else QVBoxLayout(), parts, margins, spacing)
+
+
+def _fill(box: Box, parts: Sequence[Part], margins: Margins | None, spacing: int | None) -> Box:
+    if margins is not None:
+        box.setContentsMargins(*((margins,) * 4 if isinstance(margins, int) else margins))
+    if spacing is not None:
+        box.setSpacing(spacing)
+    for given in parts:
+        if isinstance(given, int):
+            box.addStretch(given)
+            continue
+        part, how = given if isinstance(given, tuple) else (given, 0)
+        stretch, alignment = (how, None) if isinstance(how, int) else (0, how)
+        if isinstance(part, QLayout):
+            box.addLayout(part, stretch)
+        elif alignment is None:
+            box.addWidget(part, stretch)
+        else:
+            box.addWidget(part, stretch, alignment)
+    return box
+
+
 def lay_out_dialog(
     dialog: QDialog,
     theme: Theme,
@@ -99,24 +140,9 @@ def lay_out_dialog(
     `grows` is the part that takes the height that is left, by default the space above the buttons. `spacing` in pixels at
     100 %.
     """
-    last = QHBoxLayout()
-    if beside is not None:
-        last.addWidget(beside, 1)
-    else:
-        last.addStretch(1)
-    for control in buttons:
-        last.addWidget(control)
-    rows = QVBoxLayout(dialog)
-    rows.setContentsMargins(*[theme.px(16)] * 4)
-    rows.setSpacing(theme.px(spacing))
-    for part in parts:
-        if isinstance(part, QLayout):
-            rows.addLayout(part)
-        else:
-            rows.addWidget(part, int(part is grows))
-    if grows is None:
-        rows.addStretch(1)
-    rows.addLayout(last)
+    last = in_row((beside, 1) if beside is not None else 1, *buttons)
+    rows: list[Part] = [(part, 1) if part is grows else part for part in parts]
+    in_column(*rows, *([1] if grows is None else []), last, on=dialog, margins=theme.px(16), spacing=theme.px(spacing))
 
 
 def surface(widget: QWidget, name: Surface) -> QWidget:

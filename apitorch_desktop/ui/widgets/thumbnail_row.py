@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QIcon, QImage, QPixmap
-from PySide6.QtWidgets import QHBoxLayout, QToolButton, QWidget
+from PySide6.QtWidgets import QToolButton, QWidget
 
 from apitorch_desktop.ui.theme.theme import Theme
-from apitorch_desktop.ui.widgets.controls import label
+from apitorch_desktop.ui.widgets.controls import in_row, label
 
 
 class ThumbnailRow(QWidget):
@@ -25,11 +25,7 @@ class ThumbnailRow(QWidget):
         self._side = self.edge + theme.px(6)
         self.setMinimumHeight(self._side)
         self.buttons: list[QToolButton] = []
-        self._row = QHBoxLayout(self)
-        self._row.setContentsMargins(0, 0, 0, 0)
-        self._row.setSpacing(theme.px(6))
-        self._row.addWidget(label(caption, "small", "muted"))
-        self._row.addStretch(1)
+        self._row = in_row(label(caption, "small", "muted"), 1, on=self, margins=0, spacing=theme.px(6))
         self.hide()
 
     def show_images(self, images: Sequence[tuple[QImage, str]]) -> None:
