@@ -24,19 +24,18 @@ from apitorch_desktop.ui.images.source_thumbnails import SourceThumbnails
 from apitorch_desktop.ui.tasks.runner import TaskRunner
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets.controls import (
+    CentralPage,
     ComboBox,
     ElidedLabel,
     MenuButton,
     ProgressBar,
     button,
     enable_unless,
-    icon_button,
     in_column,
     in_row,
     label,
     lay_out_dialog,
     spin_box,
-    surface,
 )
 from apitorch_desktop.ui.widgets.table_model import ROW_ROLE, Column, TableFilter, TableModel
 from apitorch_desktop.utils.text import plural
@@ -62,7 +61,7 @@ class AnswerTable(QTreeView):
             super().keyPressEvent(event)
 
 
-class BatchPanel(QWidget):
+class BatchPanel(CentralPage):
     """Shows a batch and emits what the user requests."""
 
     stop_requested = Signal()
@@ -79,11 +78,9 @@ class BatchPanel(QWidget):
     """Add each photo under its answer."""
     menu_requested = Signal(QPoint)
     """A context menu is wanted at this place of the screen."""
-    closed = Signal()
 
     def __init__(self, theme: Theme, tasks: TaskRunner) -> None:
-        super().__init__()
-        surface(self, "canvas")
+        super().__init__(theme, "Close the table")
         self._theme = theme
         edge = round(theme.px(THUMBNAIL) * self.devicePixelRatioF())
         self._thumbnails = SourceThumbnails(tasks, edge, lambda row: self.model.refresh(row), self)
@@ -125,8 +122,6 @@ class BatchPanel(QWidget):
         menu = QMenu(self.send)
         menu.aboutToShow.connect(lambda: self.add_menu_opening.emit(menu))
         self.send.setMenu(menu)
-        self.close_button = icon_button(theme, "close", "Close the table")
-        self.close_button.clicked.connect(self.closed)
         self._lay_out()
         self._going = False
 

@@ -36,15 +36,14 @@ from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane, Task
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets.controls import (
+    CentralPage,
     ComboBox,
     ElidedLabel,
     ProgressBar,
     button,
-    icon_button,
     in_column,
     in_row,
     label,
-    surface,
 )
 from apitorch_desktop.utils.text import plural
 
@@ -59,16 +58,14 @@ _KEYS = (
 )
 
 
-class MapPage(QWidget):
+class MapPage(CentralPage):
     """The open training set as a plane, on which photos that look alike lie together."""
 
-    closed = Signal()
     open_requested = Signal(object)
     """The `TrainingImage` to open full size."""
 
     def __init__(self, session: Session, grid: GridView, loader: ThumbnailLoader, cache: Path, theme: Theme) -> None:
-        super().__init__()
-        surface(self, "canvas")
+        super().__init__(theme)
         self._session = session
         self._grid = grid
         self._model = grid.images
@@ -84,7 +81,6 @@ class MapPage(QWidget):
         self.again = button("Lay out anew", "", lambda: self.make(anew=True))
         self.note = ElidedLabel("", "base", "muted")
         self.meter = ProgressBar(0, thin=True)
-        self._close = icon_button(theme, "close", "Back to the photos (Esc)")
         self._lay_out()
         self._later = QTimer(self, interval=UPDATE_DELAY, singleShot=True)
         self._later.timeout.connect(self._place)
@@ -98,7 +94,7 @@ class MapPage(QWidget):
             (self.note, 1),
             self.coloring,
             self.again,
-            self._close,
+            self.close_button,
             margins=(16, 8, 8, 4),
             spacing=8,
         )
@@ -106,7 +102,6 @@ class MapPage(QWidget):
         in_column(head, self.meter, (self.view, 1), foot, on=self, margins=0, spacing=2)
 
     def _wire(self) -> None:
-        self._close.clicked.connect(self.closed)
         self.coloring.currentIndexChanged.connect(lambda _index: self._color())
         self.view.selected.connect(self._select)
         self.view.activated.connect(self._open)
@@ -263,12 +258,6 @@ class MapPage(QWidget):
             self.closed.emit()
         elif event.key() == Qt.Key.Key_Delete or (len(text) == 1 and text.isalnum()):
             self._grid.keyPressEvent(event)
-
-    def keyPressEvent(self, event: QKeyEvent) -> None:
-        if event.key() == Qt.Key.Key_Escape:
-            self.closed.emit()
-        else:
-            super().keyPressEvent(event)
 
     def showEvent(self, event: QShowEvent) -> None:
         """Make the map when it is first shown, else complete it."""

@@ -4,35 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QKeyEvent
 from PySide6.QtWidgets import QWidget
 
 from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
 from apitorch_desktop.ui.photo_board.view import PhotoBoard
 from apitorch_desktop.ui.theme.theme import Theme
-from apitorch_desktop.ui.widgets.controls import icon_button, in_column, in_row, label, surface
+from apitorch_desktop.ui.widgets.controls import CentralPage, in_column, in_row, label
 from apitorch_desktop.ui.widgets.flow_layout import FlowLayout
 
 
-class BoardPage(QWidget):
+class BoardPage(CentralPage):
     """Base class of pages with a board. A subclass calls `lay_out` once."""
 
-    closed = Signal()
-
     def __init__(self, theme: Theme, loader: ThumbnailLoader, name: str) -> None:
-        super().__init__()
-        surface(self, "canvas")
+        super().__init__(theme)
         self.board = PhotoBoard(theme, loader)
         self.board.setAccessibleName(name)
-        self._close = icon_button(theme, "close", "Back to the photos (Esc)")
-        self._close.clicked.connect(self.closed)
 
     def lay_out(
         self, title: str, controls: Sequence[QWidget], hint: str, *, why: str = "", center: QWidget | None = None
     ) -> None:
         """Build the page. `why` is a sentence below the title, `center` replaces the board, `hint` explains the keys."""
-        head = in_row((label(title, "title"), 1), self._close, margins=(16, 8, 8, 0))
+        head = in_row((label(title, "title"), 1), self.close_button, margins=(16, 8, 8, 0))
         row = QWidget()
         flow = FlowLayout(row)
         for control in controls:
@@ -43,9 +36,3 @@ class BoardPage(QWidget):
         below.addWidget(row)
         foot = in_row(label(hint, "small", "muted", wrap=True), margins=(16, 4, 16, 8))
         in_column(head, below, (center or self.board, 1), foot, on=self, margins=0, spacing=2)
-
-    def keyPressEvent(self, event: QKeyEvent) -> None:
-        if event.key() == Qt.Key.Key_Escape:
-            self.closed.emit()
-        else:
-            super().keyPressEvent(event)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QKeyEvent, QShowEvent
+from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QHBoxLayout, QScrollArea, QStackedWidget, QVBoxLayout, QWidget
 
 from apitorch_desktop.api.types import INBOX, Metrics, label_name
@@ -20,11 +20,11 @@ from apitorch_desktop.ui.sidebar.classifier_card import accuracy_sentence
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets.controls import (
     Card,
+    CentralPage,
     ComboBox,
     ElidedLabel,
     ProgressBar,
     button,
-    icon_button,
     in_column,
     in_row,
     label,
@@ -241,10 +241,9 @@ PAGES = {
 LABELS = "labels"
 
 
-class ReviewPanel(QWidget):
+class ReviewPanel(CentralPage):
     """Shows the findings of a `ReviewController`, and passes the user's decisions to it."""
 
-    closed = Signal()
     open_requested = Signal(object)
     """The `TrainingImage` to open full size."""
     grid_requested = Signal(list, str)
@@ -254,16 +253,13 @@ class ReviewPanel(QWidget):
     def __init__(
         self, review: ReviewController, theme: Theme, loader: ThumbnailLoader, labels: Callable[[], Sequence[str]]
     ) -> None:
-        super().__init__()
+        super().__init__(theme)
         self._review = review
         self._labels = labels
         self.page = "duplicates"
-        surface(self, "canvas")
         self._title = label("", "title")
         self._note = ElidedLabel("", "base", "muted")
         self._meter = ProgressBar(0, thin=True)
-        self._close = icon_button(theme, "close", "Back to the photos (Esc)")
-        self._close.clicked.connect(self.closed)
         self.rule = ComboBox(theme, "Which of near-duplicates to keep")
         for key, words in RULES:
             self.rule.addItem(f"Keep the {words.lower()}", key)
@@ -284,7 +280,7 @@ class ReviewPanel(QWidget):
         self._show()
 
     def _lay_out(self) -> None:
-        head = in_row(self._title, (self._note, 1), self._close, margins=(16, 8, 8, 0))
+        head = in_row(self._title, (self._note, 1), self.close_button, margins=(16, 8, 8, 0))
         self._controls = QWidget()
         flow = FlowLayout(self._controls)
         for control in (self.rule, self.clean, self.accept, self.dismiss, self.delete, self.in_grid):
@@ -472,9 +468,3 @@ class ReviewPanel(QWidget):
         ids = [issue.image for issue in found.label_issues or () if issue.given == given and issue.likely == taken]
         if ids:
             self.grid_requested.emit(ids, f"{len(ids):,} of “{given}” taken for “{taken}”")
-
-    def keyPressEvent(self, event: QKeyEvent) -> None:
-        if event.key() == Qt.Key.Key_Escape:
-            self.closed.emit()
-        else:
-            super().keyPressEvent(event)

@@ -10,7 +10,7 @@ from typing import Any
 
 from msgspec import UNSET
 from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QRect, QSize, Qt, QTimer, Signal
-from PySide6.QtGui import QKeyEvent, QPainter, QResizeEvent, QShowEvent
+from PySide6.QtGui import QPainter, QResizeEvent, QShowEvent
 from PySide6.QtWidgets import (
     QApplication,
     QHeaderView,
@@ -32,14 +32,13 @@ from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets.controls import (
+    CentralPage,
     ElidedLabel,
     button,
     enable_unless,
-    icon_button,
     in_column,
     in_row,
     label,
-    surface,
 )
 from apitorch_desktop.ui.widgets.dates import date_text
 from apitorch_desktop.ui.widgets.flow_layout import FlowLayout
@@ -188,22 +187,18 @@ class BarDelegate(QStyledItemDelegate):
         return QSize(self._theme.px(120), self._theme.px(28))
 
 
-class SetPage(QWidget):
+class SetPage(CentralPage):
     """Describes the open training set; its buttons are actions of the registry."""
 
-    closed = Signal()
     label_requested = Signal(str)
 
     def __init__(self, session: Session, edits: EditController, actions: ActionRegistry, theme: Theme) -> None:
-        super().__init__()
-        surface(self, "canvas")
+        super().__init__(theme)
         self._session = session
         self._edits = edits
         self._actions = actions
         self._theme = theme
         self.title = ElidedLabel("", "title")
-        self._close = icon_button(theme, "close", "Back to the photos (Esc)")
-        self._close.clicked.connect(self.closed)
         self.description = QLineEdit(placeholderText="Describe this training set…", maxLength=10_000)
         self.description.setAccessibleName("Description")
         self.description.editingFinished.connect(self._describe)
@@ -271,7 +266,7 @@ class SetPage(QWidget):
 
     def _lay_out(self) -> None:
         px = self._theme.px
-        head = in_row((self.title, 1), self._close)
+        head = in_row((self.title, 1), self.close_button)
         row = QWidget()
         flow = FlowLayout(row)
         for control in self.buttons.values():
@@ -434,9 +429,3 @@ class SetPage(QWidget):
     def focus(self) -> None:
         """Focus the labels."""
         self.table.setFocus()
-
-    def keyPressEvent(self, event: QKeyEvent) -> None:
-        if event.key() == Qt.Key.Key_Escape:
-            self.closed.emit()
-        else:
-            super().keyPressEvent(event)

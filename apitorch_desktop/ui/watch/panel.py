@@ -7,7 +7,7 @@ from datetime import datetime
 
 from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QKeyEvent
-from PySide6.QtWidgets import QHeaderView, QTreeView, QWidget
+from PySide6.QtWidgets import QHeaderView, QTreeView
 
 from apitorch_desktop.dataset.batch.classification import probability
 from apitorch_desktop.dataset.sources.image_source import ImageFile
@@ -16,7 +16,14 @@ from apitorch_desktop.ui.images.source_thumbnails import SourceThumbnails
 from apitorch_desktop.ui.tasks.runner import TaskRunner
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.transfers.status_text import WorkStatus, failed_text, state_text
-from apitorch_desktop.ui.widgets.controls import ElidedLabel, button, icon_button, in_column, in_row, label, surface
+from apitorch_desktop.ui.widgets.controls import (
+    CentralPage,
+    ElidedLabel,
+    button,
+    in_column,
+    in_row,
+    label,
+)
 from apitorch_desktop.ui.widgets.table_model import ROW_ROLE, Column, TableFilter, TableModel
 from apitorch_desktop.utils.text import shown
 
@@ -36,18 +43,16 @@ class ReportTable(QTreeView):
             super().keyPressEvent(event)
 
 
-class WatchPanel(QWidget):
+class WatchPanel(CentralPage):
     """Shows one watched folder and emits what the user requests."""
 
     command_requested = Signal(str)
     """A command of `WatchController`."""
     opened = Signal(object)
     """The `WatchReport` to show in the classify panel."""
-    closed = Signal()
 
     def __init__(self, theme: Theme, tasks: TaskRunner) -> None:
-        super().__init__()
-        surface(self, "canvas")
+        super().__init__(theme, "Close the page")
         px = theme.px
         edge = round(px(_THUMBNAIL) * self.devicePixelRatioF())
         self._thumbnails = SourceThumbnails(tasks, edge, lambda row: self.model.refresh(row), self)
@@ -93,8 +98,6 @@ class WatchPanel(QWidget):
         self.resume = button("Resume", "", lambda: command("resume"))
         self.retry = button("Retry failed", "", lambda: command("retry_failed"))
         self.stop = button("Stop watching", "", lambda: command("cancel"))
-        self.close_button = icon_button(theme, "close", "Close the page")
-        self.close_button.clicked.connect(self.closed)
         head = in_row((self.title, 1), self.close_button)
         controls = in_row(self.pause, self.resume, self.retry, self.stop, 1)
         below = in_row((self.words, 1), self.failed)

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Final, Literal, TypeVar
 
-from PySide6.QtCore import QEvent, QRect, QSize, Qt, QTimer
-from PySide6.QtGui import QColor, QPainter, QPaintEvent, QResizeEvent
+from PySide6.QtCore import QEvent, QRect, QSize, Qt, QTimer, Signal
+from PySide6.QtGui import QColor, QKeyEvent, QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import (
     QComboBox,
     QDialog,
@@ -167,6 +167,24 @@ class Card(QFrame):
         self.rows = QVBoxLayout(self)
         self.rows.setContentsMargins(margin, margin, margin, margin)
         self.rows.setSpacing(spacing)
+
+
+class CentralPage(QWidget):
+    """Base class of pages in the center of the window, left by `close_button` or Escape; a subclass lays it out."""
+
+    closed = Signal()
+
+    def __init__(self, theme: Theme, tip: str = "Back to the photos (Esc)") -> None:
+        super().__init__()
+        surface(self, "canvas")
+        self.close_button = icon_button(theme, "close", tip)
+        self.close_button.clicked.connect(self.closed)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        if event.key() == Qt.Key.Key_Escape:
+            self.closed.emit()
+        else:
+            super().keyPressEvent(event)
 
 
 class Separator(QFrame):
