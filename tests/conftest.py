@@ -2,10 +2,10 @@
 
 import gc
 import os
-import resource
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,10 @@ _PHOTOS = Path(__file__).parents[2] / "shared" / "data" / "clothing"
 _GARBAGE = 20_000
 """Objects made and not yet dropped from which on it is worth to look for cycles: a tenth of a second."""
 _screen: subprocess.Popen[bytes] | None = None
+_DRIVERS = {f"tests.helpers.{name}" for name in ("app_runner", "grid_driver", "widget_driver", "x11_pointer")}
+"""Helpers that send events through an X server."""
+collect_ignore_glob = [] if sys.platform == "linux" else ["end_to_end/*", "fault_injection/*", "benchmarks/*"]
+"""What drives the real window by an X server, or ends processes as only Unix does."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -21,12 +25,17 @@ def pytest_configure(config: pytest.Config) -> None:
     global _screen
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background: what we start would inherit it
         signal.signal(signal.SIGINT, signal.default_int_handler)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))  # some children crash
+    if sys.platform != "win32":
+        import resource
+
+        resource.setrlimit(
+            resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1])
+        )  # some children crash
     for name in ("APITORCH_API_KEY", "APITORCH_BASE_URL", "WAYLAND_DISPLAY"):
         os.environ.pop(name, None)
     os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.fail.Keyring"
-    if not shutil.which("Xvfb"):
-        if os.environ.get("CI"):
+    if not shutil.which("Xvfb") or sys.platform != "linux":
+        if os.environ.get("CI") and sys.platform == "linux":
             raise pytest.UsageError("Xvfb is missing: the window's tests need a real X server")
         os.environ["QT_QPA_PLATFORM"] = "offscreen"
         return
@@ -40,6 +49,20 @@ def pytest_configure(config: pytest.Config) -> None:
     os.close(writer)
     with os.fdopen(reader) as line:
         os.environ["DISPLAY"] = ":" + line.readline().strip()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out, where there is no X server, the tests that need one."""
+    if _screen is not None:
+        return
+    skip = pytest.mark.skip(reason="needs an X server: Xvfb and xdotool, on Linux")
+    for item in items:
+        used = list(vars(item.module).values()) if isinstance(item, pytest.Function) else []
+        names = {getattr(value, "__name__", "") for value in used} | {
+            getattr(value, "__module__", "") for value in used
+        }
+        if names & _DRIVERS:
+            item.add_marker(skip)
 
 
 @pytest.hookimpl(trylast=True)

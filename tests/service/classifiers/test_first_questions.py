@@ -45,7 +45,7 @@ def fill(client, paths, stop):
                 client.delete_image(client.upload_image(others.id, path.parent.name, path=path).id)
 
 
-@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("end", [signal.SIGTERM, getattr(signal, "SIGKILL", signal.SIGTERM)])
 def test_many_ask_at_once_as_soon_as_it_takes_connections(trained, paths, end):
     for _ in range(STARTS):
         with serving(trained) as served:
