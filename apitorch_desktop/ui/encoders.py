@@ -37,6 +37,7 @@ class EncodersPage(QWidget):
         self._set = open_set.training_set if open_set is not None else None
         name = f"“{self._set.name}”" if self._set is not None else "the open training set"
         self.list = QListWidget()
+        self.list.setProperty("kind", "choices")
         self.list.setAccessibleName("Encoders")
         self.list.setMinimumHeight(theme.px(120))
         self.about = label("", "small", "muted", wrap=True)

@@ -12,7 +12,7 @@ from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QDialog, QPlainTextEdit, QSizePolicy, QTextBrowser, QWidget
 
 from apitorch_desktop import __version__
-from apitorch_desktop.ui.photos.share import show
+from apitorch_desktop.ui.session.file_manager import show_file
 from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.tasks.runner import Lane
 from apitorch_desktop.ui.theme.theme import Theme
@@ -105,7 +105,7 @@ class AboutDialog(QDialog):
         place = in_row(
             label("Data folder", "base", "muted"), (ElidedLabel(str(folder), mode=Qt.TextElideMode.ElideMiddle), 1)
         )
-        self.show_folder = button("Show in the file manager", "", lambda: show(paths.service_folder(), parent))
+        self.show_folder = button("Show in the file manager", "", lambda: show_file(paths.service_folder(), session))
         place.addWidget(self.show_folder)
         self.license = ComboBox(theme, "License")
         self.text = QPlainTextEdit()

@@ -34,8 +34,8 @@ from apitorch_desktop.ui.connections.menu import SCHEMES
 from apitorch_desktop.ui.encoders import EncodersPage
 from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
 from apitorch_desktop.ui.labeling.controller import KEYS, LabelingController
-from apitorch_desktop.ui.photos.share import show
 from apitorch_desktop.ui.session.embedded_service import KEY_FILE, EmbeddedService, ServiceSettings
+from apitorch_desktop.ui.session.file_manager import show_file
 from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.settings import Settings
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane
@@ -521,7 +521,13 @@ def open_preferences(
         (
             "Data and speed",
             DataPage(
-                theme, settings, session, loader, folder, lambda: show(paths.service_folder(), window), apply_service
+                theme,
+                settings,
+                session,
+                loader,
+                folder,
+                lambda: show_file(paths.service_folder(), session),
+                apply_service,
             ),
         ),
         ("Service", ServicePage(theme, settings, embedded, apply_service)),

@@ -290,6 +290,9 @@ def add_window_actions(
     def no_new_set() -> str:
         return session.unavailable_reason("training-sets")
 
+    def no_set() -> str:
+        return "" if session.open_set is not None else "No training set is open."
+
     tree = central_widget.tree.view
     registry.add(
         ActionSpec("view.search", "Search", central_widget.toolbar.focus_search, "Ctrl+F", "Search", icon="search"),
@@ -339,10 +342,11 @@ def add_window_actions(
         ),
         ActionSpec(
             "label.next_suspect", "Next suspect", lambda: labeling.next_suspect(1), "F3",
-            "Next photo whose label looks wrong", icon="flag",
+            "Next photo whose label looks wrong", reason=no_set, icon="flag",
         ),
         ActionSpec(
-            "label.previous_suspect", "Previous suspect", lambda: labeling.next_suspect(-1), "Shift+F3", "The one before"
+            "label.previous_suspect", "Previous suspect", lambda: labeling.next_suspect(-1), "Shift+F3",
+            "The one before", reason=no_set,
         ),
         ActionSpec(
             "label.accept_proposals", "Accept proposals…", labeling.ask_proposals, "Ctrl+Shift+L",

@@ -97,8 +97,16 @@ def test_photos_are_classified_copied_and_exported_by_their_menu(monkeypatch, ph
         program.press(bar.sort)
         widgets.choose("Label")
         program.wait(lambda: bar.sort.text() == "Sort: label", "the order by label")
-        program.press(made.review.only.all)
-        program.wait(lambda: made.photos.only is None, "all photos again")
+        grid.setFocus()
+        grid.choose(2)
+        gone, shown = model.image(2), model.shown
+        pointer.key("Delete")
+        program.wait(lambda: model.shown == shown - 1 and "Deleted" in said(made), "the deleted one gone")
+        pointer.key("ctrl+z")
+        program.wait(lambda: model.shown == shown, "it is shown again by undo")
+        assert any(image.display_name == gone.display_name for image in model.groups[0].images)
+        pointer.key("Escape", "Escape")
+        program.wait(lambda: made.photos.only is None, "all photos again, by key")
 
     def why(made):
         model, grid, big, panel = made.model, made.photos.grid, made.photos.big, made.classify_panel
@@ -150,7 +158,7 @@ def test_photos_are_classified_copied_and_exported_by_their_menu(monkeypatch, ph
         page = made.similar_page
         program.wait(lambda: made.central_widget.pages.currentWidget() is page and page.board.hasFocus(), "the list")
         first = page.board.rows.rows[1]
-        assert first.lines == ("Other · " + image.label, "100 % alike")
+        assert first.lines == (image.label + " · Other", "100 % alike")
         program.wait(lambda: page.board.loader.pixmap(first.key) is not None, "its thumbnail")
         pointer.key("Return")
         program.wait(lambda: made.session.open_set.training_set.id == other.id, "the other training set")
@@ -169,6 +177,11 @@ def choose(made, rows, *path):
         grid.toggle(row)
     pointer.click(pointer.center(grid.viewport(), grid.visualRect(made.model.index(rows[0], 0))), button=3)
     widgets.choose(*path)
+
+
+def said(made):
+    message = made.central_widget.status.message.current()
+    return message.text if message is not None else ""
 
 
 def all_compared(client, set_id, image):

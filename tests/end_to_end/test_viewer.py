@@ -183,7 +183,7 @@ def test_a_photo_is_looked_at_closely_labelled_there_and_handed_to_other_program
         big, image = made.photos.big, made.photos.big.image()
         pointer.key("2")
         program.wait(lambda: made.model.label_of(image.image_id) == "hat", "the label by its key")
-        program.wait(lambda: big.details.full_text().endswith(" · hat"), "the label in the details")
+        program.wait(lambda: big.details.full_text().startswith("hat · "), "the label in the details")
         assert big.image().image_id == image.image_id
         pointer.write("dr")
         program.wait(made.labeling.picker.isVisible, "the picker")

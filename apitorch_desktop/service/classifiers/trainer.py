@@ -21,6 +21,7 @@ from apitorch_desktop.service.storage.base import NO_SUCH_SET
 from apitorch_desktop.service.storage.errors import Closed, RecordConflict, RecordNotFound, StoreError
 from apitorch_desktop.service.storage.records import TrainingSetRow, VersionRow
 from apitorch_desktop.service.storage.store import Store
+from apitorch_desktop.utils.text import percent
 from apitorch_desktop.vision.encoder import UnusableEncoder
 from apitorch_desktop.vision.head import MIN_IMAGES, MIN_LABELS, TrainingCancelled
 
@@ -535,7 +536,7 @@ def _ready_message(metrics: types.Metrics | None, chosen: int | None) -> str:
     """Return what a ready classifier was trained on, in a sentence or two; `chosen`: an older version in use."""
     sentence = "Ready."
     if metrics:
-        right = f"{metrics.accuracy:.0%} right on photos it had not seen"
+        right = f"{percent(metrics.accuracy)} right on photos it had not seen"
         sentence = f"Learned from {metrics.images:,} photos: {right}."
     if chosen is None:
         return sentence

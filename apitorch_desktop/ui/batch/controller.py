@@ -534,6 +534,9 @@ class BatchController(QObject):
                 return "There is no training set yet."
             return "" if panel.model.counts[0] else "There is no answer yet."
 
+        def of_table(what: str) -> str:
+            return f"{what}{'' if len(panel.selected()) == 1 else 's'} of the table"
+
         self._actions.add(
             ActionSpec("batch.add_each", "Add each under its answer…", self._ask_add_each, reason=reason_each),
             ActionSpec(
@@ -541,11 +544,11 @@ class BatchController(QObject):
                 "Return", "Show the photo in the classify panel", SECTION, reason=reason, binds_keys=False,
             ),
             ActionSpec(
-                "batch.copy", "Copy the photos of the table", lambda: self._share.copy(panel.selected()),
+                "batch.copy", lambda: f"Copy the {of_table('photo')}", lambda: self._share.copy(panel.selected()),
                 "Ctrl+C", "Copy the photos", SECTION, reason=reason, within=(panel.table,),
             ),
             ActionSpec(
-                "batch.copy_paths", "Copy the paths of the table", lambda: self._share.copy_paths(panel.selected()),
+                "batch.copy_paths", lambda: f"Copy the {of_table('path')}", lambda: self._share.copy_paths(panel.selected()),
                 "Ctrl+Shift+C", "Copy their paths", SECTION, reason=reason, within=(panel.table,),
             ),
             ActionSpec(

@@ -175,6 +175,7 @@ class BatchPanel(CentralPage):
         self.stop.setVisible(going)
         self.resume.setVisible(partial)
         self.again.setVisible(not going and not partial and any(not row.problem for row in self._failures()))
+        self._show_known_column()  # a photo's hash is known once it was read
         if len(self.model.slugs) > 1 and self.model.comparable:
             self.table.setColumnHidden(self.model.disagreement_column, False)
         self._update_controls()
@@ -182,6 +183,10 @@ class BatchPanel(CentralPage):
     def show_known(self, known: Mapping[str, str]) -> None:
         """Mark the photos that the open training set has: SHA-256 → label."""
         self.model.set_known(known)
+        self._show_known_column()
+
+    def _show_known_column(self) -> None:
+        known = self.model.known
         self.table.setColumnHidden(IN_SET, not any(row.sha256 in known for row in self.model.rows))
 
     def shown_rows(self) -> list[BatchRow]:

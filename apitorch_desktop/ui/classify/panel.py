@@ -225,7 +225,8 @@ class ClassifyPanel(QWidget):
             action.setEnabled(not full or slug in self._chosen)
             action.toggled.connect(lambda on, slug=slug: self._choose(slug, on=on))
         if full:
-            self._menu.addSection(f"At most {MAX_CLASSIFIERS} at once")
+            self._menu.addSeparator()
+            self._menu.addAction(f"At most {MAX_CLASSIFIERS} at once").setEnabled(False)
         if not self._classifiers:
             self._menu.addAction("There is none yet").setEnabled(False)
 

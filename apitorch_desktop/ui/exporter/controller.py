@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from PySide6.QtCore import QObject, Qt, QUrl, Signal
-from PySide6.QtGui import QDesktopServices, QFontDatabase, QGuiApplication
+from PySide6.QtCore import QObject, Qt, Signal
+from PySide6.QtGui import QFontDatabase, QGuiApplication
 from PySide6.QtWidgets import (
     QCheckBox,
     QDialog,
@@ -22,6 +22,7 @@ from PySide6.QtWidgets import (
 from apitorch_desktop.api.types import Id, TrainingImage, TrainingSet
 from apitorch_desktop.dataset.exporter.exporter import ExportFormat, ExportResult, export
 from apitorch_desktop.dataset.workspace.workspace import Workspace
+from apitorch_desktop.ui.session.file_manager import open_folder
 from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane
 from apitorch_desktop.ui.theme.theme import Theme
@@ -102,7 +103,7 @@ class ExportDialog(QDialog):
         self.split = QCheckBox("Split the photos, each label in the same shares")
         self.keep = QCheckBox("Folders by the split that the photos have")
         self.keep.setChecked(splits)
-        self.jpeg = QCheckBox("HEIC, AVIF, raw and other photos that few programs read as JPEG")
+        self.jpeg = QCheckBox("HEIC, AVIF, raw and other rare formats as JPEG")
         self.shares = [
             spin_box(theme, part, value, 0, 100, " %") for value, part in zip((80, 10, 10), PARTS, strict=True)
         ]
@@ -340,11 +341,13 @@ class ExportController(QObject):
         )
 
     def _show_result(self, text: str, path: Path, usage: str = "") -> None:
-        def show() -> None:
-            QDesktopServices.openUrl(QUrl.fromLocalFile(str(path if path.is_dir() else path.parent)))
-
         use = (("How to use it", lambda: UsageDialog(self._theme, usage, self._window).open()),) if usage else ()
-        self._session.show_message(text, "", _TOPIC, (("Show", show), *use))
+        self._session.show_message(
+            text,
+            "",
+            _TOPIC,
+            (("Show", lambda: open_folder(path if path.is_dir() else path.parent, self._session)), *use),
+        )
 
 
 class UsageDialog(QDialog):

@@ -43,6 +43,8 @@ class InteractiveGrid(Protocol):
     @property
     def image_activated(self) -> SignalInstance: ...
     @property
+    def left(self) -> SignalInstance: ...
+    @property
     def delete_requested(self) -> SignalInstance: ...
     @property
     def label_key(self) -> SignalInstance: ...
@@ -265,6 +267,8 @@ class GridKeys:
             view.delete_requested.emit(view.images.selected_ids())
         elif key == Qt.Key.Key_Escape and view.images.selection:
             view.clearSelection()
+        elif key == Qt.Key.Key_Escape:
+            view.left.emit()
         else:
             return False
         return True

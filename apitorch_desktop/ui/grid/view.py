@@ -91,6 +91,8 @@ class GridView(QListView):
     """The minimum cell size in pixels."""
     delete_requested = Signal(list)
     """Image ids."""
+    left = Signal()
+    """Escape with nothing selected."""
     label_key = Signal(str)
     """A typed digit or letter."""
     content_dropped = Signal(object, object)

@@ -19,7 +19,7 @@ from PySide6.QtWidgets import (
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets.controls import button, in_row, surface
 
-MIN_WIDTH = 62
+MIN_WIDTH = 92
 """Minimum width of a key with the start of its label: narrower ones are moved to a menu."""
 GAP = 2
 NARROW = 560
@@ -257,7 +257,8 @@ class KeyStrip(QWidget):
         """Return a menu of the labels that a key can be assigned to."""
         menu = QMenu(self)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-        menu.addSection(f"Key {key}")
+        menu.addAction(f"Label of the key {key}").setEnabled(False)
+        menu.addSeparator()
         chosen = next((chip.name for chip in self.chips if chip.key == key), "")
         for name in self._labels:
             action = QAction(name.replace("&", "&&"), menu, checkable=True, checked=name == chosen)

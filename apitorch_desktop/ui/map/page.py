@@ -407,7 +407,9 @@ class MapView(QWidget):
 
     def _fit_scale(self) -> float:
         size = self._bounds[1] - self._bounds[0]
-        return _FILLED * min(self.width() / max(size.x(), 1e-3), self.height() / max(size.y(), 1e-3))
+        edge = self._theme.px(_THUMBNAIL) if len(self.ids) <= _FEW else 0  # else points, or thumbnails of a part
+        width, height = max(self.width() - edge, self.width() / 2), max(self.height() - edge, self.height() / 2)
+        return _FILLED * min(width / max(size.x(), 1e-3), height / max(size.y(), 1e-3))
 
     def zoom(self, factor: float, at: QPointF) -> None:
         """Zoom around a place in the widget."""

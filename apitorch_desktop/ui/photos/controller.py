@@ -35,7 +35,7 @@ SORTS = (
     ("name", "File name"),
     ("newest", "Newest first"),
     ("oldest", "Oldest first"),
-    ("big", "Size"),
+    ("big", "Largest photo first"),
     ("most", "Largest label first"),
     ("fewest", "Smallest label first"),
     ("proposed", "Classifier’s label"),
@@ -173,6 +173,7 @@ class PhotosController(QObject):
         big.context_menu_requested.connect(lambda place: self._menu(None).popup(place))
         self.model.counts_changed.connect(self._show_found)
         self.model.ids_replaced.connect(self._follow)
+        self.grid.left.connect(self._leave_part)
         big.image_changed.connect(lambda _image: self._nearest_timer.start())
         big.nearest.chosen.connect(self._show_near_photo)
         big.image_changed.connect(lambda _image: self._show_evidence())
@@ -241,6 +242,10 @@ class PhotosController(QObject):
         if self.only is not None:
             self.grid.scrollToTop()
         self.only_shown.emit(words if self.only is not None else "")
+
+    def _leave_part(self) -> None:
+        if self.only is not None:
+            self.show_only((), "")
 
     def _follow(self, new_ids: dict[str, str]) -> None:
         if self.only is not None:
@@ -388,6 +393,7 @@ class PhotosController(QObject):
         open_set = self._session.open_set
         if open_set is None or open_set.training_set.id != outcome.training_set_id:
             return
+        self._follow(outcome.changed)  # photos that came back from the trash have new ids
         changed = {*outcome.moved, *outcome.changed.values(), *(image.image_id for image in outcome.added)}
         places = [self.model.index(row, 0) for row in self.model.rows_of(changed)]
         in_sight = self.grid.viewport().rect()
@@ -516,7 +522,7 @@ class PhotosController(QObject):
             action.triggered.connect(lambda: self.grid.select_label(label))
         if chosen and open_set is not None:
             if len(chosen) == 1:
-                self._actions.fill(menu, "photo.open")
+                self._actions.fill(menu, "photo.evidence" if self.big.isVisible() else "photo.open")
             move = menu.addMenu(f"Move {plural(len(chosen), 'photo')} to")
             for name in open_set.labels:
                 action = move.addAction(name.replace("&", "&&"))

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Generic, TypeVar
 
 from PySide6.QtCore import QMimeData, QObject, QUrl
-from PySide6.QtGui import QDesktopServices, QGuiApplication, QImage
+from PySide6.QtGui import QGuiApplication, QImage
 
 from apitorch_desktop.api.types import TrainingImage
+from apitorch_desktop.ui.session.file_manager import show_file
 from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane
 from apitorch_desktop.utils.text import plural
@@ -20,8 +20,6 @@ Photo = TypeVar("Photo")
 
 MOST = 500
 """Most photos that are copied or shown at a time: each becomes a file."""
-ANSWER = 5000
-"""Milliseconds the file manager has to start and to answer."""
 
 
 class ShareActions(QObject, Generic[Photo]):
@@ -53,7 +51,9 @@ class ShareActions(QObject, Generic[Photo]):
 
     def show_in_folder(self, image: Photo) -> None:
         """Show the file that the photo was imported from in the file manager, or a copy if that is missing."""
-        self._run([image], self._paths, lambda paths: show(paths[0], self), "Showing the photo in its folder")
+        self._run(
+            [image], self._paths, lambda paths: show_file(paths[0], self._session), "Showing the photo in its folder"
+        )
 
     def look_up(self, image: Photo, done: Callable[[str], object]) -> None:
         """Look up the origin of a photo; `done` is called with "" if it is unknown."""
@@ -138,33 +138,3 @@ def _urls(paths: Sequence[Path]) -> QMimeData:
     data = QMimeData()
     data.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
     return data
-
-
-def show(path: Path, owner: QObject) -> None:
-    """Open a file's folder in the file manager, with the file selected if the desktop can do that. Does not block.
-
-    Uses the D-Bus interface that freedesktop.org defines for this, which starts the file manager if necessary; if the
-    call fails, the folder is opened.
-    """
-
-    def open_folder() -> None:
-        QDesktopServices.openUrl(QUrl.fromLocalFile(str(path.parent)))
-
-    address = os.environ.get("DBUS_SESSION_BUS_ADDRESS", "")
-    if not address:
-        open_folder()
-        return
-    from PySide6.QtDBus import QDBusConnection, QDBusMessage, QDBusPendingCallWatcher
-
-    name = "org.freedesktop.FileManager1"
-    message = QDBusMessage.createMethodCall(name, "/org/freedesktop/FileManager1", name, "ShowItems")
-    message.setArguments([[bytes(QUrl.fromLocalFile(str(path)).toEncoded().data()).decode()], ""])
-    bus = QDBusConnection.connectToBus(address, f"files {address}")  # Qt's own may be of another time, or broken
-    watcher = QDBusPendingCallWatcher(bus.asyncCall(message, ANSWER), owner)
-
-    def answered(call: QDBusPendingCallWatcher) -> None:
-        if call.isError():
-            open_folder()
-        call.deleteLater()
-
-    watcher.finished.connect(answered)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from PySide6.QtCore import Signal
 
-from apitorch_desktop.api.types import SimilarImage, TrainingImage
+from apitorch_desktop.api.types import SimilarImage, TrainingImage, label_name
 from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
 from apitorch_desktop.ui.photo_board.model import HeadingRow, PhotoRow
 from apitorch_desktop.ui.photo_board.page import BoardPage
@@ -44,7 +44,7 @@ class SimilarPage(BoardPage):
             training_set = self._session.find_set(one.training_set_id)
             name = training_set.name if training_set is not None else ""
             if isinstance(one.image, TrainingImage):
-                where = " · ".join(part for part in (name, one.label) if part)
+                where = " · ".join(part for part in (label_name(one.label), name) if part)
                 rows.append(PhotoRow(one.image_id, one.image, (where, likeness(one.similarity))))
         self.board.rows.show(rows)
         self.board.setCurrentIndex(self.board.rows.index(1))  # the nearest one, whatever had the focus before

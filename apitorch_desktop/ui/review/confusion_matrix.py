@@ -15,7 +15,7 @@ from apitorch_desktop.utils.text import percent, plural
 
 _LEAST, _MOST = 22, 44
 """Side of a cell in pixels."""
-_NAME, _HEAD, _FIGURES = 128, 96, 140
+_NAME, _HEAD, _FIGURES = 128, 128, 140
 _AXIS = 18
 """Pixels for the name of the columns."""
 """Most pixels for the names at the start and above, and for the figures at the end."""

@@ -140,7 +140,7 @@ class EditController(QObject):
         self.do(
             "Making the label",
             lambda edits, workspace, _run: edits.create_label(workspace, set_id, label),
-            done=f"Made the label “{label}”",
+            done=f"Made the label “{snake_case(label) or label}”",
         )
 
     def rename_label(self, set_id: Id, label: str, new: str) -> None:

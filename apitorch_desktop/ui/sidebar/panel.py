@@ -38,10 +38,12 @@ from PySide6.QtWidgets import (
     QStyle,
     QStyledItemDelegate,
     QStyleOptionViewItem,
+    QToolTip,
     QTreeView,
     QWidget,
 )
 
+from apitorch_desktop.api.slugs import snake_case
 from apitorch_desktop.api.types import Id
 from apitorch_desktop.ui.sidebar.classifier_card import ClassifierCard
 from apitorch_desktop.ui.sidebar.model import NODE_ROLE, RowType, TreeModel, TreeNode
@@ -503,7 +505,16 @@ class TreeDelegate(QStyledItemDelegate):
         )
         editor.setPlaceholderText("Name of the label" if of_label else "Name of the training set")
         editor.setAccessibleName(editor.placeholderText())
+        if of_label:
+            editor.textEdited.connect(lambda typed: self._show_spelling(editor, typed))
         return editor
+
+    def _show_spelling(self, editor: QLineEdit, typed: str) -> None:
+        """Report below the editor how a label is stored that is not spelled that way."""
+        stored = snake_case(typed)
+        text = f"Stored as “{stored}”." if stored and stored != typed.strip() else ""
+        editor.setAccessibleDescription(text)
+        QToolTip.showText(editor.mapToGlobal(editor.rect().bottomLeft()), text, editor)
 
     def updateEditorGeometry(self, editor: QWidget, option: QStyleOptionViewItem, index: Index) -> None:
         node: TreeNode | None = index.data(NODE_ROLE)

@@ -10,7 +10,7 @@ from typing import Final
 from msgspec import UNSET
 from PySide6.QtCore import QEvent, QItemSelectionModel, QObject, QPointF, QRectF, Qt, Signal
 from PySide6.QtGui import QHelpEvent, QMouseEvent, QPainter, QPaintEvent, QPen, QPolygonF
-from PySide6.QtWidgets import QAbstractItemView, QStackedWidget, QToolTip, QTreeView, QWidget
+from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QStackedWidget, QToolTip, QTreeView, QWidget
 
 from apitorch_desktop.api.types import ClassificationChange, ClassifierVersion, TrainingImage
 from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
@@ -393,8 +393,7 @@ class VersionsPage(BoardPage):
         table.setAccessibleName("Versions")
         table.setProperty("kind", "table")
         table.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
-        for column, width in enumerate((84, 56, 212, 60, 120)):
-            table.setColumnWidth(column, px(width))
+        table.header().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         for part in (self.board, self._none):
             self.stack.addWidget(part)
         top = in_row((table, 1), self.chart, spacing=px(12))

@@ -91,7 +91,7 @@ class PhotoView(QWidget):
     def _build(self, theme: Theme) -> None:
         self.name = ElidedLabel("", "strong")
         self.details = ElidedLabel("", "small", "muted")
-        """Size, bytes, date and label, and the classifier's answer."""
+        """Label, the classifier's answer, size, bytes and date."""
         self.camera = ElidedLabel("", "small", "muted")
         """What the camera wrote into the file."""
         self.id = ElidedLabel("", "small", "muted")
@@ -169,8 +169,8 @@ class PhotoView(QWidget):
         self._show_facts(image)
 
     def _show_facts(self, image: TrainingImage) -> None:
-        facts = details(image)
-        self.details.setText(" · ".join([*facts, self._answer] if self._answer else facts))
+        named = [label_name(image.label)] if isinstance(image.label, str) else []
+        self.details.setText(" · ".join([*named, *filter(None, (self._answer,)), *details(image)]))
         parts = (self.name, self.details, self.camera, self.id, self.origin)
         self.setAccessibleDescription(", ".join(part.full_text() for part in parts if part.full_text()))
 
@@ -280,7 +280,7 @@ class PhotoView(QWidget):
 
 
 def details(image: TrainingImage) -> list[str]:
-    """Return size, bytes, date, label and split, as far as the service reports them."""
+    """Return size, bytes, date and split, as far as the service reports them."""
     facts = []
     if isinstance(image.width, int) and isinstance(image.height, int):
         facts.append(f"{image.width:,} × {image.height:,}")
@@ -288,8 +288,6 @@ def details(image: TrainingImage) -> list[str]:
         facts.append(size(image.bytes))
     if isinstance(image.created_at, str) and (date := _date(image.created_at)):
         facts.append(date)
-    if isinstance(image.label, str):
-        facts.append(label_name(image.label))
     if image.known_split:
         facts.append(f"split: {image.known_split}")
     return facts

@@ -30,8 +30,8 @@ class HeatMap:
         """Explanation of the map."""
         share = percent(self.evidence.share)
         return (
-            f"In color is what speaks for “{self.evidence.label}” rather than the other labels: {share} of the evidence, "
-            "the rest of which has no place in the photo."
+            f"The colored parts speak for “{self.evidence.label}” and against the other labels. They hold {share} of the "
+            "evidence; the rest lies in no one place."
         )
 
     def paint(self, painter: QPainter, photo: QRectF) -> None:
