@@ -9,6 +9,7 @@ import os
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -53,6 +54,11 @@ from apitorch_desktop.utils.files import atomic_write
 from apitorch_desktop.vision.encoder import Encoder, UnusableEncoder
 
 _FIRST_SWEEP, _SWEEP = 3600.0, 24 * 3600.0  # seconds: nothing is deleted at a start
+_TRIM = (
+    600.0  # seconds between two renewals of the leadership, and between two cuts of the classifications by the leader
+)
+_LEADER, _LEADERSHIP = "sweep", 3 * _TRIM
+_SCRUB_LEASE = 180.0  # seconds
 _SCRUB_DELAY = 60.0  # seconds after the start
 
 _log = logging.getLogger(__name__)
@@ -189,20 +195,33 @@ async def _serve(options: ServiceOptions, parts: _ServiceParts, shutdown: Shutdo
 
 
 async def _sweep(store: Store, trainer: Trainer) -> None:
-    """Report files without a row, then sweep once a day, also embeddings that nothing needs."""
+    """Report files without a row, then sweep once a day, also embeddings that nothing needs.
+
+    Of several processes one does it for all, as long as it renews its lease; each cares for its own thumbnails.
+    """
     try:
         report = store.startup_sweep
-        _report_sweep(await asyncio.to_thread(store.sweeper.scan) if report is None else report, store.folder)
+        if report is None and await asyncio.to_thread(store.leads, _LEADER, _LEADERSHIP):
+            report = await asyncio.to_thread(store.sweeper.scan)
+        if report is not None:
+            _report_sweep(report, store.folder)
     except StoreError:
         _log.exception("the storage could not be compared with the database")
-    await asyncio.sleep(_FIRST_SWEEP)
+    due = time.monotonic() + _FIRST_SWEEP
     while True:
+        await asyncio.sleep(_TRIM)
         try:
-            await asyncio.to_thread(store.sweep)
-            await asyncio.to_thread(trainer.purge_embeddings)
+            leads = await asyncio.to_thread(store.leads, _LEADER, _LEADERSHIP)
+            if leads and store.jobs is not None:
+                await asyncio.to_thread(store.classifications.delete_expired)
+            if time.monotonic() < due:
+                continue
+            due = time.monotonic() + _SWEEP
+            await asyncio.to_thread(store.sweep if leads else store.trim_thumbnails)
+            if leads:
+                await asyncio.to_thread(trainer.purge_embeddings)
         except (StoreError, UnusableEncoder):
             _log.exception("the sweep failed")
-        await asyncio.sleep(_SWEEP)
 
 
 def _report_sweep(report: SweepReport, folder: Path) -> None:
@@ -215,6 +234,17 @@ def _report_sweep(report: SweepReport, folder: Path) -> None:
 
 
 def _scrub(store: Store, stopping: threading.Event) -> None:
+    until, leads = 0.0, True
+
+    def is_ours() -> bool:
+        nonlocal until, leads
+        if time.monotonic() > until:
+            until = time.monotonic() + _SCRUB_LEASE / 3
+            with contextlib.suppress(StoreError):
+                leads = store.leads("scrub", _SCRUB_LEASE)
+        return leads
+
+    store.sweeper.leads = is_ours
     if not stopping.wait(_SCRUB_DELAY):
         store.sweeper.scrub(stopping)
 
@@ -257,8 +287,7 @@ def _set_up_key(store: Store, given: str | None) -> None:
     if given:
         if store.owners.find_by_key(given) is None:  # a stored key keeps its owner
             store.owners.add_temporary_key(given)
-    elif not store.owners.keys():
-        _, key = store.owners.create_key(note="made at the first start")
+    elif key := store.owners.create_first_key("made at the first start"):
         _print_message(f"API key, shown only this once: {key}")
     else:
         _print_message("The API key is the one that was shown before; “apitorch-desktop keys make NAME” makes another.")

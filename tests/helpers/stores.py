@@ -45,17 +45,36 @@ def files(folder: Path) -> set[str]:
     return {path.name for path in images.rglob("*") if path.is_file() and path != images / "database"}
 
 
+def sweep_released(store: Store) -> None:
+    """Remove what nothing refers to as if a day had passed: in PostgreSQL the sweep does it, in SQLite it is done."""
+    if store.jobs is None:
+        return
+    from sqlalchemy import update
+
+    from apitorch_desktop.service.storage.schema import released
+
+    store._writer.run(lambda transaction: transaction.execute(update(released).values(since="2026")).rowcount)
+    store.sweeper.remove_expired()
+
+
+def stored(store: Store) -> set[str]:
+    """Return what `files` does of an open store's folder, once what nothing refers to is removed."""
+    sweep_released(store)
+    return files(store.folder)
+
+
 def consistent(store: Store) -> None:
     """Assert that every row has its file, every file its row or a place in quarantine, and every blob a reference."""
     from sqlalchemy import select
 
     from apitorch_desktop.service.storage.schema import blobs, classifications, images
 
+    sweep_released(store)
     with store._database.reading() as connection:
         kept = set(connection.execute(select(blobs.c.sha256)).scalars())
         used = set(connection.execute(select(images.c.sha256)).scalars())
         used |= set(connection.execute(select(classifications.c.sha256)).scalars())
-    there = files(store.folder)
+    there = set(store._blobs.names())
     assert kept == used, f"{kept - used} are kept for nobody, {used - kept} are used and have no blob"
     strays = there - kept - set(store.sweeper.quarantined())
     assert kept <= there, f"{kept - there} have no file"

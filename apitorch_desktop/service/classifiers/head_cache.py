@@ -44,6 +44,8 @@ class HeadCache:
 
     def current(self, set_id: int) -> CurrentHead | None:
         """Return the head in use; None if there is none yet, or it cannot be read."""
+        if not self._store.is_current:  # another process may have stored a newer one
+            return self.load(set_id)
         with self._lock:
             if cached_head := self._heads.get(set_id):
                 self._heads.move_to_end(set_id)
@@ -65,6 +67,8 @@ class HeadCache:
     def load(self, set_id: int, version: int | None = None) -> CurrentHead | None:
         """Load a version from the store, by default the current one; None if it does not exist or cannot be read."""
         try:
+            if version is None and self._store.jobs is not None and (found := self._store.models.preview(set_id)):
+                return to_current_head(found[0], Head.from_bytes(found[1]))._replace(provisional=True)
             row, data = self._store.models.head(set_id, version)
             return to_current_head(row, Head.from_bytes(data))
         except RecordNotFound:
@@ -85,6 +89,15 @@ class HeadCache:
         with self._lock:
             self._heads.pop(set_id, None)
             self._discards += 1
+
+    def receive(self, kind: str, set_id: int) -> None:
+        """Drop what another process may have changed, for the store's `on_notice`."""
+        if kind == "set":
+            self.discard(set_id)
+        elif kind == "all":
+            with self._lock:
+                self._heads.clear()
+                self._discards += 1
 
     def _trim(self) -> None:
         while len(self._heads) > _CAPACITY:

@@ -10,14 +10,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from apitorch_desktop import __version__
 from apitorch_desktop.api import types
 from apitorch_desktop.service.classifiers import training_data
 from apitorch_desktop.service.classifiers.advice import Advisor, compare
 from apitorch_desktop.service.classifiers.embeddings import BATCH, Embedder
 from apitorch_desktop.service.classifiers.encoders import EncoderPool, OwnEncoders
 from apitorch_desktop.service.classifiers.head_cache import CurrentHead, HeadCache, decode_metrics
+from apitorch_desktop.service.classifiers.team import JobKeeper, JobProgress
 from apitorch_desktop.service.classifiers.training_data import TooFewReadable, TrainingData
 from apitorch_desktop.service.storage.base import NO_SUCH_SET
+from apitorch_desktop.service.storage.coordination import JobRepository
 from apitorch_desktop.service.storage.errors import Closed, RecordConflict, RecordNotFound, StoreError
 from apitorch_desktop.service.storage.records import TrainingSetRow, VersionRow
 from apitorch_desktop.service.storage.store import Store
@@ -104,7 +109,8 @@ class Trainer:
     `encoder_factory` makes the built-in encoder used here; classification has one of its own, so that it never waits. A
     training set is learned with the encoder chosen for it, one of the users' `own` or the built-in one. Training starts
     `delay` seconds after the last change, and during steady change after `patience` seconds with what is embedded by then.
-    While the images of a set are encoded anew, changes are trained with the embeddings of the version in use. All methods
+    While the images of a set are encoded anew, changes are trained with the embeddings of the version in use. With a
+    PostgreSQL database, which other processes share, it works on the sets that it holds a lease of (`team`). All methods
     are thread-safe and quick, except those that run heads or encoders over many images: `compare_versions`, `proposals`,
     `try_encoder`, `list_encoders` and `check_encoder`.
     """
@@ -123,6 +129,8 @@ class Trainer:
         self._embedder = Embedder(store)
         self._heads = HeadCache(store)
         self._advisor = Advisor(store, _lower_priority)
+        self._keeper = self._make_keeper(store.jobs) if store.jobs else None
+        store.on_notice(self._receive)
         self._delay = delay
         self._patience = patience
         self._jobs: dict[int, _TrainingJob] = {}
@@ -139,6 +147,8 @@ class Trainer:
         ]
         for thread in self._threads:
             thread.start()
+        if self._keeper is not None:
+            self._keeper.start()
 
     def stop(self, timeout: float = 10) -> bool:
         """End the threads within a batch or a fit, and return whether they ended; unfinished work is resumed at the
@@ -148,6 +158,8 @@ class Trainer:
             self._stopping = True
             self._wake.notify_all()
         deadline = time.monotonic() + timeout
+        if self._keeper is not None:
+            self._keeper.stop(timeout)
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         ended = self._advisor.stop(max(0.0, deadline - time.monotonic()))
@@ -155,6 +167,12 @@ class Trainer:
 
     def notify_changed(self, set_id: int) -> None:
         """Register a change of a training set's images or labels, or its deletion; for the store's `on_change`."""
+        if self._keeper is not None:
+            self._keeper.wake()
+        else:
+            self._begin(set_id)
+
+    def _begin(self, set_id: int) -> None:
         now = time.monotonic()
         with self._wake:
             job = self._jobs.setdefault(set_id, _TrainingJob(set_id))
@@ -174,7 +192,7 @@ class Trainer:
         state = TrainingState("ready", "", labels=list(training_set.classes))
         current = next((row for row in rows if row.current), None)
         metrics = decode_metrics(current) if current else None
-        cached = self._heads.cached(training_set.id)
+        cached = self._heads.current(training_set.id) if self._keeper else self._heads.cached(training_set.id)
         if cached and cached.provisional:
             state = TrainingState(
                 "ready", "", cached.version, cached.trained_at, cached.metrics, list(cached.head.labels)
@@ -182,9 +200,7 @@ class Trainer:
         elif current:
             labels = [label.label for label in metrics.labels] if metrics else state.labels
             state = TrainingState("ready", "", current.version, current.trained_at, metrics, labels)
-        with self._wake:
-            job = self._jobs.get(training_set.id)
-            failure, missing = (job.failure, len(job.missing)) if job else ("", 0)
+        failure, missing = self._failure_and_missing(training_set.id)
         if failure:
             return replace(state, status="failed", message=failure)
         swapping = cached is not None and (current is None or cached.version != current.version or cached.provisional)
@@ -194,6 +210,13 @@ class Trainer:
             return replace(state, message=_waiting_message(waiting, current.version), waiting=waiting.version)
         chosen = current.version if current.version != rows[0].version else None
         return replace(state, message=_ready_message(metrics, chosen))
+
+    def _failure_and_missing(self, set_id: int) -> tuple[str, int]:
+        if self._store.jobs is not None:
+            return self._store.jobs.state(set_id)
+        with self._wake:
+            job = self._jobs.get(set_id)
+            return (job.failure, len(job.missing)) if job else ("", 0)
 
     def predict(
         self, training_set: "TrainingSetRow", embed: "Callable[[str], npt.NDArray[np.float32] | None]"
@@ -282,12 +305,59 @@ class Trainer:
         versions = self._store.models.versions(set_id)
         return versions[0] if versions else None
 
+    # Several processes on one database
+
+    def _make_keeper(self, jobs: JobRepository) -> JobKeeper:
+        return JobKeeper(
+            jobs, begin=self._begin, drop=self._drop, progress=self._progress, may_train=self._has_pinned_encoder
+        )
+
+    def _receive(self, kind: str, set_id: int) -> None:
+        self._heads.receive(kind, set_id)
+        if self._keeper is not None:
+            self._keeper.wake()
+
+    def _drop(self, set_id: int) -> None:
+        """End the work on a training set that another process holds, or that is done."""
+        with self._wake:
+            if job := self._jobs.pop(set_id, None):
+                job.changes += 1  # cancels a training that is running
+            self._wake.notify_all()
+
+    def _progress(self, set_id: int) -> JobProgress:
+        with self._wake:
+            job = self._jobs.get(set_id)
+            if job is None:
+                return JobProgress(done=True)
+            if job.failure:
+                retry = None if job.retry_at is None else max(0.0, job.retry_at - time.monotonic())
+                return JobProgress(failure=job.failure, retry_after=retry)
+            done = job.embedded and not job.pending and not job.running
+            return JobProgress(missing=len(job.missing), done=done)
+
+    def _has_pinned_encoder(self) -> bool:
+        try:
+            own = self._encoders.built_in().name
+        except UnusableEncoder as error:
+            _log.error("this process trains nothing: %s", error)
+            return False
+        pinned = self._store.models.pin_encoder(own, __version__)
+        if pinned != own:
+            _log.warning(
+                "this process trains nothing: the classifiers of this database are trained with the encoder %s of a newer "
+                "version of the program, and it has %s",
+                pinned,
+                own,
+            )
+        return pinned == own
+
     # Embedding thread
 
     def _run_embedder(self) -> None:
         _lower_priority()
         try:
-            self._resume()
+            if self._keeper is None:  # else the database knows
+                self._resume()
         except StoreError:
             _log.exception("training cannot look at what is unfinished")
         while (job := self._next_to_embed()) is not None:
@@ -359,7 +429,7 @@ class Trainer:
             complete = True
             try:
                 complete = self._train(job)
-            except TrainingCancelled:
+            except (TrainingCancelled, RecordConflict):  # the latter: another process has taken over
                 complete = False
             except RecordNotFound:
                 self._remove_job(job)
@@ -453,7 +523,17 @@ class Trainer:
         def set_provisional(head: "Head", metrics: types.Metrics | None = None) -> None:
             nonlocal previewed
             previewed = True
-            self._heads.put(job.set_id, training_data.provisional_head(self._store, data, head, metrics))
+            provisional = training_data.provisional_head(self._store, data, head, metrics)
+            if self._store.jobs is not None:  # all processes answer with it
+                self._store.models.put_preview(
+                    data.set_id,
+                    revision=data.revision,
+                    encoder=data.encoder,
+                    head=head.to_bytes(),
+                    metrics=msgspec.json.encode(metrics).decode() if metrics else "",
+                    holder=self._store.jobs.holder,
+                )
+            self._heads.put(job.set_id, provisional)
 
         quick = training_data.quick_head(self._store, data) if data.large else None
         if quick is not None:

@@ -303,7 +303,10 @@ def load_answers(store: "Store", set_id: int, version: int) -> VersionAnswers | 
 def store_version(
     store: "Store", data: TrainingData, training: heads.TrainingResult, judgement: Judgement
 ) -> CurrentHead:
-    """Store a trained head as the next version. Raises RecordNotFound, DiskFull."""
+    """Store a trained head as the next version.
+
+    Raises RecordNotFound, DiskFull, and RecordConflict where another process has taken over the training.
+    """
     row = store.models.put_version(
         data.set_id,
         revision=data.revision,
@@ -315,6 +318,7 @@ def store_version(
         answers=judgement.answers.to_bytes(),
         difference=msgspec.json.encode(judgement.difference).decode() if judgement.difference else None,
         waits=judgement.waits,
+        holder=store.jobs.holder if store.jobs else None,
     )
     return to_current_head(row, training.head)
 

@@ -26,11 +26,17 @@ class Repository:
         self._writer = writer
 
 
-def find_set_id(connection: Connection, owner: int, training_set_id: int | str) -> int:
-    """Return the number of a training set of this owner. Raises RecordNotFound."""
+def find_set_id(connection: Connection, owner: int, training_set_id: int | str, *, lock: bool = False) -> int:
+    """Return the number of a training set of this owner. Raises RecordNotFound.
+
+    `lock` keeps all other processes from changing it until the end of the transaction, so that what a change looks up
+    first (labels, images, versions) is so until it is made, and rows get their numbers in the order of the commits.
+    """
     number = validation.number(training_set_id)
     if number is not None:
         query = select(training_sets.c.id).where(training_sets.c.id == number, training_sets.c.owner_id == owner)
+        if lock:
+            query = query.with_for_update(key_share=True)  # nothing in SQLite, where one thread writes
         if connection.execute(query).first() is not None:
             return number
     raise RecordNotFound(NO_SUCH_SET)

@@ -4,8 +4,10 @@ import logging
 import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _BATCH = 500  # objects deleted at once
+_SOON, _SOON_THREADS = 2.0, 8  # seconds for an object that others may read at once
 _DOWN = 2.0  # seconds after a failure in which other requests fail at once
 _RETRY_UPLOADS = 5.0  # seconds until a file that could not be stored is tried again
 _SETTLE = 10.0
@@ -55,6 +58,7 @@ class BucketBlobs(Blobs):
         self._down_until = 0.0
         self._down_reason = ""
         self._stopping = False
+        self._soon: ThreadPoolExecutor | None = None
         self._thread: threading.Thread | None = None
         if pending is not None and pending.is_dir():
             self._uploads = dict.fromkeys(path.name for path in pending.iterdir() if len(path.name) == SHA256_DIGITS)
@@ -71,9 +75,14 @@ class BucketBlobs(Blobs):
         return staged
 
     def stage_soon(self, sha256: str, data: bytes) -> Staged:
-        """Write the bytes to a file that is stored later. Raises DiskFull, StorageFault."""
+        """Write the bytes to a file that is stored later. Raises DiskFull, StorageFault.
+
+        Where other processes read the images, they are stored now if the bucket takes them soon.
+        """
         if self._pending is None:
             return self.stage(sha256, data)
+        if self.shared and self._put_soon(sha256, data):
+            return self._begin(Staged(sha256, data))
         staged = self._begin(Staged(sha256, data, self._pending / sha256))
         try:
             self._pending.mkdir(exist_ok=True, mode=0o700)
@@ -83,6 +92,24 @@ class BucketBlobs(Blobs):
             self.discard(staged)
             raise to_store_error(error, self._pending) from error
         return staged
+
+    def _put_soon(self, sha256: str, data: bytes) -> bool:
+        """Store an object; return False if that fails or takes too long: a slow bucket holds up no classification."""
+        if monotonic() < self._down_until:
+            return False
+        with self._changed:
+            if self._soon is None:
+                self._soon = ThreadPoolExecutor(_SOON_THREADS, "bucket-soon")
+        stored = self._soon.submit(self._ask, lambda: self._store.put(_name(sha256), data))
+        try:
+            stored.result(_SOON)
+        except TimeoutError:
+            stored.cancel()
+            self._down_until, self._down_reason = monotonic() + _DOWN, "The image storage is too slow. Try again."
+            return False
+        except StorageUnreachable:
+            return False
+        return True
 
     def discard(self, staged: Staged) -> None:
         """Forget what was staged and will not be committed; the sweep finds an object without a row."""
@@ -123,6 +150,9 @@ class BucketBlobs(Blobs):
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
+            soon = self._soon
+        if soon is not None:
+            soon.shutdown(wait=False, cancel_futures=True)
 
     def exists(self, sha256: str) -> bool:
         """Return whether the object exists and is not known to be damaged; True if the bucket cannot be reached."""
@@ -164,6 +194,13 @@ class BucketBlobs(Blobs):
         with self._changed:
             self._deletions.update(dict.fromkeys(sha256s))
         self.resume()
+
+    def remove(self, sha256s: Sequence[str]) -> None:
+        """Delete objects now. Raises StorageUnreachable."""
+        for start in range(0, len(sha256s), _BATCH):
+            names = [_name(sha256) for sha256 in sha256s[start : start + _BATCH]]
+            with suppress(FileNotFoundError):
+                self._ask(partial(self._store.delete, names))
 
     def _begin(self, staged: Staged) -> Staged:
         with self._changed:
@@ -254,9 +291,6 @@ class BucketBlobs(Blobs):
             path.unlink(missing_ok=True)
 
     def _delete(self, sha256s: list[str]) -> None:
-        if not self.may_delete():
-            _log.warning("%d objects are left to the service that has taken over the database", len(sha256s))
-            return
         for sha256 in sha256s:
             with self._changed:
                 self._uploads.pop(sha256, None)

@@ -52,8 +52,8 @@ class Blobs(ABC):
     def __init__(self) -> None:
         self.damaged: set[str] = set()
         """Images whose file does not have their content any more; `commit` replaces the file."""
-        self.may_delete: Callable[[], bool] = lambda: True
-        """Asked before a deletion that comes later than its commit: another service may use the images by then."""
+        self.shared = False
+        """True where other processes use the images too."""
 
     @abstractmethod
     def stage(self, sha256: str, data: bytes) -> Staged:
@@ -98,6 +98,10 @@ class Blobs(ABC):
     @abstractmethod
     def delete(self, sha256s: Sequence[str]) -> None:
         """Delete images, ignoring missing ones. Raises StorageFault; the next sweep tries again."""
+
+    def remove(self, sha256s: Sequence[str]) -> None:
+        """Delete images at once, on any thread. Raises StorageFault."""
+        self.delete(sha256s)
 
     @abstractmethod
     def names(self) -> Iterator[str]:

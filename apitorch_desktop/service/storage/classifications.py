@@ -13,7 +13,14 @@ from apitorch_desktop.service.storage.base import Repository, find_or_create_lab
 from apitorch_desktop.service.storage.blobs import Blobs, Staged
 from apitorch_desktop.service.storage.database import Database
 from apitorch_desktop.service.storage.errors import Invalid, RecordNotFound
-from apitorch_desktop.service.storage.images import ENSURE_BLOB, assign_label, blob_values, insert_image
+from apitorch_desktop.service.storage.images import (
+    ENSURE_BLOB,
+    assign_label,
+    blob_values,
+    check_not_removed,
+    insert_image,
+    run_staged,
+)
 from apitorch_desktop.service.storage.records import (
     ClassificationRow,
     FeedbackRow,
@@ -85,17 +92,18 @@ class ClassificationRepository(Repository):
             for answer in answers
         ]
 
-        def run(transaction: Transaction) -> None:
+        def run(transaction: Transaction, restaged: bool) -> None:
+            check_not_removed(transaction, sha256, restaged=restaged)
             ENSURE_BLOB(transaction.connection, **values)
             transaction.execute(
                 classifications.insert(), [{field: getattr(row, field) for field in _FIELDS} for row in rows]
             )
             self._since_cleanup += len(rows)
-            if self._since_cleanup >= _CLEANUP_INTERVAL:
+            if self._since_cleanup >= _CLEANUP_INTERVAL and not transaction.shared:  # there the sweep does it
                 self._since_cleanup = 0
                 _delete_expired(transaction, self._capacity)
 
-        self._writer.run(run, staged)
+        run_staged(self._database, self._writer, self._blobs, staged, run)
         return rows
 
     def get(self, owner: int, classification_id: str) -> ClassificationRow:
@@ -115,7 +123,7 @@ class ClassificationRepository(Repository):
 
         def run(transaction: Transaction) -> tuple[FeedbackRow, ImageRow, bool]:
             answer = _get(transaction.connection, owner, classification_id)
-            number = find_set_id(transaction.connection, owner, training_set_id)
+            number = find_set_id(transaction.connection, owner, training_set_id, lock=True)
             label_seq, name = find_or_create_label(transaction, number, label)
             if name == INBOX:
                 raise Invalid(f"“{INBOX}” stands for no label: name the label that the image should have had.")
@@ -138,7 +146,7 @@ class ClassificationRepository(Repository):
             _insert(transaction, row)
             return row, image, gained
 
-        return self._writer.run(run)
+        return self._writer.run(run, training_set=validation.number(training_set_id))
 
     def put_message(self, owner: int, message: str) -> FeedbackRow:
         """Store a free-form message. Raises Invalid over 100,000 characters."""

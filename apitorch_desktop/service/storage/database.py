@@ -22,9 +22,7 @@ from apitorch_desktop.service.storage.errors import (
     CannotOpen,
     Closed,
     InUse,
-    LockLost,
     StorageUnreachable,
-    StoreError,
     to_store_error,
 )
 from apitorch_desktop.service.storage.validation import now
@@ -34,7 +32,6 @@ LOCAL_OWNER = 1
 
 _READERS = 8
 _BUSY_TIMEOUT = 10  # seconds a statement waits for a lock, such as a checkpoint's
-_LOCK_TIMEOUT = 3  # seconds for PostgreSQL to notice that an earlier service has ended
 _WAL_LIMIT = 16 * 2**20  # bytes of SQLite's log that remain on disk after a big change
 _POSTGRES_TIMEOUTS = {
     "connect_timeout": 10,
@@ -46,26 +43,27 @@ _POSTGRES_TIMEOUTS = {
 """Limits of libpq, so that a PostgreSQL server that has gone silent fails a call and does not hold it."""
 _READ_TIMEOUT, _WRITE_TIMEOUT = 60, 600  # seconds that one statement may take in PostgreSQL
 _POOL_TIMEOUT = 10  # seconds that a read waits for a connection
+_LOCK_TIMEOUT = 10  # seconds that a change waits for a row that another process is changing
+_IDLE_TIMEOUT = 60  # seconds after which PostgreSQL ends a transaction whose process has fallen silent
 _SILENCE = 10.0  # seconds after which a running transaction makes the watchdog ask if the server still answers
 _WATCH_INTERVAL = 1.0
-_ADVISORY_LOCK = 0x6170_6974_6F72_6368  # "apitorch": one service a PostgreSQL database
+_EARLIER_LOCK = 0x6170_6974_6F72_6368  # "apitorch": services that admitted no second one hold it all the time
+_MIGRATION_LOCK = _EARLIER_LOCK + 1
 
 
 _log = logging.getLogger(__name__)
 
 
 class Database:
-    """Two engines on one database: readers see the last commit, and `writing` is for the one writer.
+    """Two engines on one database: readers see the last commit, and `writing` is for the one writer of this process.
 
-    In PostgreSQL an advisory lock admits one service. Only the session that holds it writes, so that a service that has
-    lost it, as after a restart of the database, can write nothing: PostgreSQL ends the session and the lock together.
-    Raises CannotOpen for a database that cannot be used, InUse for a PostgreSQL database that another service uses.
+    A PostgreSQL database may be used by any number of processes; `sqlite` databases by one. Raises CannotOpen for a
+    database that cannot be used.
     """
 
     def __init__(self, folder: Path, url: str | None = None) -> None:
         self._folder = folder
         self._closed = False
-        self._locked: Connection | None = None
         self._watchdog: _Watchdog | None = None
         self.sqlite = url is None
         if url is None:
@@ -78,12 +76,7 @@ class Database:
             self._readers, self._queries, self._writer = _by_url(url)
             self._watchdog = _Watchdog(self._writer)
         try:
-            if not self.sqlite:
-                self._locked = self._take_lock()
             self.secret, self.id = self._migrate()
-            self._run = secrets.token_bytes(16)
-            if not self.sqlite:
-                self._set_run()
         except DBAPIError as error:
             self.close()
             raise CannotOpen(f"The database cannot be used. {to_store_error(error, folder)}") from error
@@ -121,32 +114,19 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """Yield a transaction of the writer: durably committed at the end, rolled back on an exception.
-
-        Raises LockLost if another service has taken this one's place in PostgreSQL.
-        """
+        """Yield a transaction of the writer: durably committed at the end, rolled back on an exception."""
         if self.sqlite:
             with self._writer.begin() as connection:
                 yield connection
             return
-        connection = self._locked_connection()
-        try:
-            with self._watched(connection, _WRITE_TIMEOUT), connection.begin():
-                yield connection
-        finally:
-            if connection.invalidated:  # it would connect again by itself, without the lock
-                self._drop_locked()
+        connection = self._writer.connect()
+        with self._watched(connection, _WRITE_TIMEOUT), connection, connection.begin():
+            yield connection
 
-    def is_ours(self) -> bool:
-        """Return whether no other service has taken this one's place; False if that cannot be determined now."""
-        if self.sqlite:
-            return True
-        try:
-            with self.querying() as connection:
-                run = connection.execute(_SELECT_RUN).scalar()
-        except StoreError:
-            return False
-        return run is not None and bytes(run) == self._run
+    def connect(self) -> Any:
+        """Return a new connection of the driver to PostgreSQL, for `Listener`. The caller closes it."""
+        arguments, options = self._writer.dialect.create_connect_args(self._writer.url)
+        return self._writer.dialect.connect(*arguments, **{**options, **_POSTGRES_TIMEOUTS})
 
     def checkpoint(self) -> None:
         """Move committed data from SQLite's log into its file, so that the space of the log can be reused."""
@@ -157,7 +137,6 @@ class Database:
     def close(self) -> None:
         """Close all idle connections; later reads raise Closed."""
         self._closed = True
-        self._drop_locked()
         if self._watchdog is not None:
             self._watchdog.stop()
         self._readers.dispose()
@@ -171,62 +150,10 @@ class Database:
             with self._watchdog.watching(connection, limit):
                 yield
 
-    def _take_lock(self) -> Connection:
-        connection = self._writer.connect()
-        try:
-            end = time.monotonic() + _LOCK_TIMEOUT
-            while not (held := _try_lock(connection)) and time.monotonic() <= end:
-                time.sleep(0.05)
-        except BaseException:
-            connection.close()
-            raise
-        if not held:
-            connection.close()
-            raise InUse("Another service uses this database. Stop it first: two must not write to one database.")
-        return connection
-
-    def _locked_connection(self) -> Connection:
-        """Return the connection whose session holds the lock; connect again where the server has ended it.
-
-        The lock alone is not enough then: another service may have come and gone meanwhile, and left its `run` token.
-        """
-        if self._locked is not None and not _has_input(self._locked):
-            return self._locked
-        self._drop_locked()
-        if self._closed:
-            raise Closed("The service is ending.")
-        connection = self._writer.connect()
-        try:
-            held = _try_lock(connection)
-            run = connection.execute(_SELECT_RUN).scalar() if held else None
-            connection.commit()
-        except BaseException:
-            connection.close()
-            raise
-        if not held or run is None or bytes(run) != self._run:
-            _end_session(connection)
-            raise LockLost(
-                "Another service has taken over this database, so this one changes nothing any more. Stop one of the two, "
-                "and start this one again."
-            )
-        _log.warning("The connection to the database was lost; this service goes on with a new one.")
-        self._locked = connection
-        return connection
-
-    def _drop_locked(self) -> None:
-        """End the session that holds the lock, if there is one."""
-        connection, self._locked = self._locked, None
-        if connection is not None:
-            _end_session(connection)
-
-    def _set_run(self) -> None:
-        """Store the token of this run, by which a service that lost its lock knows that another was here."""
-        with self.writing() as connection:
-            connection.execute(schema.meta.delete().where(schema.meta.c.name == "run"))
-            connection.execute(schema.meta.insert().values(name="run", value=self._run))
-
     def _migrate(self) -> tuple[bytes, str]:
         with self.writing() as connection:
+            if not self.sqlite:
+                _wait_for_turn(connection)
             found = self._version(connection)
             if found > schema.VERSION:
                 raise CannotOpen(
@@ -257,6 +184,16 @@ class Database:
             connection.execute(schema.meta.update().where(schema.meta.c.name == "version").values(value=value))
         else:
             connection.execute(schema.meta.insert().values(name="version", value=value))
+
+
+def _wait_for_turn(connection: Connection) -> None:
+    """Wait until no other process prepares the database. Raises InUse while a service of an earlier version uses it."""
+    connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
+    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
+    if not connection.exec_driver_sql(f"SELECT pg_try_advisory_xact_lock_shared({_EARLIER_LOCK})").scalar():
+        raise InUse(
+            "A service of an earlier version uses this database, and takes it to be its alone. Stop it, then start this one."
+        )
 
 
 def _stored_random(connection: Connection, name: str) -> bytes:
@@ -319,6 +256,8 @@ def _limit_statements(engine: Engine, seconds: int) -> None:
     def on_connect(connection: Any, _record: object) -> None:
         connection.autocommit = True  # a rollback would undo the setting
         connection.execute(f"SET statement_timeout = {seconds * 1000}")
+        connection.execute(f"SET idle_in_transaction_session_timeout = {_IDLE_TIMEOUT * 1000}")
+        connection.execute(f"SET lock_timeout = {_LOCK_TIMEOUT * 1000}")
         connection.autocommit = False
 
     event.listen(engine, "connect", on_connect)
@@ -328,11 +267,6 @@ def _check_connection(connection: Any, _record: object, _proxy: object) -> None:
     """Have the pool replace a connection that the server has ended. Costs no statement, other than `pool_pre_ping`."""
     if _is_readable(connection):
         raise DisconnectionError
-
-
-def _has_input(connection: Connection) -> bool:
-    """Return whether the connection is lost, or its server has sent something unasked, such as the reason of its end."""
-    return connection.closed or connection.invalidated or _is_readable(connection.connection.driver_connection)
 
 
 def _is_readable(connection: Any) -> bool:
@@ -345,23 +279,6 @@ def _is_readable(connection: Any) -> bool:
     poll = selectors.poll()  # `select` takes no descriptor above 1023
     poll.register(descriptor, selectors.POLLIN)
     return bool(poll.poll(0))
-
-
-def _try_lock(connection: Connection) -> bool:
-    held = connection.exec_driver_sql(f"SELECT pg_try_advisory_lock({_ADVISORY_LOCK})").scalar()
-    connection.commit()
-    return bool(held)
-
-
-def _end_session(connection: Connection) -> None:
-    """Close a connection for good: one that went back to its pool could keep the lock."""
-    with suppress(DBAPIError):
-        if not connection.closed:
-            connection.invalidate()
-            connection.close()
-
-
-_SELECT_RUN = select(schema.meta.c.value).where(schema.meta.c.name == "run")
 
 
 class _Watchdog:
@@ -404,11 +321,11 @@ class _Watchdog:
             if slow and not self._answers():
                 _log.error("the database does not answer; %d calls that wait for it are given up", len(slow))
                 for connection, _, _ in self._begun_before(now):
-                    _shut_down(connection)
+                    shut_down(connection)
             else:
                 for connection, _, end in slow:
                     if end < now:
-                        _shut_down(connection)
+                        shut_down(connection)
 
     def _begun_before(self, moment: float) -> list[tuple[Any, float, float]]:
         with self._lock:
@@ -423,7 +340,7 @@ class _Watchdog:
             return False
 
 
-def _shut_down(connection: Any) -> None:
+def shut_down(connection: Any) -> None:
     """Make the thread that waits on a connection's socket find it closed."""
     with suppress(Exception):  # it may have ended meanwhile
         copy = socket.socket(fileno=os.dup(connection.fileno()))

@@ -8,7 +8,7 @@ StoreError
 │   └── StorageReadOnly 507: the data folder has become read-only
 ├── StorageFault        500: an I/O error, or a missing or damaged file
 │   └── StorageUnreachable 503: the database or the bucket cannot be reached for now
-│       └── LockLost    503: another service writes to this database
+│       └── BeingRemoved 503: the sweep is removing the image that is to be stored
 ├── Closed              the store was closed
 └── CannotOpen          at the start only: read-only, damaged, made by a newer version
     └── InUse           another process uses this data folder
@@ -56,8 +56,8 @@ class StorageUnreachable(StorageFault):
     """The database or the bucket cannot be reached for now."""
 
 
-class LockLost(StorageUnreachable):
-    """Another service has taken over the database; this one must not write any more."""
+class BeingRemoved(StorageUnreachable):
+    """The sweep removes, or has removed, the stored bytes that a change refers to: they have to be stored again."""
 
 
 class Closed(StoreError):  # noqa: N818
@@ -85,8 +85,11 @@ _SQLITE_BUSY, _SQLITE_READONLY, _SQLITE_IOERR, _SQLITE_CORRUPT, _SQLITE_FULL, _S
     26,
 )
 _POSTGRES_FULL, _POSTGRES_READONLY = {"53100", "53200"}, {"25006"}
-_POSTGRES_OUTAGES = {"08", "40", "53", "55", "57"}
-"""Classes of SQLSTATE: connection, rollback (a deadlock), too few resources, a lock, intervention (an end, a time limit)."""
+_POSTGRES_OUTAGES = {"08", "25", "40", "53", "55", "57"}
+"""Classes of SQLSTATE: connection, state of a transaction (the server ended an idle one), rollback (a deadlock), too few
+resources, a lock, intervention (an end, a time limit)."""
+_POSTGRES_CONFLICTS = {"40001", "40P01", "23503", "23505"}
+"""Serialization, deadlock, and a foreign or unique key, as where another process has just deleted or made the same."""
 
 
 def to_store_error(error: BaseException, folder: Path) -> StoreError:
@@ -108,7 +111,12 @@ def is_unreachable(error: DBAPIError) -> bool:
     code = getattr(error.orig, "sqlite_errorcode", None)
     if code is not None:
         return bool(code & 0xFF == _SQLITE_BUSY)
-    return error.connection_invalidated or _is_outage(error)
+    return error.connection_invalidated or (_is_outage(error) and not is_conflict(error))
+
+
+def is_conflict(error: BaseException) -> bool:
+    """Return whether PostgreSQL refused a change because of one by another process, so that it may succeed when repeated."""
+    return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) in _POSTGRES_CONFLICTS
 
 
 def _of_database(error: DBAPIError, folder: Path) -> StoreError:
@@ -119,6 +127,8 @@ def _of_database(error: DBAPIError, folder: Path) -> StoreError:
             return DiskFull("There is no room left for the database. Free some, then try again.")
         if state in _POSTGRES_READONLY:
             return StorageReadOnly("The database is read-only. Make it writable, then try again.")
+        if is_conflict(error):
+            return StorageUnreachable("Others are changing the same at the same time. Try again.")
         kind = StorageUnreachable if error.connection_invalidated or _is_outage(error) else StorageFault
         return kind(f"The database failed ({_reason(error.orig)}). See that it runs, and try again.")
     code &= 0xFF

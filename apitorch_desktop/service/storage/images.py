@@ -1,11 +1,12 @@
 """Repository of training images."""
 
 import hashlib
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-from sqlalchemy import BigInteger, Connection, Integer, Select, Text, bindparam, delete, select, text, update
+from sqlalchemy import BigInteger, Boolean, Connection, Integer, Select, Text, bindparam, delete, select, text, update
 from sqlalchemy.exc import NoResultFound
 
 from apitorch_desktop.api.types import INBOX
@@ -21,13 +22,16 @@ from apitorch_desktop.service.storage.base import (
     find_set_id,
     raw,
 )
-from apitorch_desktop.service.storage.blobs import Blobs
+from apitorch_desktop.service.storage.blobs import Blobs, Staged
 from apitorch_desktop.service.storage.database import Database
-from apitorch_desktop.service.storage.errors import Invalid, RecordNotFound
+from apitorch_desktop.service.storage.errors import BeingRemoved, Invalid, RecordNotFound
 from apitorch_desktop.service.storage.records import ImageFacts, ImagePage, ImageRow
-from apitorch_desktop.service.storage.schema import blobs, images, labels, training_sets
+from apitorch_desktop.service.storage.schema import Removal, blobs, images, labels, released, training_sets
 from apitorch_desktop.service.storage.statements import PreparedStatement
 from apitorch_desktop.service.storage.writer import Transaction, Writer
+
+_T = TypeVar("_T")
+_REMOVAL_PATIENCE = 10.0  # seconds
 
 
 class ImageLocation(NamedTuple):
@@ -70,11 +74,10 @@ class ImageRepository(Repository):
         values = blob_values(sha256, data, facts)
         original_filename = validation.filename(original_filename)
 
-        def run(transaction: Transaction) -> tuple[ImageRow, bool]:
-            if transaction.connection.dialect.name == "postgresql":
-                return _add_in_one_statement(
-                    transaction, owner, number, name, {**values, "split": split}, original_filename
-                )
+        def run(transaction: Transaction, restaged: bool) -> tuple[ImageRow, bool]:
+            if transaction.shared:
+                given = {**values, "split": split, "restaged": restaged}
+                return _add_in_one_statement(transaction, owner, number, name, given, original_filename)
             label_seq, blob, image = _lookup(transaction.connection, owner, number, name, sha256)
             if image is not None:
                 return _with_split(transaction, image, split), False
@@ -91,7 +94,7 @@ class ImageRepository(Repository):
                 row = _row(connection, image)
                 if row.split or not split:
                     return row, False
-        return self._writer.run(run, self._blobs.stage(sha256, data))
+        return run_staged(self._database, self._writer, self._blobs, self._blobs.stage(sha256, data), run, number)
 
     def get(self, owner: int, image_id: str) -> ImageRow:
         """Return one image. Raises RecordNotFound."""
@@ -109,8 +112,8 @@ class ImageRepository(Repository):
         """
 
         def run(transaction: Transaction) -> ImageRow:
-            locations = _find(transaction.connection, owner, [image_id])
-            return _move(transaction, locations[0].training_set_id, locations, label)[0]
+            location = _lock_image(transaction, owner, image_id)
+            return _move(transaction, location.training_set_id, [location], label)[0]
 
         return self._writer.run(run)
 
@@ -118,19 +121,19 @@ class ImageRepository(Repository):
         """Move many images, all or none; return a row for each id in the order given."""
 
         def run(transaction: Transaction) -> list[ImageRow]:
-            number = find_set_id(transaction.connection, owner, training_set_id)
+            number = find_set_id(transaction.connection, owner, training_set_id, lock=True)
             locations = _find(transaction.connection, owner, image_ids, number)
             return _move(transaction, number, locations, label)
 
-        return self._writer.run(run)
+        return self._writer.run(run, training_set=validation.number(training_set_id))
 
     def delete(self, owner: int, image_id: str) -> ImageRow:
         """Delete an image; return its row. Raises RecordNotFound."""
 
         def run(transaction: Transaction) -> ImageRow:
-            locations = _find(transaction.connection, owner, [image_id])
-            row = _row(transaction.connection, locations[0].seq)
-            delete_rows(transaction, locations[0].training_set_id, locations)
+            location = _lock_image(transaction, owner, image_id)
+            row = _row(transaction.connection, location.seq)
+            delete_rows(transaction, location.training_set_id, [location])
             return row
 
         return self._writer.run(run, frees_space=True)
@@ -139,12 +142,12 @@ class ImageRepository(Repository):
         """Delete many images of one training set, all or none; return how many. Raises RecordNotFound."""
 
         def run(transaction: Transaction) -> int:
-            number = find_set_id(transaction.connection, owner, training_set_id)
+            number = find_set_id(transaction.connection, owner, training_set_id, lock=True)
             locations = {row.seq: row for row in _find(transaction.connection, owner, image_ids, number)}
             delete_rows(transaction, number, list(locations.values()))
             return len(locations)
 
-        return self._writer.run(run, frees_space=True)
+        return self._writer.run(run, frees_space=True, training_set=validation.number(training_set_id))
 
     def some(self, owner: int, training_set_id: int | str, image_ids: Sequence[str]) -> list[ImageRow]:
         """Return those of the images that are in the training set, in any order.
@@ -212,6 +215,58 @@ def blob_values(sha256: str, data: bytes, facts: ImageFacts) -> dict[str, Any]:
         "height": facts.height,
         "extension": facts.extension,
     }
+
+
+def run_staged(
+    database: Database,
+    writer: Writer,
+    stored: Blobs,
+    staged: Staged,
+    run: Callable[[Transaction, bool], _T],
+    training_set: int | None = None,
+) -> _T:
+    """Run an operation that refers to staged bytes; its second argument is whether they were staged again.
+
+    That is so after it raised BeingRemoved, and the removal of the same image has ended. Raises StoreError.
+    """
+    sha256, data = staged.sha256, staged.data
+    try:
+        return writer.run(lambda transaction: run(transaction, False), staged, training_set=training_set)
+    except BeingRemoved:
+        end = time.monotonic() + _REMOVAL_PATIENCE
+        query = select(released.c.sha256).where(released.c.sha256 == sha256, released.c.state == Removal.UNDER_WAY)
+        while True:
+            with database.querying() as connection:
+                if connection.execute(query).first() is None:
+                    break
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.1)
+    staged = stored.stage(sha256, data)
+    return writer.run(lambda transaction: run(transaction, True), staged, training_set=training_set)
+
+
+def check_not_removed(transaction: Transaction, sha256: str, *, restaged: bool) -> None:
+    """In PostgreSQL, keep the sweep from removing a blob until the end of the transaction. Raises BeingRemoved."""
+    if transaction.shared:
+        query = select(released.c.state).where(released.c.sha256 == sha256).with_for_update(read=True)
+        _check_state(transaction, sha256, transaction.execute(query).scalar(), restaged=restaged)
+
+
+def _check_state(transaction: Transaction, sha256: str, state: int | None, *, restaged: bool) -> None:
+    if state == Removal.UNDER_WAY or (state == Removal.DONE and not restaged):
+        raise BeingRemoved("The same image is being removed. Try again in a moment.")
+    if state == Removal.DONE:
+        transaction.execute(delete(released).where(released.c.sha256 == sha256))
+
+
+def _lock_image(transaction: Transaction, owner: int, image_id: str) -> ImageLocation:
+    """Return an image whose training set no other process changes until the end. Raises RecordNotFound."""
+    location = _find(transaction.connection, owner, [image_id])[0]
+    if transaction.shared:
+        find_set_id(transaction.connection, owner, location.training_set_id, lock=True)
+        location = _find(transaction.connection, owner, [image_id])[0]
+    return location
 
 
 def insert_image(
@@ -288,9 +343,9 @@ def _add_in_one_statement(
 ) -> tuple[ImageRow, bool]:
     """Do in PostgreSQL what `add` does there, also increment the revision, in one round trip to the server.
 
-    `facts` are the values of the blob, and the split.
+    `facts` are the values of the blob, the split, and whether it was staged again.
 
-    Raises RecordNotFound for the training set.
+    Raises RecordNotFound for the training set, BeingRemoved for the blob.
     """
     values = {
         **facts,
@@ -304,6 +359,8 @@ def _add_in_one_statement(
         found = transaction.execute(_ADD_IMAGE, {**values, **given}).one()
     if number is None or found is None or found.training_set is None:
         raise RecordNotFound(NO_SUCH_SET)
+    _check_state(transaction, values["sha256"], found.removed, restaged=values["restaged"])
+    del values["restaged"]
     if found.existing is not None:
         return _with_split(transaction, found.existing, values["split"]), False
     transaction.changed_sets.add(number)
@@ -317,6 +374,9 @@ _ADD_IMAGE = text(
         SELECT training_sets.id, labels.seq AS label_seq FROM training_sets
         LEFT JOIN labels ON labels.training_set_id = training_sets.id AND labels.name = :label
         WHERE training_sets.id = :number AND training_sets.owner_id = :owner
+        FOR NO KEY UPDATE OF training_sets
+    ), removed AS (
+        SELECT released.state FROM released WHERE released.sha256 = :sha256 FOR SHARE
     ), new_label AS (
         INSERT INTO labels (id, training_set_id, name)
         SELECT :label_id, target.id, :label FROM target WHERE target.label_seq IS NULL
@@ -336,19 +396,26 @@ _ADD_IMAGE = text(
         SELECT :id, target.id, label.seq, :sha256, :extension, :width, :height, :bytes, :original_filename, :created_at,
             :split
         FROM target CROSS JOIN label WHERE NOT EXISTS (SELECT FROM existing)
+            AND NOT EXISTS (SELECT FROM removed WHERE state = 1 OR (state = 2 AND NOT :restaged))
         RETURNING seq
     ), revised AS (
         UPDATE training_sets SET revision = revision + 1 WHERE id IN (SELECT id FROM target) AND EXISTS (SELECT FROM added)
     )
-    SELECT (SELECT id FROM target) AS training_set, (SELECT seq FROM existing) AS existing, (SELECT seq FROM added) AS added
+    SELECT (SELECT id FROM target) AS training_set, (SELECT seq FROM existing) AS existing, (SELECT seq FROM added) AS added,
+        (SELECT state FROM removed) AS removed
     """
 ).bindparams(
     *(bindparam(name, type_=Text()) for name in ("label", "label_id", "sha256", "extension", "id")),
     *(bindparam(name, type_=Text()) for name in ("original_filename", "created_at", "split")),
     *(bindparam(name, type_=BigInteger()) for name in ("number", "owner", "bytes")),
     *(bindparam(name, type_=Integer()) for name in ("width", "height")),
+    bindparam("restaged", type_=Boolean()),
 )
-"""All of an upload. Its parts see the tables as they were before, so only `RETURNING` passes on what is new."""
+"""All of an upload. Its parts see the tables as they were before, so only `RETURNING` passes on what is new.
+
+The row of the training set is locked before the image gets its number. A label or an image that another process made
+while this one waited for the lock is a conflict, which the writer resolves by repeating it.
+"""
 
 
 def _lookup(

@@ -1,18 +1,29 @@
 """Repository of embeddings by content, and of the versions of each training set's head."""
 
+import re
 from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Column, Connection, Select, delete, exists, func, select, update
+from sqlalchemy import Column, Connection, Select, delete, exists, func, select, text, update
 
 from apitorch_desktop.api.types import INBOX
 from apitorch_desktop.service.storage import validation
 from apitorch_desktop.service.storage.base import IN_QUERY, NO_SUCH_SET, Repository, raw
 from apitorch_desktop.service.storage.blobs import in_batches
-from apitorch_desktop.service.storage.errors import RecordNotFound
+from apitorch_desktop.service.storage.errors import RecordConflict, RecordNotFound
 from apitorch_desktop.service.storage.records import EmbeddingRow, ExampleRow, VersionRow
-from apitorch_desktop.service.storage.schema import blobs, embeddings, images, labels, training_sets, versions
+from apitorch_desktop.service.storage.schema import (
+    blobs,
+    embeddings,
+    images,
+    jobs,
+    labels,
+    meta,
+    previews,
+    training_sets,
+    versions,
+)
 from apitorch_desktop.service.storage.writer import Transaction
 
 KEPT_VERSIONS = 10
@@ -62,17 +73,15 @@ class ModelRepository(Repository):
 
     def put_embeddings(self, encoder: str, rows: Sequence[EmbeddingRow]) -> None:
         """Store embeddings; an existing one is replaced, one of a deleted image is dropped."""
-        by_content = {row.sha256: row for row in rows}
+        by_content = {row.sha256: row for row in sorted(rows, key=lambda row: row.sha256)}
 
         def run(transaction: Transaction) -> None:
             for batch in in_batches(by_content, IN_QUERY):
-                match = embeddings.c.sha256.in_(batch) & (embeddings.c.encoder == encoder)
-                transaction.execute(delete(embeddings).where(match))
                 stored = transaction.execute(select(blobs.c.sha256).where(blobs.c.sha256.in_(batch))).scalars()
-                existing = [by_content[sha256] for sha256 in stored]
+                existing = [by_content[sha256] for sha256 in sorted(stored)]
                 if existing:
                     transaction.execute(
-                        embeddings.insert(),
+                        _PUT_EMBEDDING,
                         [
                             {"sha256": row.sha256, "encoder": encoder, "vector": row.vector, "unsafe": row.unsafe}
                             for row in existing
@@ -126,14 +135,16 @@ class ModelRepository(Repository):
         answers: bytes | None = None,
         difference: str | None = None,
         waits: bool = False,
+        holder: str | None = None,
     ) -> VersionRow:
         """Store a trained head as the next version and make it current, unless it `waits`. Raises RecordNotFound.
 
         The last ten are kept, and the current one. `answers` are its out-of-fold answers. An older one waits no more.
+        `holder`: the process that trained it, which must still hold the job; raises RecordConflict where it does not.
         """
 
         def run(transaction: Transaction) -> VersionRow:
-            _revision(transaction.connection, training_set_id)
+            _lock(transaction, training_set_id, holder)
             newest = select(func.max(versions.c.version)).where(versions.c.training_set_id == training_set_id)
             number = (transaction.execute(newest).scalar() or 0) + 1
             transaction.execute(
@@ -162,7 +173,69 @@ class ModelRepository(Repository):
                     versions.c.version != func.coalesce(current.scalar_subquery(), 0),
                 )
             )
+            transaction.execute(delete(previews).where(previews.c.training_set_id == training_set_id))
             return _version(transaction.connection, training_set_id, number)[0]
+
+        return self._writer.run(run, training_set=training_set_id)
+
+    def put_preview(
+        self, training_set_id: int, *, revision: int, encoder: str, head: bytes, metrics: str, holder: str
+    ) -> VersionRow:
+        """Store a provisional head under the number of the version to come. Raises RecordNotFound, RecordConflict."""
+
+        def run(transaction: Transaction) -> VersionRow:
+            _lock(transaction, training_set_id, holder)
+            newest = select(func.max(versions.c.version)).where(versions.c.training_set_id == training_set_id)
+            number, time = (transaction.execute(newest).scalar() or 0) + 1, validation.now()
+            transaction.execute(delete(previews).where(previews.c.training_set_id == training_set_id))
+            transaction.execute(
+                previews.insert().values(
+                    training_set_id=training_set_id,
+                    version=number,
+                    revision=revision,
+                    encoder=encoder,
+                    trained_at=time,
+                    metrics=metrics,
+                    head=head,
+                )
+            )
+            return _preview_row((training_set_id, number, revision, encoder, time, metrics))
+
+        return self._writer.run(run, training_set=training_set_id)
+
+    def preview(self, training_set_id: int) -> tuple[VersionRow, bytes] | None:
+        """Return the provisional head of a training set, if there is one."""
+        names = ("training_set_id", "version", "revision", "encoder", "trained_at", "metrics", "head")
+        query = select(*(previews.c[name] for name in names)).where(previews.c.training_set_id == training_set_id)
+        with self._database.querying() as connection:
+            row = connection.execute(query).first()
+        return None if row is None else (_preview_row(tuple(row[:-1])), bytes(row[-1]))
+
+    def pin_encoder(self, name: str, program: str) -> str:
+        """Return the name of the built-in encoder that all processes on a PostgreSQL database train with.
+
+        It is that of the newest version of the program (`program`, as in 1.2.0) that has used the database: processes of
+        several would train all sets again, each after the other. A new one schedules all training sets.
+        """
+        value = f"{program}\n{name}".encode()
+        pinned = select(meta.c.value).where(meta.c.name == "encoder")
+        with self._database.querying() as connection:
+            found = connection.execute(pinned).scalar()
+        if found is not None and bytes(found).decode().partition("\n")[2] == name:
+            return name
+
+        def run(transaction: Transaction) -> str:
+            insert = text("INSERT INTO meta (name, value) VALUES ('encoder', :value) ON CONFLICT (name) DO NOTHING")
+            transaction.execute(insert, {"value": value})
+            found = bytes(transaction.execute(pinned.with_for_update()).scalar_one()).decode()
+            version, _, current = found.partition("\n")
+            if current == name or _numbers(version) >= _numbers(program):
+                return current
+            transaction.execute(update(meta).where(meta.c.name == "encoder").values(value=value))
+            sets = transaction.execute(select(training_sets.c.id).order_by(training_sets.c.id)).scalars()
+            for number in sets.all():
+                transaction.execute(select(func.apitorch_schedule(number)))
+            return name
 
         return self._writer.run(run)
 
@@ -190,6 +263,7 @@ class ModelRepository(Repository):
         """Replace the head of a stored version by one that remembers more images. Raises RecordNotFound."""
 
         def run(transaction: Transaction) -> VersionRow:
+            _lock(transaction, training_set_id)
             row = _version(transaction.connection, training_set_id, version)[0]
             change = update(versions).where(
                 versions.c.training_set_id == training_set_id, versions.c.version == version
@@ -206,7 +280,9 @@ class ModelRepository(Repository):
         """
 
         def run(transaction: Transaction) -> VersionRow:
+            _lock(transaction, training_set_id)
             _version(transaction.connection, training_set_id, version)
+            transaction.execute(delete(previews).where(previews.c.training_set_id == training_set_id))
             if waiting is not None:
                 _version(transaction.connection, training_set_id, waiting)
             _make_current(transaction, training_set_id, version)
@@ -214,6 +290,35 @@ class ModelRepository(Repository):
             return _version(transaction.connection, training_set_id, version)[0]
 
         return self._writer.run(run)
+
+
+_PUT_EMBEDDING = text(
+    "INSERT INTO embeddings (sha256, encoder, vector, unsafe) VALUES (:sha256, :encoder, :vector, :unsafe) "
+    "ON CONFLICT (sha256, encoder) DO UPDATE SET vector = EXCLUDED.vector, unsafe = EXCLUDED.unsafe"
+)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"[0-9]+", version))
+
+
+def _preview_row(values: tuple[Any, ...]) -> VersionRow:
+    set_id, number, revision, encoder, time, metrics = values
+    return VersionRow(set_id, number, revision, encoder, time, current=False, images=0, labels=0, metrics=metrics)
+
+
+def _lock(transaction: Transaction, training_set_id: int, holder: str | None = None) -> None:
+    """Keep other processes from changing a training set until the end. Raises RecordNotFound.
+
+    With `holder` also RecordConflict, unless that process holds the job of the training set.
+    """
+    query = select(training_sets.c.id).where(training_sets.c.id == training_set_id)
+    if transaction.execute(query.with_for_update(key_share=True)).first() is None:
+        raise RecordNotFound(NO_SUCH_SET)
+    if holder is not None:
+        held = select(jobs.c.holder).where(jobs.c.training_set_id == training_set_id)
+        if transaction.execute(held.with_for_update()).scalar() != holder:
+            raise RecordConflict("Another process has taken over this training.")
 
 
 def _remove_embeddings(transaction: Transaction, pairs: list[tuple[str, str]]) -> None:

@@ -86,6 +86,10 @@ class OwnerRepository(Repository):
         cache[digest] = int(row.owner_id), time.monotonic() + _CACHE_SECONDS
         return int(row.owner_id)
 
+    def forget_keys(self) -> None:
+        """Forget the keys that were looked up, since one may have been revoked by another process."""
+        self._cache = {}  # a new one, since a look-up under way may still add to the old one
+
     def add_temporary_key(self, key: str, owner: int = LOCAL_OWNER) -> None:
         """Accept a key for this run only, in memory (APITORCH_API_KEY, the attach key)."""
         self._temporary = {**self._temporary, hash_key(key): owner}
@@ -130,6 +134,20 @@ class OwnerRepository(Repository):
 
         return self._writer.run(run), key
 
+    def create_first_key(self, note: str) -> str | None:
+        """Create a key of the local owner and return it; None where there is one, also of any other owner."""
+        key = make_key()
+
+        def run(transaction: Transaction) -> bool:
+            transaction.execute(select(owners.c.id).where(owners.c.id == LOCAL_OWNER).with_for_update())
+            if transaction.execute(select(keys.c.id).limit(1)).first() is not None:
+                return False
+            values = {"owner_id": LOCAL_OWNER, "hash": hash_key(key), "hint": key[:HINT_LENGTH], "note": note}
+            insert(transaction, keys, {**values, "created_at": validation.now()})
+            return True
+
+        return key if self._writer.run(run) else None
+
     def revoke_key(self, key_id: int | str) -> ApiKeyRow:
         """Delete a stored key; its owner's training sets remain. Raises RecordNotFound."""
         number = validation.number(key_id)
@@ -142,7 +160,7 @@ class OwnerRepository(Repository):
             return found[0]
 
         row = self._writer.run(run)
-        self._cache = {}  # a new one, since a look-up under way may still add to the old one
+        self.forget_keys()
         return row
 
 

@@ -3,6 +3,8 @@
 A row in `blobs` represents a stored file; records refer to it by the hash of its content.
 """
 
+from enum import IntEnum
+
 from sqlalchemy import (
     BigInteger,
     Column,
@@ -18,7 +20,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-VERSION = 5
+VERSION = 6
 """Incremented with each change of the tables; `MIGRATIONS[n]` turns version n into n + 1."""
 
 metadata = MetaData()
@@ -191,6 +193,112 @@ quarantine = Table("quarantine", metadata, Column("sha256", Text, primary_key=Tr
 damaged = Table("damaged", metadata, Column("sha256", Text, primary_key=True), _text("since"))
 """Stored files whose content no longer has the hash of their name."""
 
+released = Table(
+    "released",
+    metadata,
+    Column("sha256", Text, primary_key=True),
+    _text("since"),
+    Column("state", Integer, nullable=False),
+)
+"""In PostgreSQL: blobs that may have lost their last reference, with the state of their removal a day later.
+
+What stores the same image again locks the row, so that it either keeps the blob or learns that it has to be stored anew.
+"""
+
+
+class Removal(IntEnum):
+    """States of a row in `released`: due after a day, bytes being removed, bytes removed."""
+
+    DUE = 0
+    UNDER_WAY = 1
+    DONE = 2
+
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", Text, primary_key=True),
+    _text("holder"),
+    Column("expires", Float, nullable=False),
+)
+"""In PostgreSQL: work that one process at a time does, until a moment in seconds since the epoch by the database's clock."""
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("training_set_id", _Number, ForeignKey("training_sets.id", ondelete="CASCADE"), primary_key=True),
+    Column("changes", _Number, nullable=False),
+    Column("due", Float, nullable=False),
+    Column("holder", Text),
+    Column("expires", Float, nullable=False, server_default="0"),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("missing", Integer, nullable=False, server_default="0"),
+    Column("failure", Text, nullable=False, server_default=""),
+)
+"""In PostgreSQL: training sets to be embedded and trained, each by the process that holds it until `expires`.
+
+`changes` grows with each change, so that a holder sees those that came meanwhile; `attempts` are since the last change.
+Times are as in `leases`.
+"""
+
+previews = Table(
+    "previews",
+    metadata,
+    Column("training_set_id", _Number, ForeignKey("training_sets.id", ondelete="CASCADE"), primary_key=True),
+    Column("version", _Number, nullable=False),
+    Column("revision", _Number, nullable=False),
+    _text("encoder"),
+    _text("trained_at"),
+    _text("metrics"),
+    Column("head", LargeBinary, nullable=False),
+)
+"""In PostgreSQL: the provisional head of a training set, which all processes answer with until a version is stored."""
+
+CHANNEL = "apitorch"
+"""Channel of PostgreSQL's notifications: `set ID`, `keys`, `damaged`."""
+
+_TRIGGERS = """
+CREATE OR REPLACE FUNCTION apitorch_schedule(number BIGINT) RETURNS void LANGUAGE sql AS $$
+    INSERT INTO jobs (training_set_id, changes, due)
+    VALUES (number, 1, EXTRACT(EPOCH FROM clock_timestamp()))
+    ON CONFLICT (training_set_id) DO UPDATE
+    SET changes = jobs.changes + 1, due = EXCLUDED.due, attempts = 0, failure = '';
+    SELECT pg_notify('apitorch', 'set ' || number);
+$$;
+CREATE OR REPLACE FUNCTION apitorch_set_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_OP = 'UPDATE' AND (NEW.revision <> OLD.revision OR NEW.encoder <> OLD.encoder) THEN
+        PERFORM apitorch_schedule(NEW.id);
+    ELSE
+        PERFORM pg_notify('apitorch', 'set ' || COALESCE(NEW.id, OLD.id));
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE OR REPLACE FUNCTION apitorch_head_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_notify('apitorch', 'set ' || COALESCE(NEW.training_set_id, OLD.training_set_id));
+    RETURN NULL;
+END $$;
+CREATE OR REPLACE FUNCTION apitorch_table_changed() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_notify('apitorch', TG_TABLE_NAME);
+    RETURN NULL;
+END $$;
+CREATE OR REPLACE TRIGGER set_changed AFTER UPDATE OR DELETE ON training_sets
+    FOR EACH ROW EXECUTE FUNCTION apitorch_set_changed();
+CREATE OR REPLACE TRIGGER head_changed AFTER UPDATE OF head ON versions
+    FOR EACH ROW EXECUTE FUNCTION apitorch_head_changed();
+CREATE OR REPLACE TRIGGER preview_changed AFTER INSERT OR UPDATE OR DELETE ON previews
+    FOR EACH ROW EXECUTE FUNCTION apitorch_head_changed();
+CREATE OR REPLACE TRIGGER keys_changed AFTER INSERT OR UPDATE OR DELETE ON keys
+    FOR EACH STATEMENT EXECUTE FUNCTION apitorch_table_changed();
+CREATE OR REPLACE TRIGGER damaged_changed AFTER INSERT OR UPDATE OR DELETE ON damaged
+    FOR EACH STATEMENT EXECUTE FUNCTION apitorch_table_changed();
+INSERT INTO jobs (training_set_id, changes, due)
+    SELECT id, 1, EXTRACT(EPOCH FROM clock_timestamp()) FROM training_sets ON CONFLICT DO NOTHING;
+"""
+"""What notifies the other processes, and schedules training, in the transaction of the change itself."""
+
 MIGRATIONS: dict[int, tuple[str, ...]] = {
     1: tuple(
         f"CREATE TABLE {name} (sha256 TEXT NOT NULL PRIMARY KEY, since TEXT NOT NULL)"
@@ -203,16 +311,19 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
         "ALTER TABLE versions ADD COLUMN answers {binary}",
     ),
     4: ("ALTER TABLE training_sets ADD COLUMN encoder TEXT NOT NULL DEFAULT ''",),
+    5: (),  # tables alone
 }
 """The statements that turn a version into the next; `{binary}` is the database's type of bytes."""
 
 
 def migrate(connection: Connection, found: int) -> None:
     """Create the tables (`found` 0) or migrate those of version `found`, in the caller's transaction."""
-    if found == 0:
-        metadata.create_all(connection)
-    else:
-        binary = "BYTEA" if connection.dialect.name == "postgresql" else "BLOB"
+    postgres = connection.dialect.name == "postgresql"
+    if found:
+        binary = "BYTEA" if postgres else "BLOB"
         for version in range(found, VERSION):
             for statement in MIGRATIONS[version]:
                 connection.exec_driver_sql(statement.format(binary=binary))
+    metadata.create_all(connection)
+    if postgres:
+        connection.exec_driver_sql(_TRIGGERS)

@@ -7,11 +7,13 @@
     store.models            embeddings and versions of heads
     store.classifications   classifications and feedback
     store.thumbnails        a cache
+    store.jobs              with PostgreSQL: what each of the processes that share it works on
 
 All methods block and are thread-safe; a change is durable when its method returns, and every later read sees it. One
 thread writes (`writer`): changes that arrive together share one commit. Errors are `errors.StoreError`, results the
 types in `records`. The folder contains `store.db`, `images/`, `thumbnails.db`, `reserve`, and `lock`, which the process
-that uses the folder holds; with a bucket also `pending/`, images on their way there.
+that uses the folder holds; with a bucket also `pending/`, images on their way there. With PostgreSQL and a bucket any
+number of processes, each with a folder of its own, use the same data; `coordination` says how.
 """
 
 import threading
@@ -28,6 +30,7 @@ from apitorch_desktop.service.storage import validation
 from apitorch_desktop.service.storage.base import NO_SUCH_IMAGE
 from apitorch_desktop.service.storage.blobs import Blobs, FolderBlobs, ThumbnailCache
 from apitorch_desktop.service.storage.classifications import ClassificationRepository
+from apitorch_desktop.service.storage.coordination import JobRepository, Listener
 from apitorch_desktop.service.storage.database import Database
 from apitorch_desktop.service.storage.disk_reserve import DiskReserve
 from apitorch_desktop.service.storage.errors import CannotOpen, InUse, RecordNotFound, StorageFault, to_store_error
@@ -56,7 +59,6 @@ class Store:
         self._closing = threading.Lock()
         self.thumbnails = ThumbnailCache(folder / "thumbnails.db")
         resources.callback(self.thumbnails.close)
-        images.may_delete = database.is_ours
         images.resume()
         self._writer = Writer(database, images, folder, reserve)
         resources.callback(self._writer.close)
@@ -68,6 +70,13 @@ class Store:
         self.classifications = ClassificationRepository(database, self._writer, images)
         self._writer.on_deleted(self.thumbnails.delete)
         self.sweeper = Sweeper(database, self._writer, images)
+        self.jobs = None if database.sqlite else JobRepository(database)
+        """None with SQLite, which one process uses."""
+        self._listener = None if database.sqlite else Listener(database)
+        if self._listener is not None:
+            self._listener.subscribe(self._receive)
+            self._listener.start()
+            resources.callback(self._listener.stop)
         self.startup_sweep = self.sweeper.scan() if images.fast_listing else None
         """The result of the scan at the start, which deletes nothing; None where listing the files takes too long for it."""
 
@@ -88,6 +97,7 @@ class Store:
             database = Database(folder, database_url)
             resources.callback(database.close)
             _check_database_id(images, database)
+            images.shared = not database.sqlite
             store = cls(folder, database, images, reserve, resources)
             store._resources = resources.pop_all()
         return store
@@ -140,13 +150,46 @@ class Store:
     def sweep(self) -> SweepReport:
         """Delete expired classifications, and files whose time in quarantine is over; to be called once a day.
 
-        Raises StorageFault.
+        With PostgreSQL by the process that `leads`. Raises StorageFault.
         """
         self.classifications.delete_expired()
         report = structs.replace(self.sweeper.scan(), removed=self.sweeper.remove_expired())
+        self.trim_thumbnails()
+        return report
+
+    def trim_thumbnails(self) -> None:
+        """Delete cached thumbnails of images that are gone. Raises StorageFault."""
         with self._database.querying() as connection:
             self.thumbnails.keep_only(set(connection.execute(select(blobs.c.sha256)).scalars()))
-        return report
+
+    def leads(self, work: str, seconds: float) -> bool:
+        """Return whether this process is to do some work that one does for all; it is, for `seconds`, where none other is.
+
+        Raises StorageUnreachable.
+        """
+        return self.jobs is None or self.jobs.lease(work, seconds)
+
+    def check(self) -> None:
+        """Ask the database and the image storage. Raises StorageFault where one does not answer."""
+        with self._database.querying() as connection:
+            connection.execute(select(1))
+        self._blobs.database_id()
+
+    @property
+    def is_current(self) -> bool:
+        """False while notifications of other processes may be missing."""
+        return self._listener is None or self._listener.connected.is_set()
+
+    def on_notice(self, listener: Callable[[str, int], None]) -> None:
+        """With PostgreSQL, call `listener(kind, number)` for what any process has committed; see `Listener`."""
+        if self._listener is not None:
+            self._listener.subscribe(listener)
+
+    def _receive(self, kind: str, _number: int) -> None:
+        if kind in {"keys", "all"}:
+            self.owners.forget_keys()
+        if kind in {"damaged", "all"} and self.is_current:
+            self.sweeper.load_damaged()
 
 
 def _check_database_id(images: Blobs, database: Database) -> None:
@@ -155,6 +198,13 @@ def _check_database_id(images: Blobs, database: Database) -> None:
     The images carry the database's id. Raises CannotOpen.
     """
     found = images.database_id()
+    if found is None and images.fast_listing and not database.sqlite:
+        with database.querying() as connection:
+            if connection.execute(select(blobs.c.sha256).limit(1)).first() is not None:
+                raise CannotOpen(
+                    "The images of this database are in a bucket, or in the data folder of another service. Name the "
+                    "bucket: several services share a database only with their images in one."
+                )
     if found is None and not next(iter(images.names()), ""):
         images.set_database_id(database.id)
     elif found != database.id:

@@ -6,8 +6,9 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
-from sqlalchemy import Column, delete, func, select
+from sqlalchemy import Column, delete, exists, func, select, text, update
 
 from apitorch_desktop.service.storage import schema
 from apitorch_desktop.service.storage.blobs import Blobs, in_batches
@@ -23,6 +24,7 @@ _CLOCK_TOLERANCE = 60.0  # seconds that a file may be newer than the newest row,
 _IN_QUERY = 500
 _YOUNG = 24 * 3600.0  # seconds in which no file is removed, whatever the register says
 _SCRUB_RATE = 4 * 2**20  # bytes a second
+_SCRUB_TURN = 60.0  # seconds between two questions whether it is this process's turn
 _SCRUB_PAUSE = 7 * 24 * 3600.0  # seconds between two passes
 _log = logging.getLogger(__name__)
 
@@ -39,14 +41,23 @@ class Sweeper:
         self._database = database
         self._writer = writer
         self._blobs = blobs
-        blobs.damaged.update(self._column(schema.damaged.c.sha256))
+        self._shared = not database.sqlite
+        self.leads: Callable[[], bool] = lambda: True
+        """Whether this process is the one that scrubs."""
+        self.load_damaged()
+
+    def load_damaged(self) -> None:
+        """Read which files are damaged, as far as the scrub of any process knows. Raises StorageFault."""
+        known = self._column(schema.damaged.c.sha256)
+        self._blobs.damaged.intersection_update(known)
+        self._blobs.damaged.update(known)
 
     def scan(self) -> SweepReport:
         """Register files without a row, and report missing files; deletes nothing. Raises StorageFault."""
         stored = set(self._blobs.names())
         referenced = self._column(schema.blobs.c.sha256)
+        orphans = stored - referenced - self._column(schema.released.c.sha256)  # listed first, read last
         registered = self._column(schema.quarantine.c.sha256)
-        orphans = stored - referenced
         new = orphans - registered
         newer = self._count_newer(new)
         self._update_register(new, registered - orphans)
@@ -64,8 +75,11 @@ class Sweeper:
     def remove_expired(self) -> int:
         """Remove files that were in quarantine for 30 days, a small share of all at most; return how many.
 
-        One that was stored within the last day stays, as does one whose age cannot be determined.
+        One that was stored within the last day stays, as does one whose age cannot be determined. With PostgreSQL they are
+        removed a day later, together with those of blobs that lost their last reference a day ago.
         """
+        if self._shared:
+            self._remove_released()
         oldest = timestamp(datetime.now(UTC) - timedelta(days=QUARANTINE_DAYS))
         table = schema.quarantine
         with self._database.querying() as connection:
@@ -82,8 +96,55 @@ class Sweeper:
                 limit,
             )
         for batch in in_batches(expired[:limit], _IN_QUERY):
-            self._writer.run(_remover(batch), frees_space=True)
+            self._writer.run(_remover(batch), frees_space=True)  # there `released_images` registers them
         return min(len(expired), limit)
+
+    def _remove_released(self) -> None:
+        """Remove the bytes of blobs that nothing has referred to for a day, and finish what an earlier leader began.
+
+        The row in `released` is locked while a blob's references are counted, and marked before the bytes go: who stores
+        the same image meanwhile either keeps the blob, or learns that the bytes have to be stored again.
+        """
+        table, blobs = schema.released, schema.blobs
+        with self._database.querying() as connection:
+            begun = list(
+                connection.execute(select(table.c.sha256).where(table.c.state == schema.Removal.UNDER_WAY)).scalars()
+            )
+        self._remove_bytes(begun)
+        before = timestamp(datetime.now(UTC) - timedelta(seconds=_YOUNG))
+        query = (
+            select(table.c.sha256).where(table.c.state == schema.Removal.DUE, table.c.since < before).limit(_IN_QUERY)
+        )
+
+        def mark(transaction: Transaction) -> tuple[int, list[str]]:
+            due = list(transaction.execute(query.with_for_update(skip_locked=True)).scalars())
+            known = set(transaction.execute(select(blobs.c.sha256).where(blobs.c.sha256.in_(due))).scalars())
+            gone = transaction.execute(
+                delete(blobs)
+                .where(blobs.c.sha256.in_(due))
+                .where(~exists().where(schema.images.c.sha256 == blobs.c.sha256))
+                .where(~exists().where(schema.classifications.c.sha256 == blobs.c.sha256))
+                .returning(blobs.c.sha256)
+            ).scalars()
+            unwanted = set(gone) | (set(due) - known)
+            transaction.execute(delete(table).where(table.c.sha256.in_(set(due) - unwanted)))
+            transaction.execute(
+                update(table).where(table.c.sha256.in_(unwanted)).values(state=schema.Removal.UNDER_WAY)
+            )
+            return len(due), sorted(unwanted)
+
+        while True:
+            count, unwanted = self._writer.run(mark, frees_space=True)
+            self._remove_bytes(unwanted)
+            if count < _IN_QUERY:
+                break
+        done = (table.c.state == schema.Removal.DONE) & (table.c.since < before)
+        self._writer.run(lambda transaction: transaction.execute(delete(table).where(done)).rowcount)
+
+    def _remove_bytes(self, sha256s: list[str]) -> None:
+        for batch in in_batches(sha256s, _IN_QUERY):
+            self._blobs.remove(batch)
+            self._writer.run(partial(_mark_removed, sha256s=batch))
 
     def _is_old(self, sha256: str) -> bool:
         """Return whether a file was stored over a day ago: a newer one may be an upload whose row is on its way."""
@@ -107,6 +168,9 @@ class Sweeper:
                     self._column(schema.blobs.c.sha256), key=lambda sha256: sha256 not in self._blobs.damaged
                 )
                 for sha256 in order:
+                    while not self.leads():
+                        if stopping.wait(_SCRUB_TURN):
+                            return
                     if stopping.wait(self.check_file(sha256) / rate):
                         return
             except Closed:
@@ -161,7 +225,7 @@ class Sweeper:
             for batch in in_batches(obsolete, _IN_QUERY):
                 transaction.execute(delete(table).where(table.c.sha256.in_(batch)))
             for batch in in_batches(new, _IN_QUERY):
-                transaction.execute(table.insert(), [{"sha256": sha256, "since": now} for sha256 in batch])
+                transaction.execute(_QUARANTINE, [{"sha256": sha256, "since": now} for sha256 in batch])
 
         if new or obsolete:
             self._writer.run(run, frees_space=True)
@@ -169,6 +233,15 @@ class Sweeper:
     def _column(self, column: Column[str]) -> set[str]:
         with self._database.querying() as connection:
             return set(connection.execute(select(column)).scalars())
+
+
+_QUARANTINE = text("INSERT INTO quarantine (sha256, since) VALUES (:sha256, :since) ON CONFLICT (sha256) DO NOTHING")
+
+
+def _mark_removed(transaction: Transaction, sha256s: list[str]) -> None:
+    table = schema.released
+    done = {"state": schema.Removal.DONE, "since": timestamp(datetime.now(UTC))}
+    transaction.execute(update(table).where(table.c.sha256.in_(sha256s)).values(**done))
 
 
 def _remover(sha256s: list[str]) -> Callable[[Transaction], None]:

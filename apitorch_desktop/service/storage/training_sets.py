@@ -110,6 +110,7 @@ class TrainingSetRepository(Repository):
         new_description = None if description is None else _description(description)
 
         def run(transaction: Transaction) -> TrainingSetRow:
+            find_set_id(transaction.connection, owner, training_set_id, lock=True)
             row = _row(transaction.connection, owner, training_set_id)
             values: dict[str, object] = {}
             if new_name is not None and new_name != row.name:
@@ -125,12 +126,13 @@ class TrainingSetRepository(Repository):
                 transaction.execute(update(training_sets).where(training_sets.c.id == row.id).values(**values))
             return _row(transaction.connection, owner, row.id)
 
-        return self._writer.run(run)
+        return self._writer.run(run, training_set=validation.number(training_set_id))
 
     def delete(self, owner: int, training_set_id: int | str) -> TrainingSetRow:
         """Delete a training set with its labels, images and versions; return its row. Raises RecordNotFound."""
 
         def run(transaction: Transaction) -> TrainingSetRow:
+            find_set_id(transaction.connection, owner, training_set_id, lock=True)
             row = _row(transaction.connection, owner, training_set_id)
             used = select(images.c.sha256).where(images.c.training_set_id == row.id)
             transaction.released_images.update(transaction.execute(used).scalars())
@@ -139,7 +141,7 @@ class TrainingSetRepository(Repository):
             transaction.deleted_sets.add(row.id)
             return row
 
-        return self._writer.run(run, frees_space=True)
+        return self._writer.run(run, frees_space=True, training_set=validation.number(training_set_id))
 
 
 def _description(value: str) -> str:
@@ -234,12 +236,12 @@ class LabelRepository(Repository):
         name = validation.label(label)
 
         def run(transaction: Transaction) -> LabelRow:
-            number = find_set_id(transaction.connection, owner, training_set_id)
+            number = find_set_id(transaction.connection, owner, training_set_id, lock=True)
             if find_label(transaction.connection, number, name) is not None:
                 raise RecordConflict(f"There is a label “{name}” already.")
             return _label_rows(transaction.connection, number, create_label_row(transaction, number, name)[0])[0]
 
-        return self._writer.run(run)
+        return self._writer.run(run, training_set=validation.number(training_set_id))
 
     def rename(self, owner: int, training_set_id: int | str, label: str, new: str, *, merge: bool = False) -> LabelRow:
         """Rename a label. With `merge`, an existing label takes its images, and it is deleted.
@@ -250,7 +252,7 @@ class LabelRepository(Repository):
         name = validation.label(new)
 
         def run(transaction: Transaction) -> LabelRow:
-            number = find_set_id(transaction.connection, owner, training_set_id)
+            number = find_set_id(transaction.connection, owner, training_set_id, lock=True)
             seq = existing_label(transaction.connection, number, label)[0]
             other = find_label(transaction.connection, number, name)
             if other is None:
@@ -263,19 +265,19 @@ class LabelRepository(Repository):
                 seq = other[0]
             return _label_rows(transaction.connection, number, seq)[0]
 
-        return self._writer.run(run)
+        return self._writer.run(run, training_set=validation.number(training_set_id))
 
     def delete(self, owner: int, training_set_id: int | str, label: str) -> LabelRow:
         """Delete a label with its images; return its row. Raises RecordNotFound."""
 
         def run(transaction: Transaction) -> LabelRow:
-            number = find_set_id(transaction.connection, owner, training_set_id)
+            number = find_set_id(transaction.connection, owner, training_set_id, lock=True)
             seq = existing_label(transaction.connection, number, label)[0]
             row = _label_rows(transaction.connection, number, seq)[0]
             _drop(transaction, number, seq)
             return row
 
-        return self._writer.run(run, frees_space=True)
+        return self._writer.run(run, frees_space=True, training_set=validation.number(training_set_id))
 
 
 def _merge(transaction: Transaction, training_set: int, seq: int, into: int) -> None:

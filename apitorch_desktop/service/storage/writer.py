@@ -1,18 +1,20 @@
 """The single writer: operations that arrive together share a transaction, a sync of their images, and a commit."""
 
 import logging
+import random
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
-from sqlalchemy import Connection, bindparam, delete, exists, select, update
+from sqlalchemy import Connection, bindparam, delete, exists, func, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from apitorch_desktop.service.storage import schema
+from apitorch_desktop.service.storage import schema, validation
 from apitorch_desktop.service.storage.blobs import Blobs, Staged, in_batches
 from apitorch_desktop.service.storage.database import Database
 from apitorch_desktop.service.storage.disk_reserve import DiskReserve
@@ -22,6 +24,7 @@ from apitorch_desktop.service.storage.errors import (
     StorageFault,
     StorageUnreachable,
     StoreError,
+    is_conflict,
     is_unreachable,
     to_store_error,
 )
@@ -32,6 +35,7 @@ _T = TypeVar("_T")
 _GROUP_SIZE = 256  # operations in a transaction
 _IN_QUERY = 500  # values in one statement
 _DELETE_BATCH = 2000  # files deleted between two groups
+_MAX_CONFLICTS = 8  # attempts at an operation that other processes are in the way of
 
 
 class Transaction:
@@ -50,12 +54,20 @@ class Transaction:
         self.deleted_sets: set[int] = set()
         self.released_images: set[str] = set()
 
+    @property
+    def shared(self) -> bool:
+        """True in PostgreSQL, where other processes write too."""
+        return self.connection.dialect.name == "postgresql"
+
 
 class _QueuedOperation(Generic[_T]):
-    def __init__(self, run: Callable[[Transaction], _T], staged: Staged | None, frees_space: bool) -> None:
+    def __init__(
+        self, run: Callable[[Transaction], _T], staged: Staged | None, frees_space: bool, training_set: int | None
+    ) -> None:
         self.run = run
         self.staged = staged
         self.frees_space = frees_space
+        self.training_set = training_set
         self.future: Future[_T] = Future()
         self.result: _T
         self.error: BaseException | None = None
@@ -75,7 +87,9 @@ _INCREMENT_REVISION = PreparedStatement(
 class Writer:
     """A thread that runs operations in order of arrival. `run` may be called from any other thread.
 
-    An operation runs under a savepoint: when it raises, the others of its group are kept.
+    An operation runs under a savepoint: when it raises, the others of its group are kept. In PostgreSQL, where other
+    processes write too, one that conflicts with theirs is repeated, and blobs that lost a reference are only registered
+    (`schema.released`): another process may be storing the same image.
     """
 
     def __init__(self, database: Database, blobs: Blobs, folder: Path, reserve: DiskReserve) -> None:
@@ -93,14 +107,20 @@ class Writer:
         self._thread.start()
 
     def run(
-        self, operation: Callable[[Transaction], _T], staged: Staged | None = None, *, frees_space: bool = False
+        self,
+        operation: Callable[[Transaction], _T],
+        staged: Staged | None = None,
+        *,
+        frees_space: bool = False,
+        training_set: int | None = None,
     ) -> _T:
         """Return the result of `operation` once it is durable, or raise its StoreError, or that of the storage.
 
         `staged` is an image the operation's rows refer to; `frees_space` allows it to use the reserve of a full disk.
-        An operation may run twice, after the transaction it was in failed.
+        `training_set` is the one that it locks, so that the locks of a group are taken in one order by all processes.
+        An operation may run more than once, after the transaction it was in failed.
         """
-        entry = _QueuedOperation(operation, staged, frees_space)
+        entry = _QueuedOperation(operation, staged, frees_space, training_set)
         with self._closing:
             if self._closed:
                 if staged is not None:
@@ -211,6 +231,8 @@ class Writer:
         Without savepoints, which cost two statements each, the first failure raises _OperationFailed.
         """
         group_transaction = Transaction(connection)
+        if not self._database.sqlite and len(group) > 1:
+            _lock_sets(connection, {entry.training_set for entry in group if entry.training_set is not None})
         for entry in group:
             if entry.error is None:
                 self._run(entry, connection, group_transaction, savepoint=savepoints)
@@ -232,6 +254,8 @@ class Writer:
         try:
             entry.result = entry.run(transaction)
         except IntegrityError as error:
+            if is_conflict(error):
+                raise  # each operation is then repeated by itself
             entry.error = StorageFault(f"The database refused the change ({error.orig}).")
         except DBAPIError:
             raise
@@ -265,10 +289,23 @@ class Writer:
             try:
                 if isinstance(error, StoreError) or is_unreachable(error):
                     raise error
-                self._transaction([entry], to_delete, changed)
+                self._repeat(entry, to_delete, changed)
             except (DBAPIError, StoreError) as again:
                 error = again
                 self._fail(entry, again, to_delete, changed)
+
+    def _repeat(self, entry: _QueuedOperation[object], to_delete: set[str], changed: set[int]) -> None:
+        """Run one operation, again where other processes are in its way. Raises DBAPIError, StoreError."""
+        for attempt in range(_MAX_CONFLICTS):
+            try:
+                self._transaction([entry], to_delete, changed)
+            except DBAPIError as error:
+                if not is_conflict(error) or attempt == _MAX_CONFLICTS - 1:
+                    raise
+                entry.error = None
+                time.sleep(random.uniform(0, 0.01 * 2**attempt))  # noqa: S311 - no secret
+            else:
+                return
 
     def _fail(
         self,
@@ -289,7 +326,7 @@ class Writer:
                 entry.error = to_store_error(again, self._folder)
         if entry.error is not None and entry.staged is not None:
             self._blobs.discard(entry.staged)
-            if not isinstance(entry.error, StorageUnreachable):  # else the sweep finds it: another service may need it
+            if self._database.sqlite and not isinstance(entry.error, StorageUnreachable):  # else the sweep finds it
                 to_delete |= self._if_unreferenced(entry.staged.sha256)
 
     def _checkpoint(self) -> None:
@@ -329,10 +366,38 @@ class Writer:
 
 
 def _finish(transaction: Transaction) -> set[str]:
-    """Increment the revisions of the changed sets, delete unreferenced blobs, and return the latter."""
-    for training_set in transaction.changed_sets - transaction.revised_sets - transaction.deleted_sets:
+    """Increment the revisions of the changed sets, delete unreferenced blobs, and return the latter.
+
+    In PostgreSQL blobs are only registered, and sets without a new revision scheduled to be embedded.
+    """
+    for training_set in sorted(transaction.changed_sets - transaction.revised_sets - transaction.deleted_sets):
         _INCREMENT_REVISION(transaction.connection, training_set=training_set)
+    if transaction.shared:
+        for training_set in sorted(transaction.noticed_sets - transaction.changed_sets - transaction.deleted_sets):
+            transaction.execute(select(func.apitorch_schedule(training_set)))
+        _register_released(transaction)
+        return set()
     return _delete_unreferenced(transaction.connection, transaction.released_images)
+
+
+_REGISTER = text(
+    "INSERT INTO released (sha256, since, state) VALUES (:sha256, :since, 0) "
+    "ON CONFLICT (sha256) DO UPDATE SET since = EXCLUDED.since WHERE released.state = 0"
+)
+
+
+def _register_released(transaction: Transaction) -> None:
+    """Register blobs that may have lost their last reference, in one order, so that processes do not block each other."""
+    if transaction.released_images:
+        since = validation.now()
+        rows = [{"sha256": sha256, "since": since} for sha256 in sorted(transaction.released_images)]
+        transaction.execute(_REGISTER, rows)
+
+
+def _lock_sets(connection: Connection, numbers: set[int]) -> None:
+    sets = schema.training_sets.c
+    query = select(sets.id).where(sets.id.in_(numbers)).order_by(sets.id).with_for_update(key_share=True)
+    connection.execute(query).all()
 
 
 def _delete_unreferenced(connection: Connection, released: set[str]) -> set[str]:

@@ -16,7 +16,6 @@ from apitorch_desktop.service.storage import writer as writer_module
 from apitorch_desktop.service.storage.errors import (
     Closed,
     DiskFull,
-    InUse,
     RecordNotFound,
     StorageFault,
     StorageReadOnly,
@@ -24,7 +23,7 @@ from apitorch_desktop.service.storage.errors import (
 from apitorch_desktop.service.storage.records import NewClassification
 from apitorch_desktop.service.storage.store import Store
 from apitorch_desktop.service.storage.writer import Transaction
-from tests.helpers.stores import ME, Facts, add, add_many, consistent, empty, files, postgres
+from tests.helpers.stores import ME, Facts, add, add_many, consistent, files
 from tests.helpers.waiting import PATIENCE, until
 
 
@@ -383,12 +382,3 @@ def test_classifying_the_same_image_from_many_threads_keeps_every_answer(store: 
         rows = list(threads.map(lambda i: store.classifications.put(ME, b"seen", Facts(), answers), range(60)))
     assert all(store.classifications.get(ME, row.id) == row for pair in rows for row in pair)
     assert len(files(store.folder)) == 1
-
-
-def test_one_postgres_database_is_for_one_service(tmp_path: Path):
-    with postgres() as url:
-        empty(url)
-        with Store.open(tmp_path / "one", database_url=url), pytest.raises(InUse, match="Another service"):
-            Store.open(tmp_path / "two", database_url=url)
-        with Store.open(tmp_path / "one", database_url=url) as again:
-            again.training_sets.create(ME, "works")

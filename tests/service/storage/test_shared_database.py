@@ -1,0 +1,351 @@
+"""Several processes on one PostgreSQL database and one bucket: here as several stores, each with a folder of its own."""
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select, text, update
+
+from apitorch_desktop.service.storage import images as images_module
+from apitorch_desktop.service.storage import schema
+from apitorch_desktop.service.storage.coordination import LEASE
+from apitorch_desktop.service.storage.errors import BeingRemoved, RecordConflict, RecordNotFound, StorageFault
+from apitorch_desktop.service.storage.records import EmbeddingRow, NewClassification
+from apitorch_desktop.service.storage.store import Store
+from tests.helpers.stores import ME, Facts, add, consistent, empty, postgres, sweep_released
+from tests.helpers.waiting import until
+
+VERSION = {"revision": 1, "encoder": "e", "head": b"h", "metrics": "{}", "images": 1, "labels": 1}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with postgres() as url:
+        yield url
+
+
+@pytest.fixture
+def open_store(server: str, tmp_path: Path) -> Iterator:
+    """`open_store()` opens another store on the same database and bucket."""
+    empty(server)
+    (tmp_path / "bucket").mkdir()
+    numbers = iter(range(100))
+    with ExitStack() as stack:
+        yield lambda: stack.enter_context(
+            Store.open(tmp_path / f"data{next(numbers)}", database_url=server, blob_url=(tmp_path / "bucket").as_uri())
+        )
+
+
+@pytest.fixture
+def stores(open_store) -> tuple[Store, Store]:
+    return open_store(), open_store()
+
+
+def together(*jobs, times: int = 1) -> list:
+    """Run all jobs at once, `times` each; return what they return or raise, in order."""
+    start = threading.Barrier(len(jobs) * times)
+
+    def run(job):
+        start.wait(60)
+        try:
+            return job()
+        except Exception as error:  # noqa: BLE001
+            return error
+
+    with ThreadPoolExecutor(len(jobs) * times) as threads:
+        return list(threads.map(run, jobs * times))
+
+
+def test_processes_that_start_at_the_same_time_make_one_database(open_store):
+    stores = together(open_store, times=4)
+    assert len({store.secret for store in stores}) == 1, stores
+    made = together(*(lambda store=store: store.owners.create_first_key("first") for store in stores))
+    assert len([key for key in made if key]) == 1
+    assert len(stores[0].owners.keys()) == 1
+
+
+def test_what_must_be_unique_is_however_many_make_it(stores):
+    one, two = stores
+    made = together(*(lambda store=store: store.training_sets.create(ME, "Zebras") for store in stores), times=6)
+    assert sorted(row.slug for row in made) == sorted(["zebras", *(f"zebras-{count}" for count in range(2, 13))])
+    number = made[0].id
+    labels = together(*(lambda store=store: store.labels.create(ME, number, "striped") for store in stores), times=3)
+    assert Counter(type(each) for each in labels)[RecordConflict] == 5
+    rows = together(*(lambda store=store: add(store, number, "new", b"the same") for store in stores), times=4)
+    assert len({row.id for row in rows}) == 1, rows
+    versions = together(*(lambda store=store: store.models.put_version(number, **VERSION) for store in stores), times=4)
+    assert sorted(row.version for row in versions) == list(range(1, 9)), versions
+    owners = together(*(lambda store=store: store.owners.create("Ann") for store in stores))
+    assert Counter(type(each) for each in owners)[RecordConflict] == 1
+    embeddings = [EmbeddingRow(rows[0].sha256, b"v", None)]
+    assert (
+        together(*(lambda s=store: s.models.put_embeddings("e", embeddings) for store in stores), times=4) == [None] * 8
+    )
+    standard = together(*(lambda s=s: s.training_sets.standard(ME, "design-score", "Design") for s in stores), times=3)
+    assert len({row.id for row in standard}) == 1
+    consistent(one)
+    consistent(two)
+
+
+def test_every_change_counts_in_the_revision(stores):
+    number = stores[0].training_sets.create(ME, "Zebras").id
+    contents = [bytes([at]) for at in range(24)]
+    jobs = [
+        lambda at=at, data=data: add(stores[at % 2], number, f"l{at % 3}", data) for at, data in enumerate(contents)
+    ]
+    assert all(row.id for row in together(*jobs))
+    row = stores[1].training_sets.get(ME, number)
+    assert (sum(row.counts), row.labels) == (24, ("l0", "l1", "l2"))
+    assert 2 <= row.revision <= 24  # one a commit
+    images = stores[0].images.page(ME, number).images
+    moves = [
+        lambda at=at, image=image: stores[at % 2].images.move(ME, image.id, "l0") for at, image in enumerate(images)
+    ]
+    deletes = [
+        lambda at=at, image=image: stores[at % 2].images.delete(ME, image.id) for at, image in enumerate(images[::2])
+    ]
+    found = together(*moves, *deletes)
+    assert not [each for each in found if isinstance(each, Exception) and not isinstance(each, RecordNotFound)], found
+    assert stores[1].training_sets.get(ME, number).counts == (12, 0, 0)
+    consistent(stores[0])
+
+
+def test_changes_of_many_sets_in_any_order_do_not_block_each_other_for_good(stores):
+    numbers = [store.training_sets.create(ME, "Zebras").id for store in stores * 2]
+    jobs = [
+        lambda at=at: add(stores[at % 2], numbers[(at * 7 + at // 5) % 4], "a", bytes([at // 4, at % 4]))
+        for at in range(64)
+    ]
+    with ThreadPoolExecutor(16) as threads:
+        assert len(list(threads.map(lambda job: job(), jobs))) == 64
+    assert sum(sum(row.counts) for row in stores[0].training_sets.all(ME)) == 64
+
+
+def test_paging_misses_nothing_that_came_meanwhile(stores):
+    number = stores[0].training_sets.create(ME, "Zebras").id
+    add(stores[0], number, "a", b"first")
+    ended = threading.Event()
+    seen: list[str] = []
+
+    def read() -> None:
+        after = None
+        while True:
+            last = ended.is_set()
+            page = stores[0].images.page(ME, number, after=after, limit=3)
+            seen.extend(row.id for row in page.images)
+            if page.images:
+                after = str(page.images[-1].seq)
+            elif last:
+                return
+
+    with ThreadPoolExecutor(9) as threads:
+        reader = threads.submit(read)
+        rows = list(threads.map(lambda at: add(stores[at % 2], number, "ab"[at % 3 > 0], bytes([at])), range(60)))
+        ended.set()
+        reader.result(120)
+    assert len(seen) == 61
+    assert set(seen) >= {row.id for row in rows}
+
+
+def test_bytes_that_nothing_refers_to_are_kept_for_a_day(stores):
+    one, two = stores
+    number = one.training_sets.create(ME, "Zebras").id
+    rows = [add(one, number, "a", data) for data in (b"goes", b"comes back")]
+    one.images.delete_many(ME, number, [row.id for row in rows])
+    one.sweep()
+    assert set(two._blobs.names()) == {row.sha256 for row in rows}
+    again = add(two, number, "b", b"comes back")
+    sweep_released(one)
+    assert set(two._blobs.names()) == {again.sha256}
+    assert two.read(again.sha256) == b"comes back"
+    with pytest.raises((RecordNotFound, StorageFault)):
+        two.read(rows[0].sha256)
+    add(two, number, "b", b"goes")  # after it was removed
+    add(one, number, "c", b"goes")
+    sweep_released(two)
+    consistent(one)
+
+
+@pytest.mark.parametrize("by", ["upload", "classification"])
+def test_an_image_that_is_stored_while_the_sweep_removes_it_is_stored_again(stores, monkeypatch, by):
+    one, two = stores
+    number = one.training_sets.create(ME, "Zebras").id
+    row = add(one, number, "a", b"x")
+    one.images.delete(ME, row.id)
+    removing, go_on, refused = threading.Event(), threading.Event(), threading.Event()
+    remove = one._blobs.remove
+
+    def slow(sha256s):
+        removing.set()
+        assert go_on.wait(60)
+        remove(sha256s)
+
+    monkeypatch.setattr(one._blobs, "remove", slow)
+    check = images_module._check_state
+
+    def told(*given, **more):
+        try:
+            check(*given, **more)
+        except BeingRemoved:
+            refused.set()
+            raise
+
+    monkeypatch.setattr(images_module, "_check_state", told)
+
+    def store_again() -> str:
+        if by == "upload":
+            return add(two, number, "a", b"x").sha256
+        return two.classifications.put(ME, b"x", Facts(), [NewClassification("safe-for-work", "safe")])[0].sha256
+
+    with ThreadPoolExecutor(2) as threads:
+        sweep = threads.submit(sweep_released, one)
+        assert removing.wait(60)
+        again = threads.submit(store_again)
+        assert refused.wait(60)  # its bytes are there already, and would be removed
+        go_on.set()
+        sweep.result(60)
+        assert two.read(again.result(60)) == b"x"
+    monkeypatch.undo()
+    consistent(one)
+
+
+def test_what_one_process_commits_the_others_know_at_once(stores):
+    one, two = stores
+    until(lambda: one.is_current and two.is_current)
+    notices: list[tuple[str, int]] = []
+    two.on_notice(lambda kind, number: notices.append((kind, number)))
+    row, key = one.owners.create_key(note="a key")
+    assert two.owners.find_by_key(key) == ME
+    one.owners.revoke_key(row.id)
+    until(lambda: two.owners.cached_owner(key) is None)
+    assert two.owners.find_by_key(key) is None
+    number = one.training_sets.create(ME, "Zebras").id
+    image = add(one, number, "a", b"x")
+    until(lambda: ("set", number) in notices)
+    notices.clear()
+    one.models.put_version(number, **VERSION)
+    until(lambda: ("set", number) in notices)
+    notices.clear()
+    one.models.replace_head(number, 1, b"other")
+    until(lambda: ("set", number) in notices)
+    one.sweeper._register_damage(image.sha256, good=False)
+    until(lambda: image.sha256 in two._blobs.damaged)
+    one.sweeper._register_damage(image.sha256, good=True)
+    until(lambda: image.sha256 not in two._blobs.damaged)
+
+
+def test_whoever_loses_the_connection_remembers_nothing_until_it_is_back(stores, server):
+    one, two = stores
+    until(lambda: two.is_current)
+    notices: list[str] = []
+    two.on_notice(lambda kind, _number: notices.append(kind))
+    _, key = one.owners.create_key(note="a key")
+    assert two.owners.find_by_key(key) == ME
+    with one._database.querying() as connection:
+        connection.exec_driver_sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query ILIKE 'LISTEN %%' OR query = 'SELECT 1'"
+        )
+    until(lambda: "all" in notices)
+    until(lambda: two.is_current)
+    notices.clear()
+    number = one.training_sets.create(ME, "Zebras").id
+    add(one, number, "a", b"x")
+    until(lambda: "set" in notices)
+
+
+def expire(store: Store) -> None:
+    store._writer.run(lambda transaction: transaction.execute(update(schema.jobs).values(expires=0)).rowcount)
+
+
+def test_a_job_is_held_by_one_process_until_its_lease_expires(stores):
+    one, two = stores
+    number = one.training_sets.create(ME, "Zebras").id
+    assert one.jobs.claim(4) == []
+    add(one, number, "a", b"x")
+    claims = together(lambda: one.jobs.claim(4), lambda: two.jobs.claim(4), times=3)
+    (job,) = [job for claim in claims for job in claim]
+    assert (job.training_set_id, job.attempts) == (number, 1)
+    holder, other = (one, two) if one.jobs.renew() else (two, one)
+    assert holder.jobs.renew() == {number: job.changes}
+    assert other.jobs.renew() == {}
+    assert not other.jobs.finish(number, job.changes)
+    holder.jobs.report(number, 5)
+    assert other.jobs.state(number) == ("", 5)
+    add(other, number, "a", b"y")
+    assert not holder.jobs.finish(number, job.changes)  # a change came meanwhile
+    assert holder.jobs.renew() == {number: job.changes + 1}
+    expire(one)
+    (again,) = other.jobs.claim(1)
+    assert (again.changes, again.attempts) == (job.changes + 1, 1)  # the change began a new count
+    assert holder.jobs.renew() == {}
+    with pytest.raises(RecordConflict, match="taken over"):
+        holder.models.put_version(number, **VERSION, holder=holder.jobs.holder)
+    assert other.models.put_version(number, **VERSION, holder=other.jobs.holder).version == 1
+    assert other.jobs.finish(number, again.changes)
+    assert other.jobs.claim(1) == []
+
+
+def test_a_failed_job_rests_until_the_next_change_or_its_time(stores):
+    one, two = stores
+    number = one.training_sets.create(ME, "Zebras").id
+    add(one, number, "a", b"x")
+    (job,) = one.jobs.claim(1)
+    assert one.jobs.fail(number, job.changes, "It failed.", None)
+    assert two.jobs.claim(1) == []
+    assert two.jobs.state(number) == ("It failed.", 0)
+    add(one, number, "a", b"y")
+    assert two.jobs.state(number) == ("", 0)
+    (job,) = two.jobs.claim(1)
+    assert two.jobs.fail(number, job.changes, "No room.", 0)
+    (job,) = one.jobs.claim(1)
+    one.jobs.release()
+    assert two.jobs.claim(1) == [job]
+
+
+def test_a_lease_is_kept_by_who_renews_it(stores):
+    one, two = stores
+    assert sorted(together(lambda: one.leads("sweep", 60), lambda: two.leads("sweep", 60))) == [False, True]
+    leader, other = (one, two) if one.leads("sweep", 60) else (two, one)
+    assert not other.leads("sweep", 60)
+    assert other.leads("scrub", 60)
+    assert leader.leads("sweep", -1)  # gives it up
+    assert other.leads("sweep", 60)
+    assert LEASE < 30  # training goes on elsewhere within 30 seconds
+
+
+def test_all_processes_answer_with_the_provisional_head_until_a_version_is_stored(stores):
+    one, two = stores
+    number = one.training_sets.create(ME, "Zebras").id
+    add(one, number, "a", b"x")
+    one.jobs.claim(1)
+    facts = {"revision": 1, "encoder": "e", "head": b"p", "metrics": ""}
+    assert one.models.put_preview(number, **facts, holder=one.jobs.holder).version == 1
+    with pytest.raises(RecordConflict):
+        two.models.put_preview(number, **facts, holder=two.jobs.holder)
+    row, head = two.models.preview(number)
+    assert (row.version, head) == (1, b"p")
+    one.models.put_version(number, **VERSION, holder=one.jobs.holder)
+    assert two.models.preview(number) is None
+
+
+def test_the_encoder_of_the_newest_program_is_the_one_of_all(stores):
+    one, two = stores
+    number = one.training_sets.create(ME, "Zebras").id
+    assert one.models.pin_encoder("old", "1.2.0") == "old"
+    assert two.models.pin_encoder("other", "1.2.0") == "old"
+    assert one.jobs.claim(4) == []
+    assert two.models.pin_encoder("new", "1.10.0") == "new"
+    assert one.models.pin_encoder("old", "1.2.0") == "new"
+    assert [job.training_set_id for job in one.jobs.claim(4)] == [number]  # to be encoded anew
+
+
+def test_rows_of_a_process_that_fell_silent_are_given_free(stores, monkeypatch):
+    one, _ = stores
+    with one._database.writing() as connection:
+        assert connection.execute(text("SHOW idle_in_transaction_session_timeout")).scalar() == "1min"
+        assert connection.execute(text("SHOW lock_timeout")).scalar() == "10s"
+        assert connection.execute(select(schema.training_sets.c.id)).all() == []
