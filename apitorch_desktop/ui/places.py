@@ -73,9 +73,9 @@ class ViewState(QObject):
             return
         current = grid.currentIndex()
         place = Place(
-            image=photos.model.image(rows.start).image_id,
+            image=photos.model.id_at(rows.start),
             y=content.box(rows.start).y - top,
-            focus=photos.model.image(current.row()).image_id if current.isValid() else "",
+            focus=photos.model.id_at(current.row()) if current.isValid() else "",
         )
         self._settings.keep_newest(self._settings.places, key, place)
 

@@ -6,15 +6,72 @@ here and nowhere else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import time
+from typing import Any
+
+from msgspec.structs import replace
 
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.slugs import snake_case
 from apitorch_desktop.api.types import Id, LabelCount, TrainingImage, TrainingImages
 
 _PAGE = 1000
+
+
+class LazyImages(Sequence[TrainingImage]):
+    """Images whose records are read when they are asked for (`image_table.ImageSnapshot`)."""
+
+    @property
+    @abstractmethod
+    def ids(self) -> list[str]:
+        """The ids."""
+
+    @property
+    @abstractmethod
+    def label_column(self) -> list[str]:
+        """The label of each image."""
+
+    @abstractmethod
+    def slots_in(self, table: Any) -> Any:
+        """Return the slots in an `ImageTable` of those images that are in it."""
+
+    @abstractmethod
+    def without_label(self, label: str) -> LazyImages:
+        """Return the images that are not under a label."""
+
+    @abstractmethod
+    def by_label(self) -> Mapping[str, LazyImages]:
+        """Return the images of each label."""
+
+
+def image_ids(images: Sequence[TrainingImage]) -> list[str]:
+    """Return the ids of images."""
+    return images.ids if isinstance(images, LazyImages) else [image.image_id for image in images]
+
+
+def image_labels(images: Sequence[TrainingImage]) -> list[str]:
+    """Return the labels of images, one for each image."""
+    return images.label_column if isinstance(images, LazyImages) else [str(image.label) for image in images]
+
+
+def without_label(images: Sequence[TrainingImage], label: str) -> Sequence[TrainingImage]:
+    """Return those of the images that are not under a label, as they are now."""
+    if isinstance(images, LazyImages):
+        return images.without_label(label)
+    return [replace(image) for image in images if image.label != label]
+
+
+def ids_by_label(images: Sequence[TrainingImage]) -> dict[str, list[str]]:
+    """Return label → ids of the images."""
+    if isinstance(images, LazyImages):
+        return {label: part.ids for label, part in images.by_label().items()}
+    found: dict[str, list[str]] = {}
+    for image in images:
+        found.setdefault(str(image.label), []).append(image.image_id)
+    return found
 
 
 @dataclass(slots=True)

@@ -226,7 +226,7 @@ class ExportController(QObject):
             f"“{found.name}”",
             no_onnx=no_onnx,
             labels=labels,
-            splits=is_open and any(image.known_split for image in session.images.records()),
+            splits=is_open and session.images.has_splits(),
             parent=self._window,
         )
         dialog.format.setCurrentIndex(max(0, dialog.format.findData(export_format)))

@@ -6,18 +6,26 @@ import operator
 import re
 from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from functools import reduce
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from apitorch_desktop.api.types import INBOX, SPLITS, TrainingImage
+from apitorch_desktop.api.types import INBOX, SPLITS
 from apitorch_desktop.dataset.review.findings import OutOfFoldAnswer
+
+if TYPE_CHECKING:  # numpy comes with the first images, on a lane
+    from apitorch_desktop.dataset.workspace.image_table import ImageTable, Mask
+
+    Test = Callable[[ImageTable], Mask]
 
 Answers = Mapping[str, OutOfFoldAnswer]
 """The classifier's answers by the ids of the images."""
 FoundIds = Callable[[str], Collection[str]]
 """Ids of the images of a key of FOUND."""
 
+NO_LABEL = -3
+"""Code of no label at all, not even that of removed images: compared with it, a column is all false."""
 SMALL = 224
 """Shorter side in pixels below which a photo is small: the encoder takes 224."""
 AGES = ((0, "Any time"), (1, "In the last day"), (7, "In the last 7 days"), (30, "In the last 30 days"))
@@ -74,35 +82,31 @@ class Filter(msgspec.Struct):
         """True if the classifier's answers decide which photos pass."""
         return bool(self.answer) or bool(_ANSWER_WORD.search(self.words.lower()))
 
-    def keep(
-        self, now: datetime, ids: FoundIds = _none, answers: Answers | None = None
-    ) -> Callable[[TrainingImage], bool] | None:
-        """Return a test for one photo, None if all pass; `ids` returns the ids of the images of a key of FOUND."""
-        tests: list[Callable[[TrainingImage], bool]] = []
+    def keep(self, now: datetime, ids: FoundIds = _none, answers: Answers | None = None) -> Test | None:
+        """Return what finds the photos that pass, None if all do; `ids` returns the ids of the images of a key of FOUND."""
+        tests: list[Test] = []
         if self.words.strip():
             tests.append(_words(self.words, answers or {}))
         if self.answer:
             tests.append(_answered(self.answer, answers or {}))
         if self.split:
-            split = "" if self.split == "none" else self.split
-            tests.append(lambda image: image.known_split == split)
+            split = 0 if self.split == "none" else SPLITS.index(self.split) + 1
+            tests.append(lambda table: table.split == split)
         if self.labels:
             labels, but = frozenset(self.labels), self.but
-            tests.append(lambda image: (image.label in labels) is not but)
+            tests.append(lambda table: table.of_labels([(name in labels) is not but for name in table.labels]))
         if self.days:
-            since = (now - timedelta(days=self.days)).isoformat()
-            tests.append(lambda image: (image.created_at or "") >= since)
+            since = (now - timedelta(days=self.days)).timestamp() * 1000
+            tests.append(lambda table: table.created >= since)
         if self.size:
             small = self.size == "small"
-            tests.append(lambda image: (min(image.width or 0, image.height or 0) < SMALL) is small)
+            tests.append(lambda table: ((table.width < SMALL) | (table.height < SMALL)) == small)
         if self.found:
             wanted = frozenset(image_id for key in self.found for image_id in ids(key))
-            tests.append(lambda image: image.image_id in wanted)
+            tests.append(lambda table: one_of(table, wanted))
         if not tests:
             return None
-        if len(tests) == 1:
-            return tests[0]
-        return lambda image: all(test(image) for test in tests)
+        return lambda table: reduce(operator.and_, (test(table) for test in tests))
 
     def sentence(self) -> str:
         """Return a sentence for the case that no photo passes."""
@@ -125,16 +129,28 @@ _ANSWER_WORD = re.compile(r"(?:^|[\s-])(?:confidence|predicted)[<>=:]")
 _CONFIDENCE = re.compile(r"confidence(<=|>=|<|>|=|:)([0-9]*[.,]?[0-9]+)(%?)")
 
 
-def _words(text: str, answers: Answers) -> Callable[[TrainingImage], bool]:
-    """Return a test for all the words, and for none of those after a minus or a “not”.
+def one_of(table: ImageTable, image_ids: Collection[str]) -> Mask:
+    """Return which of the images have one of the ids."""
+    found: Mask = table.label == NO_LABEL
+    found[table.find_all(image_ids)] = True
+    return found
+
+
+def _words(text: str, answers: Answers) -> Test:
+    """Return what finds the photos with all the words, and with none of those after a minus or a “not”.
 
     A word may also be `label:dress`, `split:test`, `predicted:dress` (the classifier's answer) or `confidence<0.6` (how
     sure it is).
     """
     wanted, barred = ([_word(word, answers) for word in words] for words in _split(text))
 
-    def found(image: TrainingImage) -> bool:
-        return all(test(image) for test in wanted) and not any(test(image) for test in barred)
+    def found(table: ImageTable) -> Mask:
+        passing: Mask = table.label != NO_LABEL
+        for test in wanted:
+            passing &= test(table)
+        for test in barred:
+            passing &= ~test(table)
+        return passing
 
     return found
 
@@ -156,49 +172,54 @@ def _split(text: str) -> tuple[list[str], list[str]]:
     return wanted, barred
 
 
-def _word(word: str, answers: Answers) -> Callable[[TrainingImage], bool]:
-    """Return a test for one word. A word that is still being typed (`confidence<`) lets all pass."""
+def _word(word: str, answers: Answers) -> Test:
+    """Return what finds the photos for one word. A word that is still being typed (`confidence<`) lets all pass."""
     key, _, label = word.partition(":")
     if key == "label":
-        return lambda image: (image.label or "").startswith(label)
+        return lambda table: table.of_labels([name.startswith(label) for name in table.labels])
     if key == "split":
-        return lambda image: (image.known_split or "none").startswith(label)
+        places = [place for place, split in enumerate(("none", *SPLITS)) if split.startswith(label)]
+        return lambda table: reduce(operator.or_, (table.split == place for place in places), table.label == NO_LABEL)
     if key == "predicted":
-        known = any(answer.label == label for answer in answers.values())  # else it may still be being typed
-        return lambda image: (
-            (answer := answers.get(image.image_id)) is not None
-            and (answer.label == label if known else answer.label.startswith(label))
-        )
+
+        def predicted(table: ImageTable) -> Mask:
+            given = table.answers(answers)
+            known = label in given.labels  # else it may still be being typed
+            return given.of_labels([name == label if known else name.startswith(label) for name in given.labels])
+
+        return predicted
     if match := _CONFIDENCE.fullmatch(word):
         sign, number, per_cent = match.groups()
         value = float(number.replace(",", "."))
         compared = _COMPARED[sign]
         limit = value / 100 if per_cent or value > 1 else value
-        return lambda image: (answer := answers.get(image.image_id)) is not None and compared(answer.confidence, limit)
+        return lambda table: compared(table.answers(answers).confidence, limit)
     if _ANSWER_WORD.match(word):
-        return lambda _image: True
-    return lambda image: word in f"{image.label or ''} {image.original_filename or image.filename}".lower()
+        return lambda table: table.label != NO_LABEL
+    return lambda table: table.with_word(word)
 
 
-def _about(one: float, other: float) -> bool:
+def _about(one: Any, other: float) -> Any:
     return abs(one - other) < 0.005
 
 
-_COMPARED: dict[str, Callable[[float, float], bool]] = {
+_COMPARED: dict[str, Callable[[Any, float], Any]] = {
     "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "=": _about, ":": _about,
 }  # fmt: skip
 
 
-def _answered(wanted: str, answers: Answers) -> Callable[[TrainingImage], bool]:
-    """Return a test for a key of ANSWERS; photos without an answer do not pass."""
+def _answered(wanted: str, answers: Answers) -> Test:
+    """Return what finds the photos for a key of ANSWERS; those without an answer do not pass."""
 
-    def found(image: TrainingImage) -> bool:
-        answer = answers.get(image.image_id)
-        if answer is None:
-            return False
-        if wanted == "other":
-            return image.label not in (answer.label, INBOX)
-        return answer.confidence < UNSURE if wanted == "unsure" else answer.confidence >= SURE
+    def found(table: ImageTable) -> Mask:
+        given = table.answers(answers)
+        if wanted != "other":
+            return given.confidence < UNSURE if wanted == "unsure" else given.confidence >= SURE
+        same: Mask = table.label == NO_LABEL
+        for place, name in enumerate(given.labels):
+            same |= (given.label == place) & (table.label == table.known_code(name))
+        found_other: Mask = given.known & ~same & (table.label != table.known_code(INBOX))
+        return found_other
 
     return found
 

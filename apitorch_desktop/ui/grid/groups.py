@@ -1,14 +1,24 @@
-"""Images grouped by label, with filter, order, and look-up by row and by id. Plain Python."""
+"""Images grouped by label, with filter and order, over the columns of an image table."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, chain, pairwise
-from typing import Any
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING, Any, overload
 
 from apitorch_desktop.api.types import INBOX, TrainingImage, label_order
+
+if TYPE_CHECKING:  # numpy comes with the first images, on a lane
+    from numpy.typing import NDArray
+
+    from apitorch_desktop.dataset.workspace.image_table import ImageTable, Mask, Slots
+
+    Keep = Callable[[ImageTable], Mask]
+    """Returns which images pass a filter."""
+    SortKey = Callable[[ImageTable], NDArray[Any]]
+    """Returns a number for each image."""
 
 
 @dataclass(slots=True)
@@ -16,54 +26,93 @@ class LabelGroup:
     """A label, its images, and its accuracy out of fold (0 to 1), None where it is not known."""
 
     label: str
-    images: list[TrainingImage] = field(default_factory=list)
+    images: Sequence[TrainingImage] = field(default_factory=list)
     accuracy: float | None = None
 
 
-class LabelGroups:
-    """All images by label, and the groups that are shown.
+class GroupImages(Sequence[TrainingImage]):
+    """The images of a group as shown; a record is read when it is asked for."""
 
-    Without filter and order the lists of `shown` are those of `all`, so that showing costs nothing. Removing and
-    reordering create new lists: a list obtained before stays as it was.
+    def __init__(self, table: ImageTable, slots: Slots) -> None:
+        self._table = table
+        self.slots = slots
+
+    def __len__(self) -> int:
+        return len(self.slots)
+
+    @overload
+    def __getitem__(self, place: int) -> TrainingImage: ...
+    @overload
+    def __getitem__(self, place: slice) -> GroupImages: ...
+    def __getitem__(self, place: int | slice) -> TrainingImage | GroupImages:
+        if isinstance(place, slice):
+            return GroupImages(self._table, self.slots[place])
+        return self._table.record(int(self.slots[place]))
+
+    def __iter__(self) -> Iterator[TrainingImage]:
+        return (self._table.record(slot) for slot in self.slots.tolist())
+
+
+class LabelGroups:
+    """All images by label, and the groups and rows that are shown.
+
+    `labels` are in the order of groups. `rows` are the slots of the images shown, an array that each change replaces.
     """
 
-    def __init__(self, groups: Iterable[LabelGroup] = ()) -> None:
-        self.all: dict[str, list[TrainingImage]] = {}
+    def __init__(self) -> None:
+        self.labels: dict[str, None] = {}
         self.accuracy: dict[str, float] = {}
         self.shown: list[LabelGroup] = []
         self.firsts: list[int] = [0]
-        self._keep: Callable[[TrainingImage], bool] | None = None
-        self._key: Callable[[TrainingImage], Any] | None = None
+        self.rows: Any = ()
+        self._table: ImageTable | None = None
+        self._places: Any = ()
+        self._counts: dict[str, int] | None = None
+        self._keep: Keep | None = None
+        self._key: SortKey | None = None
         self._reverse = False
         self._by_count = 0
         self._by_best = False
         self._held: dict[str, int] | None = None
-        self._labels: dict[str, str] | None = None
-        self.reset(groups)
 
-    def reset(self, groups: Iterable[LabelGroup]) -> None:
+    @property
+    def table(self) -> ImageTable:
+        """The columns; made with the first images."""
+        if self._table is None:
+            from apitorch_desktop.dataset.workspace.image_table import ImageTable
+
+            self._table = ImageTable()
+        return self._table
+
+    def reset(self, labels: Iterable[str], table: ImageTable | None, accuracy: Mapping[str, float]) -> None:
         """Replace all images; filter and order stay."""
-        self.all = {}
-        self.accuracy = {}
-        for group in groups:
-            if group.label in self.all:
-                self.all[group.label] += group.images
-            else:
-                self.all[group.label] = list(group.images)
-            if group.accuracy is not None:
-                self.accuracy[group.label] = group.accuracy
-        self._labels = self._held = None
+        self.labels = dict.fromkeys(labels)
+        self.accuracy = dict(accuracy)
+        self._table = table
+        self._held = None
         self.show()
 
     # --- look-up
 
     @property
-    def total(self) -> int:
-        """Number of images, shown or not."""
-        return sum(map(len, self.all.values()))
+    def counts(self) -> dict[str, int]:
+        """Number of images by label, shown or not, in the order of labels."""
+        if self._counts is None:
+            self._counts = dict.fromkeys(self.labels, 0)
+            if self._table is not None:
+                by_code = self._table.counts().tolist()
+                for label in self.labels:
+                    code = self._table.known_code(label)
+                    self._counts[label] = by_code[code] if code >= 0 else 0
+        return self._counts
 
     @property
-    def rows(self) -> int:
+    def total(self) -> int:
+        """Number of images, shown or not."""
+        return sum(self.counts.values())
+
+    @property
+    def count(self) -> int:
         """Number of images shown."""
         return self.firsts[-1]
 
@@ -71,174 +120,143 @@ class LabelGroups:
         """Return the position in `shown` of the group of a row."""
         return bisect_right(self.firsts, row) - 1
 
-    def image(self, row: int) -> TrainingImage:
-        """Return the record of a row."""
-        position = self.position_of_row(row)
-        return self.shown[position].images[row - self.firsts[position]]
-
-    def flat(self) -> Iterator[TrainingImage]:
-        """Iterate over the shown images, row by row."""
-        return chain.from_iterable(group.images for group in self.shown)
-
     def position(self, label: str) -> int | None:
         """Return the position of a label in `shown`, None if it is not shown."""
         return next((index for index, group in enumerate(self.shown) if group.label == label), None)
 
-    def labels(self) -> dict[str, str]:
-        """Return the label of every image by id. Built on the first call, then kept up to date."""
-        if self._labels is None:
-            self._labels = {image.image_id: label for label, images in self.all.items() for image in images}
-        return self._labels
+    def find(self, image_id: str) -> int:
+        """Return the slot of an image, -1 if there is none."""
+        return self._table.find(image_id) if self._table is not None else -1
 
-    def record(self, image_id: str) -> TrainingImage | None:
-        """Return the record of an image, shown or not."""
-        images = self.all.get(self.labels().get(image_id, ""), ())
-        return next((image for image in images if image.image_id == image_id), None)
+    def find_all(self, image_ids: Collection[str]) -> Slots:
+        """Return the slots of images in the order of the ids, without the unknown ones."""
+        return self.table.find_all(image_ids)
 
-    def row_of(self, image_id: str) -> int | None:
+    def label_of(self, slot: int) -> str:
+        """Return the label of an image."""
+        return self.table.labels[int(self.table.label[slot])]
+
+    def row_of(self, slot: int) -> int | None:
         """Return the row of an image, None if it is not shown."""
-        label = self.labels().get(image_id)
-        position = None if label is None else self.position(label)
-        if position is None:
-            return None
-        matches = (index for index, image in enumerate(self.shown[position].images) if image.image_id == image_id)
-        index = next(matches, None)
-        return None if index is None else self.firsts[position] + index
+        row = int(self._places[slot]) if 0 <= slot < len(self._places) else -1
+        return row if row >= 0 else None
 
-    # --- change
+    def rows_of(self, slots: Slots) -> NDArray[Any]:
+        """Return the rows of images, -1 for those not shown; the images were there when the groups were last shown."""
+        found: NDArray[Any] = self._places[slots]
+        return found
 
-    def append(self, label: str, images: list[TrainingImage], passing: list[TrainingImage]) -> None:
-        """Append new images to a group that is shown; `passing` are those that pass the filter."""
-        position = self.position(label)
-        if position is None:
-            raise KeyError(label)
-        shown = self.shown[position].images
-        self.take_in(label, images)
-        if shown is not self.all[label]:
-            shown += passing
-        for at in range(position + 1, len(self.firsts)):
-            self.firsts[at] += len(passing)
+    # --- changes; all but `append` and `insert` need a `show` afterwards
 
-    def take_in(self, label: str, images: list[TrainingImage]) -> None:
-        """Append new images to a label without showing them."""
-        self.all[label] += images
-        self._note(label, images)
+    def append(self, label: str, images: Sequence[TrainingImage]) -> None:
+        """Append new images, of which all pass the filter, to a group that is shown and not sorted."""
+        position = self._shown(label)
+        self._insert(position, self.firsts[position + 1], self.table.append(images))
 
-    def insert(self, label: str, image: TrainingImage) -> None:
+    def take_in(self, images: Sequence[TrainingImage]) -> Slots:
+        """Append new images to their labels without showing them; return their slots."""
+        slots = self.table.append(images)
+        self._counts = None
+        return slots
+
+    def insert(self, label: str, slot: int) -> None:
         """Show an image that was already taken in, at its place in a sorted group."""
-        position, at = self.place(label, image)
-        self.shown[position].images.insert(at, image)
-        for later in range(position + 1, len(self.firsts)):
-            self.firsts[later] += 1
+        position, at = self.place(label, slot)
+        self._insert(position, self.firsts[position] + at, [slot])
 
-    def place(self, label: str, image: TrainingImage) -> tuple[int, int]:
+    def _insert(self, position: int, row: int, slots: Any) -> None:
+        import numpy as np
+
+        self.rows = np.insert(self.rows if len(self.rows) else np.empty(0, np.intp), row, slots)
+        self._counts = None
+        for at in range(position + 1, len(self.firsts)):
+            self.firsts[at] += len(slots)
+        self._take_places()
+
+    def place(self, label: str, slot: int) -> tuple[int, int]:
         """Return the place of an image by the order: the position of its group, and its index in it."""
+        import numpy as np
+
+        position = self._shown(label)
+        rows = self.rows[self.firsts[position] : self.firsts[position + 1]]
+        if self._key is None or not len(rows):
+            return position, len(rows)
+        keys = self._keys()
+        return position, int(np.searchsorted(keys[rows], keys[slot], side="right"))
+
+    def _shown(self, label: str) -> int:
         position = self.position(label)
         if position is None:
             raise KeyError(label)
-        images, key = self.shown[position].images, self._key
-        if key is None:
-            return position, len(images)
-        low, high, new = 0, len(images), key(image)
-        while low < high:
-            center = (low + high) // 2
-            other = key(images[center])
-            if other >= new if self._reverse else other <= new:
-                low = center + 1
-            else:
-                high = center
-        return position, low
+        return position
 
-    def _note(self, label: str, images: list[TrainingImage]) -> None:
-        if self._labels is not None:
-            self._labels.update((image.image_id, label) for image in images)
+    def take_order(self, slots: Slots) -> Slots:
+        """Return images, each given once, in the order in which they stand in their groups."""
+        import numpy as np
 
-    def replace(self, records: Mapping[str, TrainingImage]) -> None:
-        """Replace records of known images, which stay under their labels. Needs a `show` afterwards."""
-        known = self.labels()
-        for label in {known[image_id] for image_id in records}:
-            self.all[label] = [records.get(image.image_id, image) for image in self.all[label]]
+        table = self.table
+        rank = np.zeros(len(table.labels) + 1, np.intp)
+        for place, label in enumerate(self.labels):
+            rank[table.known_code(label)] = place
+        found: Slots = slots[np.lexsort((table.order[slots], rank[table.label[slots]]))]
+        return found
 
-    def take(self, image_ids: Collection[str]) -> list[TrainingImage]:
-        """Remove images and return them in group order. Needs a `show` afterwards."""
-        wanted, known = set(image_ids), self.labels()
-        affected = {known[image_id] for image_id in wanted if image_id in known}
-        taken: list[TrainingImage] = []
-        for label in self.all:
-            if label in affected:
-                staying: list[TrainingImage] = []
-                for image in self.all[label]:
-                    (taken if image.image_id in wanted else staying).append(image)
-                self.all[label] = staying
-        for image_id in wanted:
-            known.pop(image_id, None)
-        return taken
-
-    def put(self, label: str, images: list[TrainingImage]) -> None:
-        """Append images to a label and write it into their records. Needs a `show` afterwards."""
+    def put(self, label: str, slots: Slots) -> None:
+        """Put images at the end of a label, which may be new."""
         self.add_label(label)
-        for image in images:
-            image.label = label
-        self.all[label] = self.all[label] + images
-        self._note(label, images)
+        self.table.set_label(slots, label)
+
+    def remove(self, slots: Slots) -> None:
+        """Remove images."""
+        self.table.remove(slots)
 
     def add_label(self, label: str) -> bool:
         """Add a label: in the order of labels if they have that, else last. Return False if it exists."""
-        if label in self.all:
+        if label in self.labels:
             return False
-        labels = list(self.all)
+        labels = list(self.labels)
         at = len(labels)
         keys = [label_order(name) for name in labels]
         if all(key <= following for key, following in pairwise(keys)):
             at = bisect_right(keys, label_order(label))
-        items = list(self.all.items())
-        items.insert(at, (label, []))
-        self.all = dict(items)
+        labels.insert(at, label)
+        self.labels = dict.fromkeys(labels)
+        self._counts = None
         return True
 
     def rename_label(self, old: str, new: str) -> None:
-        """Rename a label, or merge it into an existing one. Needs a `show` afterwards."""
-        if old not in self.all or old == new:
+        """Rename a label, or merge it into an existing one."""
+        if old not in self.labels or old == new:
             return
-        images = self.all.pop(old)
+        del self.labels[old]
+        self._counts = None
         self.accuracy.pop(old, None)
         if self._held is not None and old in self._held:
             self._held.setdefault(new, self._held.pop(old))
-        self.put(new, images)
+        if self._table is None:
+            self.add_label(new)
+        else:
+            self.put(new, self._table.under(old))
 
     def remove_label(self, label: str) -> None:
-        """Remove a label with its images. Needs a `show` afterwards."""
-        removed = self.all.pop(label, [])
-        self.accuracy.pop(label, None)
-        if self._labels is not None:
-            for image in removed:
-                self._labels.pop(image.image_id, None)
-
-    def replace_ids(self, new_ids: Mapping[str, str]) -> None:
-        """Write ids that a service changed (old → new) into the records."""
-        known = self.labels()
-        for label in {known[old] for old in new_ids if old in known}:
-            for image in self.all[label]:
-                old = image.image_id
-                new = new_ids.get(old)
-                if new is None:
-                    continue
-                if isinstance(image.id, str):
-                    image.id = new
-                else:
-                    image.filename = new.removeprefix("ti_") + "." + image.filename.rpartition(".")[2]
-                known[new] = known.pop(old)
+        """Remove a label with its images."""
+        if label in self.labels:
+            del self.labels[label]
+            self._counts = None
+            self.accuracy.pop(label, None)
+            if self._table is not None:
+                self._table.remove(self._table.under(label))
 
     # --- filter and sort
 
-    def set_filter(self, keep: Callable[[TrainingImage], bool] | None, *, again: bool = False) -> None:
-        """Set the filter; `again` if it is the same one with other results. Needs a `show` afterwards."""
+    def set_filter(self, keep: Keep | None, *, again: bool = False) -> None:
+        """Set the filter; `again` if it is the same one with other results."""
         self._keep = keep
         if not again:
             self._held = None
 
-    def set_sort(self, key: Callable[[TrainingImage], Any] | None, reverse: bool) -> None:
-        """Set the order within groups. Needs a `show` afterwards."""
+    def set_sort(self, key: SortKey | None, reverse: bool) -> None:
+        """Set the order within groups."""
         self._key, self._reverse = key, reverse
 
     def set_order(self, by_count: int, *, by_best: bool = False) -> None:
@@ -269,45 +287,79 @@ class LabelGroups:
         """True if the images of a group are sorted."""
         return self._key is not None
 
-    def passes(self, image: TrainingImage) -> bool:
-        """Return True if the filter accepts an image."""
-        return self._keep is None or self._keep(image)
+    def passing(self, slots: Slots) -> Slots:
+        """Return those of the images that the filter accepts."""
+        return slots if self._keep is None else slots[self._keep(self.table)[slots]]
+
+    def _keys(self) -> NDArray[Any]:
+        """Return the sort keys of all images, ascending in the order that is shown."""
+        assert self._key is not None  # noqa: S101 - for mypy
+        keys = self._key(self.table)
+        return -keys if self._reverse else keys
 
     def show(self) -> None:
-        """Rebuild `shown` from `all`. With a filter, empty groups are left out, and the inbox is whenever it is empty."""
-        self.shown = []
-        for label, images in self.all.items():
-            if label == INBOX and not images:
-                continue
-            if self._keep is not None:
-                images = list(filter(self._keep, images))
-                if not images:
-                    continue
-            if self._key is not None:
-                images = sorted(images, key=self._key, reverse=self._reverse)
-            self.shown.append(LabelGroup(label, images, self.accuracy.get(label)))
-        if (held := self._held) is not None:
-            self.shown.sort(key=lambda group: held.get(group.label, len(held)))
-        elif self._by_count:
-            self.shown.sort(key=lambda group: (group.label != INBOX, -self._by_count * len(group.images)))
-        elif self._by_best and (key := self._key) is not None:
-            empty = [group for group in self.shown if not group.images]
-            filled = [group for group in self.shown if group.images]
-            self.shown = [*sorted(filled, key=lambda group: key(group.images[0]), reverse=self._reverse), *empty]
-        self.index()
+        """Order the rows anew. With a filter, empty groups are left out, and the inbox is whenever it is empty."""
+        self._counts = None
+        counts, keys = self.counts, None
+        if self._table is not None and self._table.size:
+            import numpy as np
 
-    def index(self) -> None:
-        """Recount the rows after a group was shown or hidden."""
-        self.firsts = [0, *accumulate(len(group.images) for group in self.shown)]
+            table, label = self._table, self._table.label
+            chosen = label >= 0 if self._keep is None else (label >= 0) & self._keep(table)
+            slots = np.flatnonzero(chosen)
+            if self._keep is not None:
+                by_code = np.bincount(label[slots], minlength=len(table.labels)).tolist()
+                counts = {name: by_code[code] if (code := table.known_code(name)) >= 0 else 0 for name in counts}
+            if self._key is not None:
+                keys = self._keys()
+        shown = [name for name, count in counts.items() if count or (self._keep is None and name != INBOX)]
+        if (held := self._held) is not None:
+            shown.sort(key=lambda name: held.get(name, len(held)))
+        elif self._by_count:
+            shown.sort(key=lambda name: (name != INBOX, -self._by_count * counts[name]))
+        if self._table is None or not self._table.size:
+            self.rows = self._places = ()
+            self._group(shown, counts)
+            return
+        if held is None and self._by_best and keys is not None:
+            best = np.full(len(table.labels), np.inf)
+            np.minimum.at(best, label[slots], keys[slots])
+            shown.sort(key=lambda name: (not counts[name], best[table.known_code(name)] if counts[name] else 0.0))
+        codes = [table.code(name) for name in shown]
+        rank = np.zeros(len(table.labels), np.int32)
+        rank[codes] = np.arange(len(shown))
+        columns: list[NDArray[Any]] = [table.order[slots], rank[label[slots]]]
+        if keys is not None:
+            columns = [columns[0], keys[slots], columns[1]]
+        self.rows = slots[np.lexsort(columns)]
+        self._group(shown, counts)
+        self._take_places()
+
+    def _group(self, shown: Sequence[str], counts: Mapping[str, int]) -> None:
+        self.firsts = [0, *accumulate(counts[name] for name in shown)]
+        self.shown = [LabelGroup(name, [], self.accuracy.get(name)) for name in shown]
+        self._fill()
+
+    def _fill(self) -> None:
+        if self._table is not None:
+            for group, (start, end) in zip(self.shown, pairwise(self.firsts), strict=True):
+                group.images = GroupImages(self._table, self.rows[start:end])
+
+    def _take_places(self) -> None:
+        import numpy as np
+
+        self._places = np.full(self.table.size, -1, np.int32)
+        self._places[self.rows] = np.arange(len(self.rows))
+        self._fill()
 
     def show_label(self, label: str) -> int:
         """Return the position of a label in `shown`, where an empty group is inserted if necessary."""
         position = self.position(label)
         if position is not None:
             return position
-        order = {name: index for index, name in enumerate(self.all)}
+        order = {name: index for index, name in enumerate(self.labels)}
         position = sum(order[group.label] < order[label] for group in self.shown)
-        images = self.all[label] if self._keep is None and self._key is None else []
-        self.shown.insert(position, LabelGroup(label, images, self.accuracy.get(label)))
-        self.index()
+        self.shown.insert(position, LabelGroup(label, [], self.accuracy.get(label)))
+        self.firsts.insert(position, self.firsts[position])
+        self._fill()
         return position

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import chain, compress
-from typing import Any, Final
+from itertools import compress
+from typing import TYPE_CHECKING, Any, Final
 
 from PySide6.QtCore import QAbstractListModel, QModelIndex, QObject, QPersistentModelIndex, Qt, Signal
 
 from apitorch_desktop.api.types import INBOX, TrainingImage
 from apitorch_desktop.dataset.review.findings import OutOfFoldAnswer
+from apitorch_desktop.dataset.workspace.listing import LazyImages
 from apitorch_desktop.ui.grid.groups import LabelGroup, LabelGroups
 from apitorch_desktop.ui.grid.layout import GridLayout, ScrollAnchor
 from apitorch_desktop.utils.text import percent, size
+
+if TYPE_CHECKING:  # numpy comes with the first images, on a lane
+    from apitorch_desktop.dataset.workspace.image_table import ImageTable, Mask, Slots
+    from apitorch_desktop.ui.grid.groups import Keep, SortKey
+
+    Images = Collection[str] | LazyImages
+    """Images by id, or as a snapshot."""
 
 _INVERT = bytes.maketrans(b"\0\1", b"\1\0")
 
@@ -122,7 +130,7 @@ _ONE_BY_ONE = 16
 
 
 class GridModel(QAbstractListModel):
-    """Images by group, with their selection. Records are not copied; `move` writes the new label into them.
+    """Images by group, with their selection, over the columns of an `ImageTable`. `move` is seen in records looked at.
 
     New rows are reported as insertions, all other changes of the order as layout changes, in which rows keep their
     selection and persistent indexes follow their images.
@@ -143,66 +151,69 @@ class GridModel(QAbstractListModel):
         """The classifier's answer by id."""
         self.answers_shown = False
         self._groups = LabelGroups()
-        self._sizes: list[int] | None = None
 
     # --- content
 
     def set_groups(self, groups: Iterable[LabelGroup]) -> None:
         """Replace all groups by a reset, after which nothing is selected. Empty groups are kept as drop targets."""
+        groups = list(groups)
+        images = [image for group in groups for image in group.images]
+        table = None
+        if images:
+            from apitorch_desktop.dataset.workspace.image_table import tabulate
+
+            table = tabulate(images)
+        accuracies = {group.label: group.accuracy for group in groups if group.accuracy is not None}
+        self.set_table([group.label for group in groups], table, accuracies)
+
+    def set_table(
+        self, labels: Iterable[str], table: ImageTable | None, accuracies: Mapping[str, float] | None = None
+    ) -> None:
+        """Replace all images by those of a table, which belongs to the model from now on, under `labels`."""
         self.beginResetModel()
-        self._groups.reset(groups)
-        self.selection.replace(bytes(self._groups.rows))
-        self._sizes = None
+        self._groups.reset(labels, table, accuracies or {})
+        self.selection.replace(bytes(self._groups.count))
         self.endResetModel()
         self.counts_changed.emit()
 
     def add(self, images: Iterable[TrainingImage]) -> None:
         """Add images, each to the group of its `label`, which may be new. A known id replaces its record."""
-        labels = self._groups.labels()
         fresh: dict[str, dict[str, TrainingImage]] = {}
-        known: dict[str, TrainingImage] = {}
+        known: dict[int, TrainingImage] = {}
         for image in images:
-            if image.image_id in labels:
-                known[image.image_id] = image
+            slot = self._groups.find(image.image_id)
+            if slot >= 0:
+                known[slot] = image
             else:
                 fresh.setdefault(_label(image), {})[image.image_id] = image
         if known:
-            self._replace(known)
+            self._rearrange(lambda: self._replace(known))
         for label, batch in fresh.items():
             self._add_to(label, list(batch.values()))
         if fresh or known:
-            self._sizes = None
             self.counts_changed.emit()
 
-    def _replace(self, known: dict[str, TrainingImage]) -> None:
-        labels = self._groups.labels()
-        moved = {image_id: image for image_id, image in known.items() if labels[image_id] != _label(image)}
+    def _replace(self, known: dict[int, TrainingImage]) -> None:
+        import numpy as np
 
-        def change() -> None:
-            self._groups.replace(known)
-            for image in self._groups.take(moved):
-                self._groups.put(_label(image), [image])
-
-        self._rearrange(change)
+        for slot, image in known.items():
+            self._groups.table.put_record(slot, image)
+            if self._groups.label_of(slot) != _label(image):
+                self._groups.put(_label(image), np.array([slot], np.intp))
 
     def _add_to(self, label: str, batch: list[TrainingImage]) -> None:
         groups = self._groups
         groups.add_label(label)
-        passing = [image for image in batch if groups.passes(image)] if groups.filtered else batch
-        if groups.ordered or (groups.sorted and len(passing) > _ONE_BY_ONE):
-            self._rearrange(lambda: groups.take_in(label, batch))
+        if groups.ordered or (groups.sorted and len(batch) > _ONE_BY_ONE) or (groups.filtered and not groups.sorted):
+            self._rearrange(lambda: groups.take_in(batch))
         elif groups.sorted:
-            groups.take_in(label, batch)
-            for image in passing:
+            for slot in groups.passing(groups.take_in(batch)).tolist():
                 groups.show_label(label)
-                position, at = groups.place(label, image)
-                self._insert(groups.firsts[position] + at, 1, lambda image=image: groups.insert(label, image))  # type: ignore[misc]
-        elif passing:
-            position = groups.show_label(label)
-            row = groups.firsts[position] + len(groups.shown[position].images)
-            self._insert(row, len(passing), lambda: groups.append(label, batch, passing))
+                position, at = groups.place(label, slot)
+                self._insert(groups.firsts[position] + at, 1, lambda slot=slot: groups.insert(label, slot))  # type: ignore[misc]
         else:
-            groups.take_in(label, batch)
+            row = groups.firsts[groups.show_label(label) + 1]
+            self._insert(row, len(batch), lambda: groups.append(label, batch))
 
     def _insert(self, row: int, count: int, change: Callable[[], object]) -> None:
         self.beginInsertRows(QModelIndex(), row, row + count - 1)
@@ -210,23 +221,59 @@ class GridModel(QAbstractListModel):
         self.selection.insert(row, count)
         self.endInsertRows()
 
-    def remove(self, image_ids: Collection[str]) -> None:
-        """Remove images; unknown ids are ignored."""
-        if any(image_id in self._groups.labels() for image_id in image_ids):
-            self._groups.hold()
-            self._change(lambda: self._groups.take(image_ids))
+    def add_table(self, table: ImageTable) -> None:
+        """Add the images of a table made on a lane, of which none is in the model; their labels may be new."""
+        groups = self._groups
 
-    def move(self, image_ids: Collection[str], label: str) -> None:
-        """Move images to the end of another label; they stay selected. Unknown ids are ignored."""
-        labels = self._groups.labels()
-        moved = [image_id for image_id in image_ids if labels.get(image_id, label) != label]
-        if moved:
+        def change() -> None:
+            for label in table.labels:
+                groups.add_label(label)
+            groups.table.absorb(table)
+
+        if table.size:
+            self._change(change)
+
+    def remove(self, images: Images) -> int:
+        """Remove images, given by id or as a snapshot, and return how many; unknown ones are ignored."""
+        slots = self._slots(images)
+        if len(slots):
             self._groups.hold()
-            self._change(lambda: self._groups.put(label, self._groups.take(moved)))
+            self._change(lambda: self._groups.remove(slots))
+        return len(slots)
+
+    def move(self, images: Images, label: str) -> int:
+        """Move images, given by id or as a snapshot, to the end of another label, and return how many.
+
+        They stay selected.
+        """
+        return self.move_each({label: images})
+
+    def move_each(self, images: Mapping[str, Images]) -> int:
+        """Move images to the ends of labels (label → images) in one change, and return how many."""
+        groups = self._groups
+        moving: dict[str, Slots] = {}
+        for label, some in images.items():
+            slots = self._slots(some)
+            if len(slots) and len(slots := slots[groups.table.label[slots] != groups.table.known_code(label)]):
+                moving[label] = groups.take_order(slots)
+
+        def change() -> None:
+            for label, slots in moving.items():
+                groups.put(label, slots)
+
+        if moving:
+            groups.hold()
+            self._change(change)
+        return sum(map(len, moving.values()))
+
+    def _slots(self, images: Images) -> Slots:
+        table = self._groups.table
+        return images.slots_in(table) if isinstance(images, LazyImages) else table.find_all(images)
 
     def replace_ids(self, new_ids: Mapping[str, str]) -> None:
         """Adopt ids that a service changed: old → new."""
-        self._groups.replace_ids(new_ids)
+        for old, new in new_ids.items():
+            self._groups.table.replace_id(old, new)
         self.badges = {new_ids.get(image_id, image_id): badge for image_id, badge in self.badges.items()}
         self.answers = {new_ids.get(image_id, image_id): answer for image_id, answer in self.answers.items()}
         self.ids_replaced.emit(dict(new_ids))
@@ -234,18 +281,18 @@ class GridModel(QAbstractListModel):
 
     def add_label(self, label: str) -> None:
         """Add an empty group, in alphabetical order."""
-        if label not in self._groups.all:
+        if label not in self._groups.labels:
             self._change(lambda: self._groups.add_label(label))
 
     def rename_label(self, old: str, new: str) -> None:
         """Rename a label, or merge it into an existing one."""
-        if old in self._groups.all and old != new:
+        if old in self._groups.labels and old != new:
             self._groups.hold()
             self._change(lambda: self._groups.rename_label(old, new))
 
     def remove_label(self, label: str) -> None:
         """Remove a label with its images."""
-        if label in self._groups.all:
+        if label in self._groups.labels:
             self._change(lambda: self._groups.remove_label(label))
 
     def set_accuracies(self, accuracies: Mapping[str, float]) -> None:
@@ -283,8 +330,8 @@ class GridModel(QAbstractListModel):
 
     # --- filter and sort
 
-    def set_filter(self, keep: Callable[[TrainingImage], bool] | None, *, again: bool = False) -> None:
-        """Show only the images for which `keep` returns True, and no empty groups. Images still shown stay selected.
+    def set_filter(self, keep: Keep | None, *, again: bool = False) -> None:
+        """Show only the images that `keep` returns, and no empty groups. Images still shown stay selected.
 
         `again`: it is the same filter with other results; labels ordered by their counts keep their places.
         """
@@ -292,7 +339,7 @@ class GridModel(QAbstractListModel):
 
     def set_sort(
         self,
-        key: Callable[[TrainingImage], Any] | None,
+        key: SortKey | None,
         *,
         reverse: bool = False,
         by_count: int = 0,
@@ -321,24 +368,32 @@ class GridModel(QAbstractListModel):
         self.about_to_rearrange.emit()
         self.layoutAboutToBeChanged.emit()
         held = self.persistentIndexList()
-        images = [groups.image(index.row()).image_id for index in held]
-        flags = self.selection.flags
-        selected = {image.image_id for image in compress(groups.flat(), flags)} if self.selection else set()
+        slots = [int(groups.rows[index.row()]) for index in held]
+        selected: Any = groups.rows[self._selected()] if self.selection else ()
         change()
         groups.show()
-        self._sizes = None
-        if not selected:
-            self.selection.replace(bytes(groups.rows))
+        if not len(selected):
+            self.selection.replace(bytes(groups.count))
         else:
-            self.selection.replace(bytearray(image.image_id in selected for image in groups.flat()))
-        for index, image_id in zip(held, images, strict=True):
-            row = groups.row_of(image_id)
+            import numpy as np
+
+            chosen = np.zeros(groups.table.size, np.bool_)
+            chosen[selected] = True
+            self.selection.replace(chosen[groups.rows].tobytes() if groups.count else b"")
+        for index, slot in zip(held, slots, strict=True):
+            row = groups.row_of(slot)
             self.changePersistentIndex(index, QModelIndex() if row is None else self.index(row))
         self.layoutChanged.emit()
 
+    def _selected(self) -> Mask:
+        """Return which rows are selected."""
+        import numpy as np
+
+        return np.frombuffer(bytes(self.selection.flags), np.bool_)
+
     def _touch(self) -> None:
-        if self._groups.rows:
-            self.dataChanged.emit(self.index(0), self.index(self._groups.rows - 1))
+        if self._groups.count:
+            self.dataChanged.emit(self.index(0), self.index(self._groups.count - 1))
 
     # --- look-up
 
@@ -348,9 +403,14 @@ class GridModel(QAbstractListModel):
         return self._groups.total
 
     @property
+    def counts(self) -> Mapping[str, int]:
+        """Number of images by label, shown or not, in the order of labels."""
+        return self._groups.counts
+
+    @property
     def shown(self) -> int:
         """Number of rows: the images that pass the filter."""
-        return self._groups.rows
+        return self._groups.count
 
     @property
     def filtered(self) -> bool:
@@ -365,55 +425,94 @@ class GridModel(QAbstractListModel):
     @property
     def labels(self) -> list[str]:
         """All labels in their order, shown or not."""
-        return list(self._groups.all)
+        return list(self._groups.labels)
 
     def image(self, row: int) -> TrainingImage:
         """Return the record of a row."""
-        return self._groups.image(row)
+        return self._groups.table.record(self.slot(row))
+
+    def id_at(self, row: int) -> str:
+        """Return the id of a row."""
+        return self._groups.table.id_of(self.slot(row))
+
+    def slot(self, row: int) -> int:
+        """Return the slot of a row, which stays with the image."""
+        if row < 0:
+            raise IndexError(row)
+        return int(self._groups.rows[row])
 
     def label_at(self, row: int) -> str:
         """Return the label of the group of a row."""
         return self._groups.shown[self._groups.position_of_row(row)].label
 
+    def has_proposals(self) -> bool:
+        """Return True if the classifier has an answer about an image without a label."""
+        return bool(self.answers) and bool(len(self._proposed()))
+
     def proposals(self) -> list[tuple[TrainingImage, OutOfFoldAnswer]]:
         """Return the images without a label, shown or not, for which the classifier has an answer, the surest first."""
-        found = [
-            (image, self.answers[image.image_id])
-            for image in self._groups.all.get(INBOX, ())
-            if image.image_id in self.answers
-        ]
+        if not self.answers:
+            return []
+        images = self._groups.table.snapshot(self._proposed())
+        found = [(image, self.answers[image.image_id]) for image in images]
         return sorted(found, key=lambda one: -one[1].confidence)
+
+    def _proposed(self) -> Slots:
+        table = self._groups.table
+        waiting = table.under(INBOX)
+        found: Slots = waiting[table.answers(self.answers).known[waiting]] if len(waiting) else waiting
+        return found
 
     def label_of(self, image_id: str) -> str | None:
         """Return the label of an image, shown or not."""
-        return self._groups.labels().get(image_id)
+        slot = self._groups.find(image_id)
+        return self._groups.label_of(slot) if slot >= 0 else None
+
+    def ids_under(self, label: str) -> list[str]:
+        """Return the ids of the images of a label, shown or not."""
+        if not self._groups.counts.get(label):
+            return []
+        return self._groups.table.ids_of(self._groups.table.under(label))
+
+    def known(self, image_ids: Collection[str]) -> list[str]:
+        """Return those of the ids that images, shown or not, have."""
+        if not self._groups.total:
+            return []
+        return self._groups.table.ids_of(self._groups.find_all(image_ids))
 
     def row_of(self, image_id: str) -> int | None:
         """Return the row of an image, None if it is not shown."""
-        return self._groups.row_of(image_id)
+        return self._groups.row_of(self._groups.find(image_id))
 
     def rows_of(self, image_ids: Collection[str]) -> list[int]:
         """Return the rows of the images that are shown, in order; all in one pass."""
-        wanted = set(image_ids)
-        return [row for row, image in enumerate(self._groups.flat()) if image.image_id in wanted]
+        if not image_ids or not self._groups.total:
+            return []
+        rows = self._groups.rows_of(self._groups.find_all(image_ids))
+        return sorted(set(rows[rows >= 0].tolist()))
 
     def record(self, image_id: str) -> TrainingImage | None:
         """Return the record of an image, shown or not."""
-        return self._groups.record(image_id)
+        slot = self._groups.find(image_id)
+        return self._groups.table.record(slot) if slot >= 0 else None
 
-    def records_of(self, image_ids: Collection[str]) -> list[TrainingImage]:
-        """Return the records of images, shown or not, in the order of the ids; all in one pass."""
-        wanted = set(image_ids)
-        found = {
-            image.image_id: image
-            for image in chain.from_iterable(self._groups.all.values())
-            if image.image_id in wanted
-        }
-        return [found[image_id] for image_id in dict.fromkeys(image_ids) if image_id in found]
+    def records_of(self, image_ids: Collection[str]) -> Sequence[TrainingImage]:
+        """Return images, shown or not, in the order of the ids."""
+        if not self._groups.total:
+            return []
+        return self._groups.table.snapshot(self._groups.find_all(list(dict.fromkeys(image_ids))))
 
-    def records(self) -> list[TrainingImage]:
-        """Return the records of all images, shown or not, label by label."""
-        return list(chain.from_iterable(self._groups.all.values()))
+    def records(self) -> Sequence[TrainingImage]:
+        """Return all images, shown or not, label by label; their records are read when they are asked for."""
+        if not self._groups.total:
+            return []
+        table = self._groups.table
+        return table.snapshot(self._groups.take_order(table.snapshot().slots))
+
+    def has_splits(self) -> bool:
+        """Return True if an image is in one of the splits."""
+        table = self._groups.table
+        return bool(self._groups.total) and bool((table.split[table.label >= 0] > 0).any())
 
     def neighbor(self, image_id: str, step: int) -> TrainingImage | None:
         """Return the image `step` rows after another (before if negative); None past the ends, or if that one is not shown."""
@@ -422,22 +521,34 @@ class GridModel(QAbstractListModel):
 
     def selected_ids(self) -> list[str]:
         """Return the ids of the selected images, in row order."""
-        return [image.image_id for image in compress(self._groups.flat(), self.selection.flags)]
+        return self._groups.table.ids_of(self._groups.rows[self._selected()]) if self.selection else []
 
-    def selected_images(self) -> list[TrainingImage]:
-        """Return the records of the selected images, in row order."""
-        return list(compress(self._groups.flat(), self.selection.flags))
+    def selected_images(self) -> Sequence[TrainingImage]:
+        """Return the selected images, in row order; their records are read when they are asked for."""
+        return self._groups.table.snapshot(self._groups.rows[self._selected()]) if self.selection else []
 
     def selected_bytes(self) -> int:
         """Return the bytes of the selected images, as far as known."""
-        if self._sizes is None:
-            self._sizes = [image.bytes if isinstance(image.bytes, int) else 0 for image in self._groups.flat()]
-        return sum(compress(self._sizes, self.selection.flags))
+        return int(self._groups.table.file_size[self._groups.rows[self._selected()]].sum()) if self.selection else 0
+
+    def row_under(self, slot: int, label: str) -> int | None:
+        """Return the row of an image that is still under a label, None if it is not, or not shown."""
+        row = self._groups.row_of(slot)
+        return row if row is not None and self._groups.label_of(slot) == label else None
+
+    def first_row_under(self, images: Sequence[TrainingImage], label: str) -> int | None:
+        """Return the row of the first of the images of a group that is still under its label and shown."""
+        slots: Any = getattr(images, "slots", ())
+        if not len(slots):
+            return None
+        rows = self._groups.rows_of(slots)
+        there = (rows >= 0) & (self._groups.table.label[slots] == self._groups.table.known_code(label))
+        return int(rows[there][0]) if there.any() else None
 
     # --- item model
 
     def rowCount(self, parent: QModelIndex | QPersistentModelIndex | None = None) -> int:
-        return 0 if parent is not None and parent.isValid() else self._groups.rows
+        return 0 if parent is not None and parent.isValid() else self._groups.count
 
     def flags(self, index: QModelIndex | QPersistentModelIndex) -> Qt.ItemFlag:
         if not index.isValid():
@@ -446,7 +557,7 @@ class GridModel(QAbstractListModel):
 
     def data(self, index: QModelIndex | QPersistentModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:
         """Return the name, tooltip or accessible text."""
-        if not index.isValid() or not 0 <= index.row() < self._groups.rows:
+        if not index.isValid() or not 0 <= index.row() < self._groups.count:
             return None
         image, row = self.image(index.row()), index.row()
         if role == Qt.ItemDataRole.DisplayRole:
@@ -490,20 +601,17 @@ class ScrollBookmark:
 
     def __init__(self, model: GridModel, content: GridLayout, rows: Iterable[int], top: int, focus: int | None) -> None:
         self._model = model
-        self._seen = [(model.image(row), model.label_at(row), content.box(row).y - top) for row in rows]
+        self._seen = [(model.slot(row), model.label_at(row), content.box(row).y - top) for row in rows]
         self._focus = focus
-        self._beside: list[TrainingImage] = []
-        self._label = ""
         if focus is not None:
             position = content.group_of(focus)
-            self._label = model.groups[position].label
-            self._beside = model.groups[position].images  # the change creates another list
+            self._beside = (model.groups[position].label, model.groups[position].images)  # a change makes another list
             self._place = focus - content.rows_of(position).start
 
     def anchor(self) -> ScrollAnchor | None:
         """Return the first image of the former viewport that is still present."""
-        for image, label, y in self._seen:
-            row = self._row(image, label)
+        for slot, label, y in self._seen:
+            row = self._model.row_under(slot, label)
             if row is not None:
                 return ScrollAnchor(row, 0, y)
         return None
@@ -512,12 +620,8 @@ class ScrollBookmark:
         """Return the row for the focus: the same image, else the next one in its group, else the previous one."""
         if self._focus is None or not self._model.shown:
             return None
-        for image in [*self._beside[self._place :], *reversed(self._beside[: self._place])]:
-            row = self._row(image, self._label)
-            if row is not None:
-                return row
-        return min(self._focus, self._model.shown - 1)
-
-    def _row(self, image: TrainingImage, label: str) -> int | None:
-        image_id = image.image_id
-        return self._model.row_of(image_id) if self._model.label_of(image_id) == label else None
+        label, images = self._beside
+        row = self._model.first_row_under(images[self._place :], label)
+        if row is None:
+            row = self._model.first_row_under(images[: self._place][::-1], label)
+        return row if row is not None else min(self._focus, self._model.shown - 1)

@@ -39,6 +39,7 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QAbstractItemView, QListView, QToolTip, QWidget
 
 from apitorch_desktop.api.types import INBOX, TrainingImage
+from apitorch_desktop.dataset.workspace.listing import image_labels
 from apitorch_desktop.ui.grid.interaction import (
     CTRL,
     DEFAULT,
@@ -353,8 +354,7 @@ class GridView(QListView):
                 self._painter.band(painter, rubber_band)
 
     def _paint_cell(self, painter: QPainter, box: QRect, row: int) -> None:
-        image = self.images.image(row)
-        image_id = image.image_id
+        image_id = self.images.id_at(row)
         cell = Cell(
             *self._requests.look_up(image_id, row),
             self.images.badge(image_id),
@@ -403,9 +403,7 @@ class GridView(QListView):
 
     def select(self, image_ids: Iterable[str]) -> None:
         """Select these images only."""
-        wanted = set(image_ids)
-        found = (row for row in range(self.images.shown) if self.images.image(row).image_id in wanted) if wanted else ()
-        self.images.selection.only(range(row, row + 1) for row in found)
+        self.images.selection.only(range(row, row + 1) for row in self.images.rows_of(list(image_ids)))
         self.selection_changed()
 
     def selectAll(self) -> None:
@@ -567,7 +565,7 @@ class GridView(QListView):
         """Show the reason of a failure as the tooltip; end hovering when the pointer leaves."""
         if event.type() == QEvent.Type.ToolTip and isinstance(event, QHelpEvent):
             row = self.row_under(event.pos())
-            reason = self.loader.failure(self.images.image(row).image_id) if row is not None else None
+            reason = self.loader.failure(self.images.id_at(row)) if row is not None else None
             if reason:
                 QToolTip.showText(event.globalPos(), reason, self.viewport())
                 return True
@@ -599,7 +597,7 @@ class GridView(QListView):
             return
         data = DraggedImages(images, self._tasks, self._local_copy)
         data.incomplete.connect(self.drag_incomplete)
-        self._drops.dragged_labels = {self.images.label_of(image.image_id) or "" for image in images}
+        self._drops.dragged_labels = set(image_labels(images))
         drag = QDrag(self)
         drag.setMimeData(data)
         pixmaps = [pixmap for image in images[:3] if (pixmap := self.loader.pixmap(image.image_id)) is not None]
@@ -695,6 +693,12 @@ class GridView(QListView):
 
     def verticalOffset(self) -> int:
         return self.top()
+
+    def rows_in_sight(self) -> list[int]:
+        """Return the rows of which the middle is in the viewport."""
+        content, top, height = self.content, self.top(), self.viewport().height()
+        half = content.cell // 2
+        return [row for row in content.rows_between(top, top + height) if 0 <= content.box(row).y + half - top < height]
 
     def isIndexHidden(self, index: Index) -> bool:
         return False

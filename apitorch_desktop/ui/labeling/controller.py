@@ -21,6 +21,7 @@ from PySide6.QtWidgets import (
 from apitorch_desktop.api.types import INBOX, TrainingImage, label_name
 from apitorch_desktop.dataset.edits.history import EditOutcome
 from apitorch_desktop.dataset.review.findings import OutOfFoldAnswer
+from apitorch_desktop.dataset.workspace.listing import without_label
 from apitorch_desktop.ui.labeling.key_strip import KeyStrip
 from apitorch_desktop.ui.main_window.central_widget import CentralWidget
 from apitorch_desktop.ui.photos.controller import PhotosController
@@ -409,7 +410,7 @@ class LabelingController(QObject):
             elif image := photos.big.image():
                 photos.big.show_image(image)  # its details name the label
             return
-        staying = all(image.label == label for image in chosen)
+        staying = not without_label(chosen, label)
         self._edits.move(chosen, label)
         if self.advance:
             self._advance(past_selection=staying)
@@ -489,7 +490,7 @@ class LabelingController(QObject):
         open_set, found = self._session.open_set, self._review.review.found
         if open_set is None or not open_set.waiting:
             return "No photo waits for a label."
-        if self._photos.model.proposals():
+        if self._photos.model.has_proposals():
             return ""
         return (found.why_not if found is not None else "") or "The classifier has proposed no label yet."
 

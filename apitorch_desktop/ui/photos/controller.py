@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from msgspec import UNSET
 from PySide6.QtCore import QObject, Qt, QTimer, Signal
@@ -14,8 +14,9 @@ from PySide6.QtWidgets import QInputDialog, QMenu
 from apitorch_desktop.api.types import INBOX, Evidence, SimilarImage, TrainingImage, label_name
 from apitorch_desktop.dataset.edits.history import EditOutcome
 from apitorch_desktop.dataset.review.findings import OutOfFoldAnswer
+from apitorch_desktop.dataset.workspace.listing import image_ids, image_labels, without_label
 from apitorch_desktop.ui.actions import ActionRegistry, ActionSpec
-from apitorch_desktop.ui.grid.filters import Filter, now
+from apitorch_desktop.ui.grid.filters import Filter, now, one_of
 from apitorch_desktop.ui.grid.model import GridModel
 from apitorch_desktop.ui.grid.view import DEFAULT, GridView, SelectionSummary
 from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
@@ -29,6 +30,12 @@ from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.viewer.view import PhotoView
 from apitorch_desktop.ui.widgets.heat_map import HeatMap
 from apitorch_desktop.utils.text import plural, size
+
+if TYPE_CHECKING:  # numpy comes with the first images, on a lane
+    from numpy.typing import NDArray
+
+    from apitorch_desktop.dataset.workspace.image_table import ImageTable
+    from apitorch_desktop.ui.grid.groups import SortKey
 
 SORTS = (
     ("label", "Label"),
@@ -50,24 +57,12 @@ SIMILAR = 100
 """Most similar photos that are shown at first."""
 
 
-def _name(image: TrainingImage) -> str:
-    return (image.original_filename or image.filename).lower()
-
-
-def _created(image: TrainingImage) -> str:
-    return image.created_at or ""
-
-
-def _pixels(image: TrainingImage) -> int:
-    return (image.width or 0) * (image.height or 0)
-
-
-_KEYS_OF_SORTS: dict[SortOrder, tuple[Callable[[TrainingImage], Any] | None, bool, int]] = {
+_KEYS_OF_SORTS: dict[SortOrder, tuple[SortKey | None, bool, int]] = {
     "label": (None, False, 0),
-    "name": (_name, False, 0),
-    "newest": (_created, True, 0),
-    "oldest": (_created, False, 0),
-    "big": (_pixels, True, 0),
+    "name": (lambda table: table.name_rank(), False, 0),
+    "newest": (lambda table: table.created, True, 0),
+    "oldest": (lambda table: table.created, False, 0),
+    "big": (lambda table: table.width.astype("i8") * table.height, True, 0),
     "most": (None, False, 1),
     "fewest": (None, False, -1),
     "proposed": (None, False, 0),
@@ -81,16 +76,24 @@ Those of `_BY_ANSWER` sort by the classifier's answers, as they were when the or
 places after each label that is given."""
 
 
-def _by_answer(key: SortOrder, answers: Mapping[str, OutOfFoldAnswer]) -> Callable[[TrainingImage], Any]:
+def _by_answer(key: SortOrder, answers: Mapping[str, OutOfFoldAnswer]) -> SortKey:
     """Return the sort key for an order of `_BY_ANSWER`; images without an answer are last."""
 
-    def by(image: TrainingImage) -> Any:
-        answer = answers.get(image.image_id)
-        if key == "proposed":
-            return (False, answer.label, -answer.confidence) if answer is not None else (True,)
-        return answer.confidence if answer is not None else 2.0 if key == "unsure" else -1.0
+    def by(table: ImageTable) -> NDArray[Any]:
+        given = table.answers(answers)
+        if key != "proposed":
+            return given.confidence_or(2.0 if key == "unsure" else -1.0)
+        rank = {name: place for place, name in enumerate(sorted(given.labels))}
+        return given.number_of_label(
+            [2.0 * rank[name] for name in given.labels], 2.0 * len(rank)
+        ) - given.confidence_or(0.0)
 
     return by
+
+
+def _by_similarity(ranking: Mapping[str, float]) -> SortKey:
+    """Return the sort key for similarity; images without one are last."""
+    return lambda table: table.numbers(ranking, -2.0)
 
 
 class PhotosController(QObject):
@@ -208,7 +211,9 @@ class PhotosController(QObject):
         if only is None:
             self.model.set_filter(keep, again=again)
         else:
-            self.model.set_filter(lambda one: one.image_id in only and (keep is None or keep(one)), again=again)
+            self.model.set_filter(
+                lambda table: one_of(table, only) if keep is None else one_of(table, only) & keep(table), again=again
+            )
         self._show_answers()
         self._show_found()
 
@@ -336,7 +341,7 @@ class PhotosController(QObject):
         """Sort the photos within their labels, or the labels by their counts."""
         if key == "similar":
             ranking, self.sort = self._ranking, key
-            self.model.set_sort(lambda image: ranking.get(image.image_id, -2.0), reverse=True, by_best=True)
+            self.model.set_sort(_by_similarity(ranking), reverse=True, by_best=True)
             self._show_answers()
             self.sorted.emit(key)
             return
@@ -372,7 +377,9 @@ class PhotosController(QObject):
     def selected(self) -> Sequence[TrainingImage]:
         """Return the photo in the full-size view, else the selected ones."""
         shown = self.big.image() if self.big.isVisible() else None
-        return [shown] if shown is not None else self.model.selected_images()
+        if shown is None:
+            return self.model.selected_images()
+        return [self.model.record(shown.image_id) or shown]  # its label may have changed
 
     def move(self, image_ids: Sequence[str], label: str) -> None:
         """Move photos to a label."""
@@ -395,10 +402,10 @@ class PhotosController(QObject):
             return
         self._follow(outcome.changed)  # photos that came back from the trash have new ids
         changed = {*outcome.moved, *outcome.changed.values(), *(image.image_id for image in outcome.added)}
-        places = [self.model.index(row, 0) for row in self.model.rows_of(changed)]
-        in_sight = self.grid.viewport().rect()
-        if places and not any(in_sight.contains(self.grid.visualRect(place).center()) for place in places):
-            self.grid.scrollTo(places[0])
+        if not any(self.model.id_at(row) in changed for row in self.grid.rows_in_sight()):
+            rows = self.model.rows_of(changed)
+            if rows:
+                self.grid.scrollTo(self.model.index(rows[0], 0))
 
     # --- one photo
 
@@ -449,14 +456,14 @@ class PhotosController(QObject):
             workspace = self._session.workspace
             if workspace is not None and not workspace.has_inbox:
                 return "This service cannot keep photos without a label."
-            waiting = all(image.label == INBOX for image in self.selected())
+            waiting = not without_label(self.selected(), INBOX)
             return reason() or ("They have no label." if waiting else "")
 
         both = (self.grid, self.big)
         self._actions.add(
             ActionSpec(
                 "photo.delete", lambda: f"Delete {counted()}",
-                lambda: self.delete([image.image_id for image in self.selected()]),
+                lambda: self.delete(image_ids(self.selected())),
                 "Delete", "Delete what is selected; Undo brings it back", "Photos", reason=reason, binds_keys=False,
             ),
             ActionSpec(
@@ -541,7 +548,7 @@ class PhotosController(QObject):
         return menu
 
     def _fill_classifiers(self, menu: QMenu) -> None:
-        ids = [image.image_id for image in self.selected()]
+        ids = image_ids(self.selected())
         for found in self._session.classifiers:
             if isinstance(found.slug, str):
                 action = menu.addAction(found.name.replace("&", "&&") or found.slug)
@@ -552,13 +559,13 @@ class PhotosController(QObject):
             menu.addAction("There is none yet").setEnabled(False)
 
     def _fill_sets(self, menu: QMenu) -> None:
-        images, open_set = list(self.selected()), self._session.open_set
+        images, open_set = self.selected(), self._session.open_set
         here = open_set.training_set.id if open_set is not None else ""
         others = [found for found in self._session.training_sets if found.id != here]
         for found in others:
             below = menu.addMenu(found.name.replace("&", "&&"))
             labels = found.classes
-            own = list(dict.fromkeys(str(image.label) for image in images))
+            own = list(dict.fromkeys(image_labels(images)))
             title = "Under their own labels" if len(own) > 1 else f"Under “{label_name(own[0])}”"
             for text, name in [(title, ""), *((name, name) for name in sorted(labels) if [name] != own)]:
                 action = below.addAction(text.replace("&", "&&"))
@@ -571,7 +578,7 @@ class PhotosController(QObject):
         new.setToolTip(self._session.unavailable_reason("training-sets"))
         new.triggered.connect(lambda _checked=False: self._name_new_set(images))
 
-    def _name_new_set(self, images: list[TrainingImage]) -> None:
+    def _name_new_set(self, images: Sequence[TrainingImage]) -> None:
         dialog = QInputDialog(self.grid.window())
         dialog.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         dialog.setWindowTitle("Copy to a new training set")

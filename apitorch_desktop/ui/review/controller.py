@@ -251,9 +251,7 @@ class ReviewController(QObject):
 
     def images(self, ids: Iterable[str]) -> list[TrainingImage]:
         """Return the images with these ids, as far as they exist."""
-        wanted = dict.fromkeys(ids)
-        found = {image.image_id: image for image in self._images.records() if image.image_id in wanted}
-        return [found[image_id] for image_id in wanted if image_id in found]
+        return list(self._images.records_of(list(ids)))
 
     def delete(self, ids: Sequence[str]) -> None:
         """Move photos to the trash."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from threading import Event
+from typing import TYPE_CHECKING
 
 import msgspec
 from PySide6.QtCore import QObject, Signal
@@ -12,18 +13,23 @@ from apitorch_desktop.api.slugs import snake_case
 from apitorch_desktop.api.types import INBOX, Id, TrainingImage, label_name
 from apitorch_desktop.dataset.edits.history import EditHistory, EditOutcome, EditRun
 from apitorch_desktop.dataset.edits.model import TRAINING_SET_KINDS
+from apitorch_desktop.dataset.workspace.listing import LazyImages, ids_by_label, image_ids, without_label
 from apitorch_desktop.dataset.workspace.workspace import Workspace
 from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane, Task
 from apitorch_desktop.utils.errors import Cancelled
 from apitorch_desktop.utils.text import plural
 
+if TYPE_CHECKING:  # numpy comes with the first images, on a lane
+    from apitorch_desktop.dataset.workspace.image_table import ImageTable
+
 Act = Callable[[EditHistory, Workspace, EditRun], EditOutcome]
 """Runs an edit on a lane and returns its outcome."""
 Targets = Sequence[tuple[TrainingImage, str]]
 """Photos, each with the label that it gets."""
-MoveAct = Callable[[EditHistory, Workspace, Id, Targets, EditRun], EditOutcome]
+MoveAct = Callable[[EditHistory, Workspace, Id, EditRun], EditOutcome]
 
+_MANY = 200
 _UNFINISHED = ("waiting", "doing", "undoing")
 
 
@@ -72,44 +78,53 @@ class EditController(QObject):
 
     def move(self, images: Sequence[TrainingImage], label: str) -> None:
         """Move photos of the open training set to a label."""
-        moving = [(image, label) for image in images if image.label != label]
+        if not images:
+            return
+        moving = without_label(images, label)
         self._move(
             moving,
+            {label: moving},
             f"Moved {plural(len(moving), 'photo')} to “{label_name(label)}”",
-            lambda edits, workspace, set_id, targets, run: edits.move(
-                workspace, set_id, [image for image, _ in targets], label, run
-            ),
+            lambda edits, workspace, set_id, run: edits.move(workspace, set_id, moving, label, run),
         )
 
-    def move_each(self, images: Sequence[tuple[TrainingImage, str]]) -> None:
+    def move_each(self, images: Targets) -> None:
         """Move photos of the open training set, each to a label of its own, in one edit."""
+        moving = [(msgspec.structs.replace(image), label) for image, label in images]
+        by_label: dict[str, list[TrainingImage]] = {}
+        for image, label in moving:
+            by_label.setdefault(label, []).append(image)
         self._move(
-            images,
+            [image for image, _ in moving],
+            by_label,
             f"Labeled {plural(len(images), 'photo')} as proposed",
-            lambda edits, workspace, set_id, targets, run: edits.move_each(workspace, set_id, targets, run),
+            lambda edits, workspace, set_id, run: edits.move_each(workspace, set_id, moving, run),
         )
 
-    def _move(self, moving: Targets, done: str, act: MoveAct) -> None:
+    def _move(
+        self, moving: Sequence[TrainingImage], by_label: Mapping[str, Sequence[TrainingImage]], done: str, act: MoveAct
+    ) -> None:
         """Show photos under their new labels at once, and run the edit."""
         open_set = self._session.open_set
         if open_set is None or not moving:
             return
-        before = [(image.image_id, str(image.label)) for image, _ in moving]
-        targets = [(_copy(image), label) for image, label in moving]  # the grid's records get their new label at once
         set_id = open_set.training_set.id
-        for label, ids in _by_label((image.image_id, label) for image, label in targets).items():
-            open_set.move_images(ids, label)
+        open_set.move_each(
+            {label: some if isinstance(some, LazyImages) else image_ids(some) for label, some in by_label.items()}
+        )
 
         def back(_error: Exception) -> None:
-            for label, ids in _by_label(one for one in before if not open_set.local_changes.holds(one[0])).items():
-                open_set.move_images(ids, label)
+            holds = open_set.local_changes.holds
+            open_set.move_each(
+                {label: [one for one in ids if not holds(one)] for label, ids in ids_by_label(moving).items()}
+            )
 
         self.do(
             f"Moving {plural(len(moving), 'photo')}",
-            lambda edits, workspace, run: act(edits, workspace, set_id, targets, run),
+            lambda edits, workspace, run: act(edits, workspace, set_id, run),
             done=done,
             failed=back,
-            holds=[image_id for image_id, _ in before],
+            holds=image_ids(moving),
         )
 
     def delete(self, images: Sequence[TrainingImage]) -> None:
@@ -117,16 +132,16 @@ class EditController(QObject):
         open_set = self._session.open_set
         if open_set is None or not images:
             return
-        records = [_copy(image) for image in images]
-        ids = [image.image_id for image in images]
-        open_set.remove_images(ids)
+        records = images if isinstance(images, LazyImages) else [msgspec.structs.replace(one) for one in images]
+        ids = image_ids(images)
+        open_set.remove_images(images if isinstance(images, LazyImages) else ids)
         photos = plural(len(images), "photo")
         set_id = open_set.training_set.id
         self.do(
             f"Deleting {photos}",
             lambda edits, workspace, run: edits.delete(workspace, set_id, records, run),
             done=f"Deleted {photos}",
-            failed=lambda _error: open_set.add_images(records),
+            failed=lambda _error: open_set.add_images(list(records)),
             holds=ids,
         )
 
@@ -244,21 +259,21 @@ class EditController(QObject):
                 failed(RuntimeError(sentence))
             return None
         open_set = session.open_set
-        if open_set is not None:
-            open_set.local_changes.hold(holds)
+        held = open_set.local_changes.hold(holds) if open_set is not None else frozenset()
         watches: list[EditProgress] = []
 
-        def job(context: JobContext) -> EditOutcome:
+        def job(context: JobContext) -> tuple[EditOutcome, ImageTable | None]:
             watches.append(EditProgress(context))
-            return act(connected.stores.edits, connected.workspace, watches[0].run)
+            return _with_columns(act(connected.stores.edits, connected.workspace, watches[0].run))
 
         def release() -> None:
             if open_set is not None:
-                open_set.local_changes.release(holds)
+                open_set.local_changes.release(held)
 
-        def shown(outcome: EditOutcome) -> None:
+        def shown(answer: tuple[EditOutcome, ImageTable | None]) -> None:
+            outcome, added = answer
             release()
-            self._show(outcome, done)
+            self._show(outcome, done, added)
             if then is not None:
                 then(outcome)
 
@@ -290,12 +305,12 @@ class EditController(QObject):
             text = f"{title}: {done:,} of {total:,}"
             self._session.show_message(text, "muted", "edit", (("Cancel", watch.cancel),))
 
-    def _show(self, outcome: EditOutcome, text: str) -> None:
+    def _show(self, outcome: EditOutcome, text: str, added: ImageTable | None = None) -> None:
         session, edit = self._session, outcome.edit
         open_set = session.open_set
         is_open = open_set is not None and outcome.training_set_id == open_set.training_set.id
         if open_set is not None and is_open:
-            open_set.apply(outcome)
+            open_set.apply(outcome, added)
         session.message_expired.emit("edit")
         if edit.stage in _UNFINISHED:
             session.set_away(edit.note)
@@ -378,6 +393,15 @@ class EditController(QObject):
         )
 
 
+def _with_columns(outcome: EditOutcome) -> tuple[EditOutcome, ImageTable | None]:
+    """Return an outcome with its added images as columns, if they are too many for the GUI thread to make these."""
+    if len(outcome.added) < _MANY:
+        return outcome, None
+    from apitorch_desktop.dataset.workspace.image_table import tabulate
+
+    return outcome, tabulate(outcome.added)
+
+
 def summary(outcomes: Sequence[EditOutcome]) -> str:
     """Return which of the edits that waited were refused or changed, with advice; "" if none was."""
     parts = []
@@ -390,15 +414,3 @@ def summary(outcomes: Sequence[EditOutcome]) -> str:
         return ""
     more = f" And {len(parts) - 2:,} more." if len(parts) > 2 else ""
     return f"While it was away: {' '.join(parts[:2])}{more} You see what is there now; do again what you still want."
-
-
-def _by_label(images: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-    """Return label → ids of (id, label)."""
-    found: dict[str, list[str]] = {}
-    for image_id, label in images:
-        found.setdefault(label, []).append(image_id)
-    return found
-
-
-def _copy(image: TrainingImage) -> TrainingImage:
-    return msgspec.structs.replace(image)

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import monotonic
+from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from apitorch_desktop.api.types import INBOX, Classifier, Metrics, TrainingImage, TrainingSet, label_order
 from apitorch_desktop.dataset.edits.history import EditKind, EditOutcome
-from apitorch_desktop.dataset.workspace.listing import Listing, iter_images
+from apitorch_desktop.dataset.workspace.listing import LazyImages, Listing, image_ids, image_labels, iter_images
 from apitorch_desktop.dataset.workspace.training import TRAINING_DELAY, newest_version, wait_until_trained
 from apitorch_desktop.dataset.workspace.workspace import ListingProgress, Workspace
-from apitorch_desktop.ui.grid.model import GridModel, LabelGroup
+from apitorch_desktop.ui.grid.model import GridModel
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane, Task, TaskRunner
+
+if TYPE_CHECKING:  # numpy comes with the first images, on a lane
+    from apitorch_desktop.dataset.workspace.image_table import ImageTable
 
 
 @dataclass(slots=True)
@@ -54,39 +57,45 @@ class LocalChanges:
     def __init__(self) -> None:
         self._images: set[str] = set()
         self._labels: set[str] = set()
-        self._held: Counter[str] = Counter()
+        self._held: list[frozenset[str]] = []
 
     def begin(self) -> None:
         """Start over: a listing is requested now."""
-        self._images, self._labels = set(self._held), set()
+        self._images, self._labels = set().union(*self._held), set()
 
     def note(self, image_ids: Iterable[str] = (), labels: Iterable[str] = ()) -> None:
         """Note images and labels that an edit, or an answer newer than the listing, has changed."""
         self._images.update(image_ids)
         self._labels.update(labels)
 
-    def hold(self, image_ids: Iterable[str]) -> None:
-        """Note images with a running edit that is shown already."""
-        self._held.update(image_ids)
-        self._images.update(self._held)
+    def hold(self, image_ids: Iterable[str]) -> frozenset[str]:
+        """Note images with a running edit that is shown already; return them for `release`."""
+        held = frozenset(image_ids)
+        self._held.append(held)
+        self._images |= held
+        return held
 
-    def release(self, image_ids: Iterable[str]) -> None:
+    def release(self, held: frozenset[str]) -> None:
         """Note that the edit has ended."""
-        self._held.subtract(image_ids)
-        self._held = +self._held
+        self._held = [one for one in self._held if one is not held]
+
+    @property
+    def holding(self) -> bool:
+        """True while an edit is running."""
+        return any(self._held)
 
     def holds(self, image_id: str) -> bool:
         """Return True if an edit of the image is running."""
-        return image_id in self._held
+        return any(image_id in held for held in self._held)
 
     def has_label(self, label: str) -> bool:
         """Return True if a label was created, renamed or deleted here since the request."""
         return label in self._labels
 
-    def without(self, found: ListingDiff, where: Mapping[str, str]) -> tuple[ListingDiff, bool]:
-        """Return the part of a difference to `where` that can be applied, and True if the images should be listed again.
+    def without(self, found: ListingDiff, is_known: Callable[[str], bool]) -> tuple[ListingDiff, bool]:
+        """Return the part of a difference that can be applied, and True if the images should be listed again.
 
-        The part left out may contain changes by others.
+        `is_known` returns whether an image is shown. The part left out may contain changes by others.
         """
         own, left_out = self._images, set[str]()
 
@@ -96,11 +105,11 @@ class LocalChanges:
             return name not in own
 
         kept = ListingDiff(
-            [image for image in found.added if image.image_id in where or holds(image.image_id)],
+            [image for image in found.added if is_known(image.image_id) or holds(image.image_id)],
             [name for name in found.missing if holds(name)],
             {label: [name for name in names if holds(name)] for label, names in found.moved.items()},
         )
-        return kept, not left_out <= self._held.keys()
+        return kept, not left_out <= frozenset().union(*self._held)
 
 
 CHANGED_DELAY = 80
@@ -111,23 +120,23 @@ CHANGED_DELAY = 80
 class ArrangedListing:
     """A listing by labels, arranged on a lane: for 100,000 images that takes too long for the GUI thread."""
 
-    groups: list[LabelGroup]
-    where: dict[str, str]
+    labels: list[str]
+    table: ImageTable | None
     newest: tuple[str, str]
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """Number of images by label."""
-        return {group.label: len(group.images) for group in self.groups}
 
 
 def arrange(labels: Iterable[str], images: Sequence[TrainingImage]) -> ArrangedListing:
     """Return images by label, those without one first, then in alphabetical order."""
-    groups = {label: LabelGroup(label) for label in labels}
+    groups: dict[str, list[TrainingImage]] = {label: [] for label in labels}
     for image in images:
-        groups.setdefault(str(image.label), LabelGroup(str(image.label))).images.append(image)
-    where = {image.image_id: str(image.label) for image in images}
-    return ArrangedListing([groups[label] for label in sorted(groups, key=label_order)], where, newest(images))
+        groups.setdefault(str(image.label), []).append(image)
+    ordered = sorted(groups, key=label_order)
+    table = None
+    if images:
+        from apitorch_desktop.dataset.workspace.image_table import tabulate
+
+        table = tabulate([image for label in ordered for image in groups[label]])
+    return ArrangedListing(ordered, table, newest(images))
 
 
 def newest(images: Iterable[TrainingImage], before: tuple[str, str] = ("", "")) -> tuple[str, str]:
@@ -158,8 +167,6 @@ class OpenTrainingSet(QObject):
         """True once the service has listed the images, not only the cache."""
         self.seen_at = 0.0
         """When the service last listed what is shown, in seconds since the epoch; 0 for never."""
-        self._where: dict[str, str] = {}
-        self._counts: dict[str, int] = {}
         self._label_ids: dict[str, str] = {}
         self._newest: tuple[str, str] = ("", "")
         self._version = 0
@@ -177,17 +184,18 @@ class OpenTrainingSet(QObject):
     @property
     def labels(self) -> list[str]:
         """The labels in the order of tree and grid, without the inbox."""
-        return sorted(self._counts.keys() - {INBOX})
+        return sorted(self._images.counts.keys() - {INBOX})
 
     @property
     def counts(self) -> dict[str, int]:
         """Images by label, in the order of `labels`."""
-        return {label: self._counts[label] for label in self.labels}
+        counts = self._images.counts
+        return {label: counts[label] for label in self.labels}
 
     @property
     def waiting(self) -> int:
         """Number of images without a label."""
-        return self._counts.get(INBOX, 0)
+        return self._images.counts.get(INBOX, 0)
 
     @property
     def all_counts(self) -> dict[str, int]:
@@ -200,7 +208,7 @@ class OpenTrainingSet(QObject):
 
     def label_of(self, image_id: str) -> str | None:
         """Return the label of an image."""
-        return self._where.get(image_id)
+        return self._images.label_of(image_id)
 
     # --- listing
 
@@ -248,13 +256,18 @@ class OpenTrainingSet(QObject):
         if self._task is not None and self._task.active:
             self._again = True
             return
-        set_id, workspace, where, version = self.training_set.id, self._workspace, dict(self._where), self._version
-        first = not where
+        set_id, workspace, shown, version = self.training_set.id, self._workspace, self._images.records(), self._version
+        first = not shown
         self.local_changes.begin()
 
         def job(context: JobContext) -> tuple[Listing, ListingDiff, int]:
-            listing = workspace.listing(set_id, progress=context.post if first else None, cancelled=context.cancelled)
-            return listing, difference({} if first else where, listing.images), version
+            from apitorch_desktop.dataset.workspace.image_table import tabulate
+
+            def part_came(part: ListingProgress) -> None:
+                context.post((tabulate(part.images), newest(part.images)))
+
+            listing = workspace.listing(set_id, progress=part_came if first else None, cancelled=context.cancelled)
+            return listing, ListingDiff() if first else difference(labels_by_id(shown), listing.images), version
 
         self._task = self._tasks.run(
             Lane.INTERACTIVE,
@@ -266,8 +279,10 @@ class OpenTrainingSet(QObject):
             title="List the training set",
         )
 
-    def _part_came(self, part: ListingProgress) -> None:
-        self._take_in(part.images)
+    def _part_came(self, part: tuple[ImageTable, tuple[str, str]]) -> None:
+        table, latest = part
+        if not self._take_in_table(table, latest):  # an upload was shown before its page
+            self._take_in(list(table.snapshot()))
 
     def _listed(self, answer: tuple[Listing, ListingDiff, int]) -> None:
         listing, found, version = answer
@@ -277,12 +292,12 @@ class OpenTrainingSet(QObject):
         self._task = None
         self.loading, self.listed = False, True
         self._label_ids, self.seen_at = dict(listing.label_ids), listing.seen_at
-        found, behind = self.local_changes.without(found, self._where)
+        found, behind = self.local_changes.without(found, self._is_known)
         self._again |= behind
         for label in listing.labels:
             if not self.local_changes.has_label(label):
                 self.add_label(label)
-        for label in [name for name, count in self._counts.items() if not count and name not in listing.labels]:
+        for label in [name for name, count in self._images.counts.items() if not count and name not in listing.labels]:
             if not self.local_changes.has_label(label):
                 self.remove_label(label)
         self._apply(found)
@@ -293,10 +308,10 @@ class OpenTrainingSet(QObject):
 
     def _compare_again(self, listing: Listing) -> None:
         """Compare again after a change that was made here during the listing."""
-        where, version = dict(self._where), self._version
+        shown, version = self._images.records(), self._version
         self._task = self._tasks.run(
             Lane.INTERACTIVE,
-            lambda _context: (listing, difference(where, listing.images), version),
+            lambda _context: (listing, difference(labels_by_id(shown), listing.images), version),
             done=self._listed,
             failed=self._not_listed,
             owner=self,
@@ -340,9 +355,9 @@ class OpenTrainingSet(QObject):
         )
 
     def _show(self, all_of_it: ArrangedListing) -> None:
-        self._where, self._counts, self._newest = all_of_it.where, all_of_it.counts, all_of_it.newest
+        self._newest = all_of_it.newest
         self._version += 1
-        self._images.set_groups(all_of_it.groups)
+        self._images.set_table(all_of_it.labels, all_of_it.table)
         self._show_accuracies()
 
     def _apply(self, found: ListingDiff) -> None:
@@ -354,83 +369,78 @@ class OpenTrainingSet(QObject):
 
     # --- changes, also by edits
 
-    def add_images(self, images: Sequence[TrainingImage]) -> None:
-        """Add images that are not there yet."""
+    def add_images(self, images: Sequence[TrainingImage], table: ImageTable | None = None) -> None:
+        """Add images that are not there yet; `table` are the same as columns, where a lane has made these."""
         self.local_changes.note(image.image_id for image in images)
-        self._take_in(images)
+        if table is None or not self._take_in_table(table, newest(images)):
+            self._take_in(images)
+
+    def _take_in_table(self, table: ImageTable, latest: tuple[str, str]) -> bool:
+        """Add images; return False if some are there already."""
+        if self._images.known(table.snapshot().ids):
+            return False
+        self._newest = max(self._newest, latest)
+        self._images.add_table(table)
+        self._touched()
+        return True
 
     def _take_in(self, images: Sequence[TrainingImage]) -> None:
-        new = [image for image in images if image.image_id not in self._where]
+        new = [image for image in images if not self._is_known(image.image_id)]
         if not new:
             return
-        for image in new:
-            label = str(image.label)
-            self._where[image.image_id] = label
-            self._counts[label] = self._counts.get(label, 0) + 1
         self._newest = newest(new, self._newest)
         self._images.add(new)
         self._touched()
 
-    def remove_images(self, image_ids: Iterable[str]) -> None:
-        """Remove images."""
-        known = [one for one in image_ids if one in self._where]
-        self.local_changes.note(known)
-        for image_id in known:
-            self._counts[self._where.pop(image_id)] -= 1
-        if known:
-            self._images.remove(known)
-            self._touched()
+    def _is_known(self, image_id: str) -> bool:
+        return self._images.label_of(image_id) is not None
 
-    def move_images(self, image_ids: Collection[str], label: str) -> None:
-        """Move images to a label."""
-        self.local_changes.note(image_ids)
-        known = [one for one in image_ids if self._where.get(one, label) != label]
-        for image_id in known:
-            self._counts[self._where[image_id]] -= 1
-            self._where[image_id] = label
-        if known:
-            self._counts[label] = self._counts.get(label, 0) + len(known)
-            self._images.move(known, label)
+    def remove_images(self, images: Collection[str] | LazyImages) -> None:
+        """Remove images, given by id or as a snapshot."""
+        if len(images):
+            self.local_changes.note(_ids(images))
+            if self._images.remove(images):
+                self._touched()
+
+    def move_images(self, images: Collection[str] | LazyImages, label: str) -> None:
+        """Move images, given by id or as a snapshot, to a label."""
+        self.move_each({label: images})
+
+    def move_each(self, images: Mapping[str, Collection[str] | LazyImages]) -> None:
+        """Move images to labels, label → images."""
+        for some in images.values():
+            self.local_changes.note(_ids(some))
+        if any(map(len, images.values())) and self._images.move_each(images):
             self._touched()
 
     def add_label(self, label: str) -> None:
         """Add a label, if it is new."""
         self.local_changes.note(labels=[label])
-        if label not in self._counts:
-            self._counts[label] = 0
+        if label not in self._images.counts:
             self._images.add_label(label)
             self._touched()
 
     def remove_label(self, label: str) -> None:
         """Remove a label with its images."""
-        self.local_changes.note((one for one, place in self._where.items() if place == label), [label])
-        if self._counts.pop(label, None) is not None:
-            self._where = {one: place for one, place in self._where.items() if place != label}
+        self.local_changes.note(self._images.ids_under(label), [label])
+        if label in self._images.counts:
             self._images.remove_label(label)
             self._touched()
 
     def rename_label(self, old: str, new: str) -> None:
         """Rename a label, or merge it into another."""
-        if old not in self._counts or old == new:
+        if old not in self._images.counts or old == new:
             return
-        self.local_changes.note((one for one, place in self._where.items() if place in (old, new)), [old, new])
-        counts: dict[str, int] = {}
-        for name, count in self._counts.items():
-            name = new if name == old else name
-            counts[name] = counts.get(name, 0) + count
-        self._counts = counts
-        self._where = {one: new if place == old else place for one, place in self._where.items()}
+        self.local_changes.note([*self._images.ids_under(old), *self._images.ids_under(new)], [old, new])
         self._images.rename_label(old, new)
         self._touched()
 
-    def apply(self, outcome: EditOutcome) -> None:
-        """Apply the outcome of an edit."""
+    def apply(self, outcome: EditOutcome, added: ImageTable | None = None) -> None:
+        """Apply the outcome of an edit; `added` are its added images as columns, where a lane has made these."""
         self.remove_images(  # a listing in the middle of the edit had both
-            old for old, new in outcome.changed.items() if old != new and new in self._where
+            [old for old, new in outcome.changed.items() if old != new and self._is_known(new)]
         )
-        known = {old: new for old, new in outcome.changed.items() if old in self._where}
-        for old, new in known.items():
-            self._where[new] = self._where.pop(old)
+        known = {old: new for old, new in outcome.changed.items() if self._is_known(old)}
         self.local_changes.note([*known, *known.values()])
         if known:
             self._images.replace_ids(known)
@@ -438,17 +448,19 @@ class OpenTrainingSet(QObject):
             self.rename_label(old, new)
         for label in outcome.labels_added:
             self.add_label(label)
-        self.remove_images(one for one in outcome.removed if one not in known)
+        self.remove_images([one for one in outcome.removed if one not in known])
         by_label: dict[str, list[str]] = {}
-        for image_id, label in outcome.moved.items():
-            if not self.local_changes.holds(image_id):  # otherwise a later edit is shown already
-                by_label.setdefault(label, []).append(image_id)
-        for image in outcome.added:
-            if image.image_id in self._where:
+        moved = outcome.moved
+        if self.local_changes.holding:  # a later edit is shown already
+            moved = {one: label for one, label in moved.items() if not self.local_changes.holds(one)}
+        for image_id, label in moved.items():
+            by_label.setdefault(label, []).append(image_id)
+        known_already = set(self._images.known([image.image_id for image in outcome.added]))
+        for image in outcome.added if known_already else ():
+            if image.image_id in known_already:
                 by_label.setdefault(str(image.label), []).append(image.image_id)
-        for label, ids in by_label.items():
-            self.move_images(ids, label)
-        self.add_images(outcome.added)
+        self.move_each(by_label)
+        self.add_images(outcome.added, added)
         for label in outcome.labels_removed:
             self.remove_label(label)
         if outcome.stale:
@@ -465,6 +477,15 @@ class OpenTrainingSet(QObject):
     def _show_accuracies(self) -> None:
         metrics = self.classifier_status.metrics
         self._images.set_accuracies({one.label: one.accuracy for one in metrics.labels} if metrics else {})
+
+
+def labels_by_id(images: Sequence[TrainingImage]) -> dict[str, str]:
+    """Return the label of each image by its id."""
+    return dict(zip(image_ids(images), image_labels(images), strict=True))
+
+
+def _ids(images: Collection[str] | LazyImages) -> Collection[str]:
+    return images.ids if isinstance(images, LazyImages) else images
 
 
 class ClassifierStatus(QObject):

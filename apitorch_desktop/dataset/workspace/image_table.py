@@ -1,0 +1,629 @@
+"""Images of a training set as columns: for a million images, what search, filter, order and selection need is some
+100 bytes an image, and the records themselves are packed until they are looked at.
+"""
+
+from __future__ import annotations
+
+import zlib
+from bisect import bisect_right
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, Protocol, overload
+
+import msgspec
+import numpy as np
+from msgspec.structs import replace
+from numpy.typing import NDArray
+
+from apitorch_desktop.api.types import SPLITS, TrainingImage
+from apitorch_desktop.dataset.workspace.listing import LazyImages
+
+Slots = NDArray[np.intp]
+"""Numbers of images in a table."""
+Mask = NDArray[np.bool_]
+"""One value for each slot."""
+
+BLOCK: Final = 32
+"""Records that are packed together: one is read by unpacking them all, in some 0.1 ms."""
+_RECENT = 1024
+"""Ids that are looked up in a dict before the index is sorted again."""
+_SEEN = 4096
+"""Records that are kept unpacked."""
+_ID = 20
+_HEX_ID = 3 + 2 * _ID
+_COLUMNS: Final = {
+    "label": np.int32, "order": np.int64, "width": np.int32, "height": np.int32, "file_size": np.int64,
+    "created": np.int64, "split": np.uint8, "name_end": np.int64,
+}  # fmt: skip
+_decode_block = msgspec.msgpack.Decoder(list[TrainingImage]).decode
+
+
+class Answer(Protocol):
+    """A classifier's answer about an image."""
+
+    @property
+    def label(self) -> str:
+        """The label that is answered."""
+
+    @property
+    def confidence(self) -> float:
+        """Its probability."""
+
+
+class ImageTable:
+    """Images by slot: a slot belongs to one image for good, whatever label it is moved to.
+
+    The columns are arrays over all slots, read-only for others; `label` is a code (the place in `labels`), -1 for images
+    that were removed; `order` grows with each image that joins a label; `created` is in milliseconds since the epoch, 0
+    where it is unknown; `split` is 0 for none, else the place in SPLITS plus 1. Changed on one thread; records may be read
+    on others (`ImageSnapshot`).
+    """
+
+    label: NDArray[np.int32]
+    order: NDArray[np.int64]
+    width: NDArray[np.int32]
+    height: NDArray[np.int32]
+    file_size: NDArray[np.int64]
+    created: NDArray[np.int64]
+    split: NDArray[np.uint8]
+    name_end: NDArray[np.int64]
+
+    def __init__(self) -> None:
+        self.labels: list[str] = []
+        self.size = 0
+        self._codes: dict[str, int] = {}
+        self._arrays: dict[str, NDArray[Any]] = {name: np.empty(0, kind) for name, kind in _COLUMNS.items()}
+        self._ids: NDArray[np.uint8] = np.empty((0, _ID), np.uint8)
+        self._odd_ids: dict[int, str] = {}
+        self._names = np.empty(0, np.uint8)
+        self._next_order = 0
+        self._keys: NDArray[np.uint64] = np.empty(0, np.uint64)
+        self._slots_by_key: Slots = np.empty(0, np.intp)
+        self._has_twins = False
+        self._recent: dict[str, int] = {}
+        self._blocks: list[bytes | list[TrainingImage]] = []
+        self._starts: list[int] = []
+        self._newer: dict[int, TrainingImage] = {}
+        self._seen: dict[int, TrainingImage] = {}
+        self._name_order: Slots = np.empty(0, np.intp)
+        self._name_rank: NDArray[np.float64] = np.empty(0)
+        self._answers: tuple[Mapping[str, Answer], int, AnswerColumns] | None = None
+        self._trim()
+
+    def _trim(self) -> None:
+        for name, array in self._arrays.items():
+            setattr(self, name, array[: self.size])
+
+    def __len__(self) -> int:
+        return int(np.count_nonzero(self.label >= 0))
+
+    # --- labels
+
+    def code(self, label: str) -> int:
+        """Return the code of a label, which may be new."""
+        code = self._codes.get(label)
+        if code is None:
+            code = self._codes[label] = len(self.labels)
+            self.labels.append(label)
+        return code
+
+    def known_code(self, label: str) -> int:
+        """Return the code of a label, -2 for an unknown one, which no image has."""
+        return self._codes.get(label, -2)
+
+    def rename_code(self, old: str, new: str) -> None:
+        """Give the code of a label another name, which no label has; records that were looked at follow."""
+        code = self._codes.pop(old, None)
+        if code is not None:
+            self._codes[new] = code
+            self.labels[code] = new
+            for slot, image in self._seen.items():
+                if self.label[slot] == code:
+                    image.label = new
+
+    def counts(self) -> NDArray[np.intp]:
+        """Return the number of images by code."""
+        return np.bincount(self.label[self.label >= 0], minlength=len(self.labels))
+
+    def under(self, label: str) -> Slots:
+        """Return the images of a label in their order."""
+        slots = np.flatnonzero(self.label == self.known_code(label))
+        return slots[np.argsort(self.order[slots], kind="stable")]
+
+    # --- ids
+
+    def id_of(self, slot: int) -> str:
+        """Return the id of an image."""
+        odd = self._odd_ids.get(slot)
+        return odd if odd is not None else "ti_" + self._ids[slot].tobytes().hex()
+
+    def ids_of(self, slots: Slots) -> list[str]:
+        """Return the ids of images."""
+        digits = self._ids[slots].tobytes().hex()
+        found = ["ti_" + digits[start : start + 2 * _ID] for start in range(0, len(digits), 2 * _ID)]
+        if self._odd_ids:
+            found = [self._odd_ids.get(slot, name) for slot, name in zip(slots.tolist(), found, strict=True)]
+        return found
+
+    def find(self, image_id: str) -> int:
+        """Return the slot of an image, -1 if there is none."""
+        slot = self._recent.get(image_id, -1)
+        if slot >= 0:
+            return slot if self.label[slot] >= 0 else -1
+        key = np.uint64(_key(image_id))
+        place = int(np.searchsorted(self._keys, key))
+        while place < len(self._keys) and self._keys[place] == key:
+            slot = int(self._slots_by_key[place])
+            if self.label[slot] >= 0 and self.id_of(slot) == image_id:
+                return slot
+            place += 1
+        return -1
+
+    def find_all(self, image_ids: Collection[str]) -> Slots:
+        """Return the slots of images in the order of the ids, without the unknown ones."""
+        if len(image_ids) < BLOCK or (raw := _raw_ids(image_ids)) is None or not len(self._keys):
+            found = [slot for image_id in image_ids if (slot := self.find(image_id)) >= 0]
+            return np.array(found, np.intp)
+        places = np.searchsorted(self._keys, _keys_of(raw))
+        places[places == len(self._keys)] = 0
+        slots = self._slots_by_key[places]
+        right = (self.label[slots] >= 0) & (self._ids[slots] == raw).all(axis=1)
+        if not right.all():  # not in the index yet, the second of its key, or unknown
+            wrong = np.flatnonzero(~right)
+            names, find = list(image_ids), self.find if self._has_twins else self._find_recent
+            slots[wrong] = [find(names[place]) for place in wrong.tolist()]
+        return slots[slots >= 0]
+
+    def _find_recent(self, image_id: str) -> int:
+        slot = self._recent.get(image_id, -1)
+        return slot if slot >= 0 and self.label[slot] >= 0 else -1
+
+    def _index(self) -> None:
+        keys = _keys_of(self._ids[: self.size])
+        for slot, image_id in self._odd_ids.items():
+            keys[slot] = _key(image_id)
+        self._slots_by_key = np.argsort(keys, kind="stable")
+        self._keys = keys[self._slots_by_key]
+        self._has_twins = bool((self._keys[1:] == self._keys[:-1]).any())
+        self._recent = {}
+
+    def _note_id(self, slot: int, image_id: str) -> None:
+        raw = _raw(image_id)
+        self._odd_ids.pop(slot, None)
+        if raw is None:
+            self._odd_ids[slot] = image_id
+        else:
+            self._ids[slot] = np.frombuffer(raw, np.uint8)
+        self._recent[image_id] = slot
+
+    # --- records
+
+    def record(self, slot: int) -> TrainingImage:
+        """Return the record of an image; the same one while it is looked at."""
+        found = self._seen.get(slot)
+        if found is None:
+            found = self._read(slot, self.labels[int(self.label[slot])])
+            if len(self._seen) >= _SEEN:
+                for old in list(self._seen)[: _SEEN // 2]:
+                    del self._seen[old]
+            self._seen[slot] = found
+        return found
+
+    def _read(self, slot: int, label: str) -> TrainingImage:
+        newer = self._newer.get(slot)
+        if newer is not None:
+            return replace(newer, label=label)
+        number = bisect_right(self._starts, slot) - 1
+        return replace(_unpacked(self._blocks[number])[slot - self._starts[number]], label=label)
+
+    def read_all(self, slots: Slots, labels: Sequence[str], codes: NDArray[np.int32]) -> Iterator[TrainingImage]:
+        """Yield new records of images under these labels; on any thread."""
+        block, start, end = list[TrainingImage](), 0, 0
+        for slot, code in zip(slots.tolist(), codes.tolist(), strict=True):
+            newer = self._newer.get(slot)
+            if newer is not None:
+                yield replace(newer, label=labels[code])
+                continue
+            if not start <= slot < end:
+                number = bisect_right(self._starts, slot) - 1
+                block, start = _unpacked(self._blocks[number]), self._starts[number]
+                end = start + len(block)
+            yield replace(block[slot - start], label=labels[code])
+
+    # --- changes
+
+    def append(self, images: Sequence[TrainingImage]) -> Slots:
+        """Add images, of which none is in the table, each under its `label`; return their slots."""
+        first, count = self.size, len(images)
+        if not count:
+            return np.empty(0, np.intp)
+        names = [(image.original_filename or image.filename).lower().encode("utf-8", "replace") for image in images]
+        self._grow(count, sum(map(len, names)))
+        span = slice(first, self.size)
+        written = int(self.name_end[first - 1]) if first else 0
+        ends = written + np.cumsum([len(name) for name in names])
+        self._names[written : ends[-1]] = np.frombuffer(b"".join(names), np.uint8)
+        self.name_end[span] = ends
+        self.label[span] = [self.code(image.label if isinstance(image.label, str) else "") for image in images]
+        self.order[span] = np.arange(self._next_order, self._next_order + count)
+        self._next_order += count
+        self.width[span] = [image.width or 0 for image in images]
+        self.height[span] = [image.height or 0 for image in images]
+        self.file_size[span] = [image.bytes or 0 for image in images]
+        self.created[span] = [_milliseconds(image.created_at) for image in images]
+        self.split[span] = [SPLITS.index(image.split) + 1 if image.split in SPLITS else 0 for image in images]
+        self._append_ids(first, [image.image_id for image in images])
+        self._append_records(first, images)
+        return np.arange(first, self.size)
+
+    def absorb(self, other: ImageTable) -> Slots:
+        """Add the images of another table, of which none is in this one; return their slots.
+
+        The other table is not used any more.
+        """
+        first, count = self.size, other.size
+        if not count:
+            return np.empty(0, np.intp)
+        written = int(self.name_end[-1]) if first else 0
+        more = int(other.name_end[-1])
+        self._grow(count, more)
+        span = slice(first, self.size)
+        self._names[written : written + more] = other._names[:more]
+        codes = np.array([*(self.code(label) for label in other.labels), -1], np.int32)
+        for name in _COLUMNS:
+            self._arrays[name][span] = other._arrays[name][:count]
+        self.label[span] = codes[other.label]
+        self.name_end[span] += written
+        self.order[span] += self._next_order
+        self._next_order += other._next_order
+        self._ids[span] = other._ids[:count]
+        self._odd_ids |= {slot + first: image_id for slot, image_id in other._odd_ids.items()}
+        self._newer |= {slot + first: image for slot, image in other._newer.items()}
+        self._blocks += other._blocks
+        self._starts += [start + first for start in other._starts]
+        self._index()
+        return np.arange(first, self.size)
+
+    def _grow(self, count: int, name_bytes: int) -> None:
+        size, written = self.size + count, int(self.name_end[-1]) if self.size else 0
+        if size > len(self._ids):
+            room = max(size, len(self._ids) * 5 // 4 + 64)
+            for name, array in self._arrays.items():
+                self._arrays[name] = _enlarged(array, room)
+            self._ids = _enlarged(self._ids, room)
+        if written + name_bytes > len(self._names):
+            self._names = _enlarged(self._names, max(written + name_bytes, len(self._names) * 5 // 4 + 1024))
+        self.size = size
+        self._trim()
+
+    def _append_ids(self, first: int, image_ids: list[str]) -> None:
+        raw = _raw_ids(image_ids)
+        if raw is not None:
+            self._ids[first : self.size] = raw
+        else:
+            self._ids[first : self.size] = 0
+        if raw is not None and len(self._recent) + len(image_ids) > _RECENT:
+            self._index()
+            return
+        for slot, image_id in enumerate(image_ids, first):
+            self._note_id(slot, image_id)
+        if len(self._recent) > _RECENT:
+            self._index()
+
+    def _append_records(self, first: int, images: Sequence[TrainingImage]) -> None:
+        images = [replace(image) for image in images]
+        if self._blocks and isinstance(last := self._blocks[-1], list):  # replaced, since others may be reading it
+            start = BLOCK - len(last)
+            last = [*last, *images[:start]]
+            self._blocks[-1] = _packed(last) if len(last) == BLOCK else last
+            images, first = images[start:], first + start
+        for start in range(0, len(images), BLOCK):
+            block = list(images[start : start + BLOCK])
+            self._blocks.append(_packed(block) if len(block) == BLOCK else block)
+            self._starts.append(first + start)
+
+    def set_label(self, slots: Slots, label: str) -> None:
+        """Put images at the end of a label, in the order given."""
+        code = self.code(label)
+        self.label[slots] = code
+        self.order[slots] = np.arange(self._next_order, self._next_order + len(slots))
+        self._next_order += len(slots)
+        self._relabel_seen(slots, label)
+
+    def _relabel_seen(self, slots: Slots, label: str) -> None:
+        if len(slots) < len(self._seen):
+            for slot in slots.tolist():
+                if slot in self._seen:
+                    self._seen[slot].label = label
+        else:
+            code = self.known_code(label)
+            for slot, image in self._seen.items():
+                if self.label[slot] == code:
+                    image.label = label
+
+    def remove(self, slots: Slots) -> None:
+        """Remove images; their slots stay empty."""
+        self.label[slots] = -1
+
+    def put_record(self, slot: int, image: TrainingImage) -> None:
+        """Replace the record of an image, which stays under its label."""
+        self._newer[slot] = replace(image)
+        self._seen.pop(slot, None)
+        self.width[slot], self.height[slot] = image.width or 0, image.height or 0
+        self.file_size[slot], self.created[slot] = image.bytes or 0, _milliseconds(image.created_at)
+        self.split[slot] = SPLITS.index(image.split) + 1 if image.split in SPLITS else 0
+
+    def replace_id(self, old: str, new: str) -> None:
+        """Give an image the id that its service gave it."""
+        slot = self.find(old)
+        if slot < 0:
+            return
+        image = self.record(slot)
+        if isinstance(image.id, str):
+            image.id = new
+        else:
+            image.filename = new.removeprefix("ti_") + "." + image.filename.rpartition(".")[2]
+        self._newer[slot] = replace(image)
+        self._recent.pop(old, None)
+        self._note_id(slot, new)
+
+    # --- columns that are made when they are needed
+
+    def with_word(self, word: str) -> Mask:
+        """Return the images whose label or file name contains a word, which is lower case and without spaces."""
+        found = self.of_labels([word in label.lower() for label in self.labels])
+        wanted = word.encode("utf-8", "replace")
+        written = int(self.name_end[-1]) if self.size else 0
+        names = self._names[:written]
+        if not wanted or written < len(wanted):
+            return found | (not wanted)
+        places = np.flatnonzero(names[: written - len(wanted) + 1] == wanted[0])
+        for offset, letter in enumerate(wanted[1:], 1):
+            places = places[names[places + offset] == letter]
+        owners = np.searchsorted(self.name_end, places, side="right")
+        found[owners[places + len(wanted) <= self.name_end[owners]]] = True
+        return found
+
+    def of_labels(self, wanted: Sequence[bool]) -> Mask:
+        """Return the images whose label's code has a true value."""
+        return np.array([*wanted, False], bool)[self.label]  # those removed, -1, have the last value
+
+    def name_rank(self) -> NDArray[np.float64]:
+        """Return a number for each image by which the file names are in order, the same for the same name."""
+        known = len(self._name_rank)
+        if self.size - known > BLOCK or not known:
+            self._sort_names()
+        else:
+            for slot in range(known, self.size):
+                self._insert_name(slot)
+        return self._name_rank
+
+    def _name(self, slot: int) -> bytes:
+        start = int(self.name_end[slot - 1]) if slot else 0
+        return self._names[start : int(self.name_end[slot])].tobytes()
+
+    def _sort_names(self) -> None:
+        written = int(self.name_end[-1]) if self.size else 0
+        everything, ends = self._names[:written].tobytes(), self.name_end.tolist()
+        names = [everything[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+        order = sorted(range(self.size), key=names.__getitem__)
+        rank, last, ranks = -1, None, np.empty(self.size)
+        for slot in order:
+            name = names[slot]
+            if name != last:
+                rank, last = rank + 1, name
+            ranks[slot] = rank
+        self._name_order, self._name_rank = np.array(order, np.intp), ranks
+
+    def _insert_name(self, slot: int) -> None:
+        name, order = self._name(slot), self._name_order
+        low, high = 0, len(order)
+        while low < high:
+            center = (low + high) // 2
+            if self._name(int(order[center])) < name:
+                low = center + 1
+            else:
+                high = center
+        after = self._name_rank[order[low]] if low < len(order) else None
+        if after is not None and self._name(int(order[low])) == name:
+            rank = float(after)
+        else:
+            before = self._name_rank[order[low - 1]] if low else None
+            rank = (
+                float(before + 1) if after is None and before is not None
+                else float(after - 1) if before is None and after is not None
+                else (float(before) + float(after)) / 2 if before is not None and after is not None
+                else 0.0
+            )  # fmt: skip
+            if rank in (before, after):  # no number is left between the two
+                self._sort_names()
+                return
+        self._name_order = np.insert(order, low, slot)
+        self._name_rank = np.append(self._name_rank, rank)
+
+    def answers(self, answers: Mapping[str, Answer]) -> AnswerColumns:
+        """Return the classifier's answers as columns."""
+        known = self._answers
+        if known is not None and known[0] is answers and known[1] == self.size:
+            return known[2]
+        confidence, codes = np.full(self.size, np.nan), np.full(self.size, -1, np.int32)
+        names: dict[str, int] = {}
+        present = [image_id for image_id in answers if self.find(image_id) >= 0] if len(answers) < BLOCK else answers
+        slots = self.find_all(present)
+        if len(slots) != len(present):
+            present = self.ids_of(slots)
+        found = [answers[image_id] for image_id in present]
+        confidence[slots] = [answer.confidence for answer in found]
+        codes[slots] = [names.setdefault(answer.label, len(names)) for answer in found]
+        columns = AnswerColumns(confidence, codes, list(names))
+        self._answers = (answers, self.size, columns)
+        return columns
+
+    def numbers(self, numbers: Mapping[str, float], default: float) -> NDArray[np.float64]:
+        """Return a number for each image: that of its id, else `default`."""
+        column = np.full(self.size, float(default))
+        slots = self.find_all(numbers)
+        column[slots] = [numbers[image_id] for image_id in self.ids_of(slots)]
+        return column
+
+    def snapshot(self, slots: Slots | None = None) -> ImageSnapshot:
+        """Return these images, by default all in the order of slots, as they are now."""
+        return ImageSnapshot(self, np.flatnonzero(self.label >= 0) if slots is None else slots)
+
+
+def tabulate(images: Sequence[TrainingImage]) -> ImageTable:
+    """Return images as a table."""
+    table = ImageTable()
+    table.append(images)
+    return table
+
+
+class AnswerColumns:
+    """The classifier's answers: `confidence` 0 to 1, NaN without an answer; `label` the place in `labels`, else -1."""
+
+    def __init__(self, confidence: NDArray[np.float64], label: NDArray[np.int32], labels: list[str]) -> None:
+        self.confidence = confidence
+        self.label = label
+        self.labels = labels
+
+    @property
+    def known(self) -> Mask:
+        """The images with an answer."""
+        return self.label >= 0
+
+    def confidence_or(self, default: float) -> NDArray[np.float64]:
+        """Return the confidence of each image, `default` without an answer."""
+        return np.where(self.known, self.confidence, default)
+
+    def number_of_label(self, numbers: Sequence[float], default: float) -> NDArray[np.float64]:
+        """Return the number of each answer's label, given in the order of `labels`, else `default`."""
+        return np.array([*numbers, default], float)[self.label]
+
+    def of_labels(self, wanted: Sequence[bool]) -> Mask:
+        """Return the images whose answer's label has a true value."""
+        return np.array([*wanted, False], bool)[self.label]
+
+
+class ImageSnapshot(LazyImages):
+    """Images of a table with the labels that they had; their records are read when they are asked for, on any thread."""
+
+    def __init__(self, table: ImageTable, slots: Slots) -> None:
+        self._table = table
+        self.slots = slots
+        self._labels = list(table.labels)
+        self._codes = table.label[slots]
+        self._ids: list[str] | None = None
+
+    def __len__(self) -> int:
+        return len(self.slots)
+
+    @overload
+    def __getitem__(self, place: int) -> TrainingImage: ...
+    @overload
+    def __getitem__(self, place: slice) -> ImageSnapshot: ...
+    def __getitem__(self, place: int | slice) -> TrainingImage | ImageSnapshot:
+        if isinstance(place, slice):
+            return self._part(place)
+        end = place + 1 or None
+        found = list(self._table.read_all(self.slots[place:end], self._labels, self._codes[place:end]))
+        if not found:
+            raise IndexError(place)
+        return found[0]
+
+    def __iter__(self) -> Iterator[TrainingImage]:
+        return self._table.read_all(self.slots, self._labels, self._codes)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def slots_in(self, table: ImageTable) -> Slots:
+        """Return the slots in a table of those images that are in it."""
+        if self._table is not table:
+            return table.find_all(self.ids)
+        there: Slots = self.slots[table.label[self.slots] >= 0]
+        return there
+
+    def _part(self, place: Any) -> ImageSnapshot:
+        part = ImageSnapshot.__new__(ImageSnapshot)
+        part._table, part._labels, part._ids = self._table, self._labels, None
+        part.slots, part._codes = self.slots[place], self._codes[place]
+        return part
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids, as they were when first asked for."""
+        if self._ids is None:
+            self._ids = self._table.ids_of(self.slots)
+        return self._ids
+
+    @property
+    def label_column(self) -> list[str]:
+        """The label of each image."""
+        return [self._labels[code] for code in self._codes.tolist()]
+
+    def without_label(self, label: str) -> ImageSnapshot:
+        """Return the images that are not under a label."""
+        code = self._labels.index(label) if label in self._labels else -2
+        return self._part(np.flatnonzero(self._codes != code))
+
+    def by_label(self) -> Mapping[str, ImageSnapshot]:
+        """Return the images of each label."""
+        return {self._labels[code]: self._part(np.flatnonzero(self._codes == code)) for code in np.unique(self._codes)}
+
+
+def _raw(image_id: str) -> bytes | None:
+    """Return the bytes of an id of 40 hex digits, None for any other."""
+    if len(image_id) != _HEX_ID or not image_id.startswith("ti_"):
+        return None
+    try:
+        raw = bytes.fromhex(image_id[3:])
+    except ValueError:
+        return None
+    return raw if "ti_" + raw.hex() == image_id else None
+
+
+def _raw_ids(image_ids: Collection[str]) -> NDArray[np.uint8] | None:
+    """Return ids of 40 hex digits as an array, a row each; None if one is of another form."""
+    joined = "".join(image_ids)
+    if len(joined) != _HEX_ID * len(image_ids) or not joined.isascii():
+        return None
+    letters = np.frombuffer(joined.encode(), np.uint8).reshape(-1, _HEX_ID)
+    digits = letters[:, 3:]
+    is_digit = ((digits >= ord("0")) & (digits <= ord("9"))) | ((digits >= ord("a")) & (digits <= ord("f")))
+    if not ((letters[:, :3] == np.frombuffer(b"ti_", np.uint8)).all() and is_digit.all()):
+        return None
+    return np.frombuffer(bytes.fromhex(digits.tobytes().decode()), np.uint8).reshape(-1, _ID)
+
+
+def _key(image_id: str) -> int:
+    raw = _raw(image_id)
+    return int.from_bytes(raw[:8], "big") if raw is not None else hash(image_id) & (2**64 - 1)
+
+
+def _keys_of(raw: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    return np.ascontiguousarray(raw[:, :8]).view(">u8")[:, 0].astype(np.uint64)
+
+
+def _enlarged(array: NDArray[Any], room: int) -> NDArray[Any]:
+    larger = np.empty((room, *array.shape[1:]), array.dtype)
+    larger[: len(array)] = array
+    return larger
+
+
+def _packed(images: list[TrainingImage]) -> bytes:
+    return zlib.compress(msgspec.msgpack.encode(images), 1)
+
+
+def _unpacked(block: bytes | list[TrainingImage]) -> list[TrainingImage]:
+    return block if isinstance(block, list) else _decode_block(zlib.decompress(block))
+
+
+def _milliseconds(created_at: object) -> int:
+    if not isinstance(created_at, str) or not created_at:
+        return 0
+    try:
+        return round(datetime.fromisoformat(created_at).timestamp() * 1000)
+    except (ValueError, OverflowError, OSError):
+        return 0
