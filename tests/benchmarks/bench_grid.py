@@ -16,7 +16,8 @@ from PySide6.QtGui import QColor, QIcon, QPixmap
 from PySide6.QtWidgets import QApplication, QListView
 
 from apitorch_desktop.api.types import TrainingImage
-from apitorch_desktop.ui.grid.model import GridModel, LabelGroup
+from apitorch_desktop.dataset.workspace.image_table import tabulate
+from apitorch_desktop.ui.grid.model import GridModel
 from apitorch_desktop.ui.grid.view import GridView
 from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
 from apitorch_desktop.ui.tasks.runner import TaskRunner
@@ -87,14 +88,14 @@ class Bench:
         picture.fill(QColor("#8899aa"))
         OnePicture.one = picture
         self.icon = QIcon(picture)
-        self.groups = make_groups(images)
-        self.names = [image.original_filename for group in self.groups for image in group.images]
+        self.table = make_table(images)
+        self.names = [image.original_filename for image in self.table.snapshot()]
 
     def grid(self):
         model = GridModel()
-        model.set_groups(self.groups)
+        model.set_table(LABELS, self.table)
         view = GridView(model, OnePicture(self.tasks, lambda image, cancelled: b""), self.theme)
-        return view, lambda: model.set_groups(self.groups)
+        return view, lambda: model.set_table(LABELS, self.table)
 
     def list(self):
         model = Plain(self.names, self.icon)
@@ -150,7 +151,7 @@ class Bench:
     def latest_tick(self):
         """How late a 10 ms timer is at worst, in ms, while a thousand photos come into 10,000; and when nothing comes."""
         model = GridModel()
-        model.set_groups(make_groups(10_000))
+        model.set_table(LABELS, make_table(10_000))
         view = GridView(model, OnePicture(self.tasks, lambda image, cancelled: b""), self.theme)
         view.resize(SIZE)
         view.show()
@@ -187,12 +188,12 @@ def make_image(number, label):
     )
 
 
-def make_groups(images):
+def make_table(images):
+    """What a lane hands to the window."""
     each = images // len(LABELS)
-    return [
-        LabelGroup(label, [make_image(at * each + number, label) for number in range(each)], 0.85)
-        for at, label in enumerate(LABELS)
-    ]
+    return tabulate(
+        [make_image(at * each + number, label) for at, label in enumerate(LABELS) for number in range(each)]
+    )
 
 
 def main(images=100_000, runs=7):
@@ -205,7 +206,7 @@ def main(images=100_000, runs=7):
         ours, theirs = ([pair[side][name] for pair in pairs] for side in (0, 1))
         ratio = statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
         print(f"  {name:24} {statistics.median(ours):10.2f} ms {statistics.median(theirs):10.2f} ms  {ratio:6.3f}")
-    bench.groups = make_groups(images * 10)
+    bench.table = make_table(images * 10)
     alone = [bench.measure(bench.grid) for _ in range(3)]
     print(f"{images * 10:,} images, the grid alone")
     for name in alone[0]:
