@@ -30,6 +30,7 @@ EXTENSIONS: Final = (
     "unlabelled",
     "splits",
     "encoders",
+    "monitoring",
 )
 """Names that a service may list in its ping; a client makes a call only where its extension is listed."""
 
@@ -112,6 +113,14 @@ class Error(Struct):
     message: str
     type: str
     object: str = "error"
+
+
+class Health(Struct):
+    """`GET health`: `live` where the process answers, `ready` where its storage does too."""
+
+    object: str = "health"
+    live: bool = True
+    ready: bool | UnsetType = UNSET
 
 
 class Ping(Struct):

@@ -3,7 +3,8 @@
 import asyncio
 import logging
 from collections.abc import Awaitable
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
+from time import monotonic
 from typing import TypeVar
 
 from msgspec import Struct
@@ -19,6 +20,7 @@ from apitorch_desktop.service.http.body import BodyReader, IncomingBody
 from apitorch_desktop.service.http.errors import ClientDisconnected, HttpError, to_http_error
 from apitorch_desktop.service.http.html import error_page
 from apitorch_desktop.service.http.image_input import ImageInputReader
+from apitorch_desktop.service.http.metrics import ServiceMetrics
 from apitorch_desktop.service.http.request import HandlerResult, LargeResponse, Request
 from apitorch_desktop.service.http.resources import WorkerPools
 from apitorch_desktop.service.http.routing import Operation, Routes
@@ -28,8 +30,10 @@ from apitorch_desktop.service.routes.classifiers import ClassifierRoutes, Explan
 from apitorch_desktop.service.routes.dependencies import Dependencies
 from apitorch_desktop.service.routes.images import FileRoutes, ImageRoutes
 from apitorch_desktop.service.routes.meta import MetaRoutes
+from apitorch_desktop.service.routes.monitoring import MonitoringRoutes, Readiness
 from apitorch_desktop.service.routes.training_sets import TrainingSetRoutes
-from apitorch_desktop.service.storage.errors import StorageUnreachable
+from apitorch_desktop.service.storage.errors import StorageUnreachable, StoreError
+from apitorch_desktop.service.storage.owners import LOCAL_OWNER
 from apitorch_desktop.service.storage.store import Store
 
 _log = logging.getLogger(__name__)
@@ -66,11 +70,30 @@ def build_app(
         signer=signer,
         config=config,
     )
+
+    readiness = Readiness(store)
+
+    def count_waiting() -> float:
+        with suppress(StoreError):
+            if readiness.answers:
+                return trainer.count_waiting()
+        return float("nan")
+
+    metrics = ServiceMetrics(
+        {
+            "apitorch_jobs": ("Storage and image jobs that run or wait.", lambda: workers.jobs),
+            "apitorch_classifications": ("Classifications under way.", lambda: workers.classifications),
+            "apitorch_training_sets_waiting": ("Training sets to be learned, of all processes.", count_waiting),
+            "apitorch_database_up": ("1 where the database answers.", lambda: readiness.answers),
+            "apitorch_notified": ("1 where changes by other processes arrive.", lambda: store.is_current),
+        }
+    )
     table: list[Operation] = []
     table += MetaRoutes(dependencies, lambda: table).operations()
+    table += MonitoringRoutes(readiness, metrics).operations()
     for group in (TrainingSetRoutes, ImageRoutes, ClassifierRoutes, ExplanationRoutes, FileRoutes):
         table += group(dependencies).operations()
-    return ServiceApplication(table, dependencies, fetcher)
+    return ServiceApplication(table, dependencies, fetcher, readiness, metrics)
 
 
 class ServiceApplication:
@@ -79,7 +102,14 @@ class ServiceApplication:
     Call `close` after the server has ended, to end the threads.
     """
 
-    def __init__(self, table: list[Operation], dependencies: Dependencies, fetcher: UrlFetcher) -> None:
+    def __init__(
+        self,
+        table: list[Operation],
+        dependencies: Dependencies,
+        fetcher: UrlFetcher,
+        readiness: Readiness,
+        metrics: ServiceMetrics,
+    ) -> None:
         self._routes = Routes(table)
         self._workers = dependencies.workers
         self._owners = dependencies.store.owners
@@ -87,10 +117,13 @@ class ServiceApplication:
         self._signer = dependencies.signer
         self._body_reader = BodyReader(dependencies.config.limits, dependencies.workers)
         self._fetcher = fetcher
+        self._readiness = readiness
+        self._metrics = metrics
 
     def close(self) -> None:
         """Wait for running jobs and end the threads."""
         self._fetcher.close()
+        self._readiness.close()
         self._workers.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -100,6 +133,16 @@ class ServiceApplication:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         incoming = IncomingBody(receive)
         sender = ResponseSender(send, incoming, self._workers, self._config.limits)
+        began = monotonic()
+        try:
+            await self._respond(scope, headers, incoming, sender)
+        finally:
+            if sender.status:
+                self._metrics.count(sender.operation, sender.status, monotonic() - began)
+
+    async def _respond(
+        self, scope: Scope, headers: dict[str, str], incoming: IncomingBody, sender: "ResponseSender"
+    ) -> None:
         try:
             await self._handle(scope, headers, incoming, sender)
         except ClientDisconnected:
@@ -131,7 +174,8 @@ class ServiceApplication:
         host = access.check_host(headers.get("host"), self._config)
         access.check_origin(headers, host, by_link=not scope["raw_path"].startswith(b"/api"))
         operation, path = self._routes.find(scope["method"], scope["raw_path"])
-        owner = await self._authenticate(operation, headers, scope["query_string"])
+        sender.operation = operation.name
+        owner = await self._authenticate(operation, headers, scope)
         request = Request(
             owner=owner,
             path=path,
@@ -164,9 +208,18 @@ class ServiceApplication:
             return await operation.handler(request)
         return await _unless_disconnected(operation.handler(request), incoming)
 
-    async def _authenticate(self, operation: Operation, headers: dict[str, str], query: bytes) -> int:
+    async def _authenticate(self, operation: Operation, headers: dict[str, str], scope: Scope) -> int:
         """Return the owner of the request's API key; 0 where the operation needs none."""
-        if operation.access == "key" or (operation.access == "link_or_key" and b"signature=" not in query):
+        if operation.access == "local_or_key":
+            if access.is_local_call((scope.get("client") or ("",))[0], headers, self._config):
+                return 0
+            if await access.authenticate(headers.get("authorization"), self._find_owner) != LOCAL_OWNER:
+                raise HttpError(
+                    403, "Figures of the whole service are for its own key, and for programs on its machine."
+                )
+        if operation.access == "key" or (
+            operation.access == "link_or_key" and b"signature=" not in scope["query_string"]
+        ):
             return await access.authenticate(headers.get("authorization"), self._find_owner)
         return 0
 
@@ -210,6 +263,8 @@ class ResponseSender:
         self._workers = workers
         self._limits = limits
         self.started = False
+        self.status = 0
+        self.operation = ""
 
     async def send(self, result: HandlerResult) -> None:
         """Send the result of a handler."""
@@ -236,7 +291,7 @@ class ResponseSender:
         headers = response.raw_headers
         own = {name for name, _ in headers}
         headers = headers + [header for header in _DEFAULT_HEADERS if header[0] not in own]
-        self.started = True
+        self.started, self.status = True, response.status_code
         await self._send({"type": "http.response.start", "status": response.status_code, "headers": headers})
         body = response.body
         if len(body) <= _CHUNK:

@@ -60,11 +60,13 @@ class Config:
 
     `hosts` are its host names (lower case, no port); with `any_address` a bare IP address in `Host` is accepted too,
     which DNS rebinding cannot forge. `allow_private_urls` lets `image_url` name this machine and its network.
+    `behind_proxy`: a caller on this machine may be a proxy, which speaks for anybody.
     """
 
     hosts: frozenset[str] = LOOPBACK_HOSTS
     any_address: bool = False
     allow_private_urls: bool = False
+    behind_proxy: bool = False
     limits: Limits = field(default_factory=Limits)
 
 

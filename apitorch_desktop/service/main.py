@@ -141,6 +141,7 @@ def _assembled_parts(options: ServiceOptions) -> Iterator[_ServiceParts]:
                 hosts=host_names(options.host, options.hostnames, loopback=loopback),
                 any_address=not loopback,
                 allow_private_urls=options.allow_private_urls,
+                behind_proxy=bool(proxies),
                 limits=Limits(workers=min(4, options.threads)) if options.threads else Limits(),
             )
             if not loopback and not options.tls_cert:

@@ -19,7 +19,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class JobProgress:
-    """How a job stands: `retry_after` is in seconds, None until the next change."""
+    """The state of a job; `retry_after` is in seconds, None until the next change."""
 
     missing: int = 0
     done: bool = False

@@ -245,6 +245,13 @@ class Trainer:
         self._store.models.set_current(set_id, version, waiting)
         self._heads.discard(set_id)
 
+    def count_waiting(self) -> int:
+        """Return the number of training sets that wait to be embedded or trained, in all processes. Raises StoreError."""
+        if self._store.jobs is not None:
+            return self._store.jobs.waiting()
+        with self._wake:
+            return sum(job.pending or not job.embedded for job in self._jobs.values())
+
     def list_encoders(self) -> list[types.ListedEncoder]:
         """Return the built-in encoder and the users' own files, also those that cannot be used. Blocks for dry runs."""
         return self._encoders.list()

@@ -44,6 +44,16 @@ def check_origin(headers: dict[str, str], host: str, *, by_link: bool) -> None:
         raise HttpError(403, "Web pages of other sites may not call this service. Call it from a program.")
 
 
+_FORWARDED = frozenset({"forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"})
+
+
+def is_local_call(client: str, headers: dict[str, str], config: Config) -> bool:
+    """Return whether a program on this machine calls for itself, and no proxy for somebody else."""
+    if config.behind_proxy or not _FORWARDED.isdisjoint(headers):
+        return False
+    return client.startswith("127.") or client in {"::1", "::ffff:127.0.0.1"}
+
+
 async def authenticate(authorization: str | None, find_owner: Callable[[str], Awaitable[int | None]]) -> int:
     """Return the owner of the key in an Authorization header. Raises HttpError 401."""
     if authorization is None:

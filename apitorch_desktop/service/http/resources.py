@@ -187,6 +187,11 @@ class BoundedPool:
         finally:
             self._seconds += (monotonic() - start - self._seconds) / 8
 
+    @property
+    def jobs(self) -> int:
+        """The number of jobs that run or wait."""
+        return self._jobs
+
     def close(self) -> None:
         """Wait for running jobs and end the threads."""
         self._pool.shutdown(cancel_futures=True)
@@ -236,6 +241,16 @@ class WorkerPools:
             yield
         finally:
             self._classifications -= 1
+
+    @property
+    def jobs(self) -> int:
+        """The number of jobs of all pools that run or wait."""
+        return sum(pool.jobs for pool in self._pools)
+
+    @property
+    def classifications(self) -> int:
+        """The number of classifications under way."""
+        return self._classifications
 
     def spool(self) -> Spool:
         """Return a spool for a body that is being received."""

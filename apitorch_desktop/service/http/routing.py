@@ -12,7 +12,7 @@ from apitorch_desktop.service.http.errors import HttpError
 from apitorch_desktop.service.http.request import HandlerResult, Request
 
 Handler = Callable[[Request], Awaitable[HandlerResult]]
-Access = Literal["key", "link", "link_or_key", "open"]
+Access = Literal["key", "link", "link_or_key", "local_or_key", "open"]
 
 PARAMETERS: dict[str, str] = {
     "id": "Identifier of the training set, a number.",
@@ -39,9 +39,10 @@ class Operation:
     """The handler of one method on one path, with its description; used as a decorator of the handler.
 
     `path` has its parameters in braces. `response` is the type of the JSON response, or a media type. `access` is the
-    credential: the API key, a signed link, either of them, or none ("open"). `body` has the fields of a JSON, urlencoded or
-    multipart body; `by_url` the fields of a JSON or urlencoded body where multipart also takes a file `image`; `query` the
-    fields of the query. With `body_in_query` the fields of the body may be sent in the query as well. `errors` are the
+    credential: the API key, a signed link, either of them, none from this machine and else the local owner's key, or none
+    at all ("open"). `body` has the fields of a JSON, urlencoded or multipart body;
+    `by_url` the fields of a JSON or urlencoded body where multipart also takes a file `image`; `query` the fields of the
+    query. With `body_in_query` the fields of the body may be sent in the query as well. `errors` are the
     statuses beside those that every operation may answer. `extension` is the name that `ping` lists, empty for documented
     operations. `abandonable`: the handler is cancelled when the client disconnects. `classifies`: it counts as a
     classification from before its body is read. The others come from the handler and its group.

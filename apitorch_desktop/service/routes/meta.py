@@ -146,7 +146,7 @@ def statuses(operation: Operation) -> list[int]:
     found = {403, 500, *operation.errors}
     if operation.access == "key":
         found |= {401, 429, 503}
-    if operation.access == "link_or_key":
+    if operation.access in {"link_or_key", "local_or_key"}:
         found |= {401}
     if operation.body is not None:
         found |= {400, 408, 413, 507}
@@ -178,7 +178,7 @@ def _operation(operation: Operation, components: dict[str, Any]) -> dict[str, An
     if operation.body is not None:
         described["requestBody"] = _body(operation, components)
     if operation.access != "key":
-        described["security"] = [{"key": []}, {}] if operation.access == "link_or_key" else []
+        described["security"] = [{"key": []}, {}] if operation.access.endswith("_or_key") else []
     if operation.extension:
         described["x-extension"] = operation.extension
     return described

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import Any, NamedTuple
 
-from sqlalchemy import bindparam, select, text
+from sqlalchemy import bindparam, func, select, text
 from sqlalchemy.types import BigInteger, Float, Text
 
 from apitorch_desktop.service.storage.database import Database, shut_down
@@ -75,6 +75,12 @@ class JobRepository:
         with self._database.querying() as connection:
             row = connection.execute(query).first()
         return ("", 0) if row is None else (row[0], row[1])
+
+    def waiting(self) -> int:
+        """Return the number of training sets that wait for a process, or are worked on, of all owners."""
+        with self._database.querying() as connection:
+            count = select(func.count()).select_from(jobs).where(jobs.c.failure == "")
+            return int(connection.execute(count).scalar_one())
 
     def lease(self, name: str, seconds: float) -> bool:
         """Take or keep a lease for `seconds`; return False where another process has it."""

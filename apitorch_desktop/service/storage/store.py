@@ -169,11 +169,10 @@ class Store:
         """
         return self.jobs is None or self.jobs.lease(work, seconds)
 
-    def check(self) -> None:
-        """Ask the database and the image storage. Raises StorageFault where one does not answer."""
+    def check_database(self) -> None:
+        """Ask the database. Raises StorageUnreachable where it does not answer, Closed."""
         with self._database.querying() as connection:
             connection.execute(select(1))
-        self._blobs.database_id()
 
     @property
     def is_current(self) -> bool:

@@ -31,6 +31,7 @@ EXTENSIONS = {
     "GET /api/classifier/{slug}/versions", "POST /api/classifier/{slug}/current", "GET /api/classifier/{slug}/changes",
     "GET /api/classifier/{slug}/onnx",
     "GET /api/training-image/{image_id}/similar", "GET /api/classification/{classification_id}/similar", "POST /api/similar",
+    "GET /api/health", "GET /api/health/live", "GET /api/metrics",
     "GET /api/training-image/{image_id}/evidence", "GET /api/classification/{classification_id}/evidence",
 }  # fmt: skip
 
