@@ -95,3 +95,34 @@ def test_docstrings_begin_with_a_noun_or_a_verb(trees):
         and re.match(r"(What|Whether|Where|Who|How|When|Why)\b|Qt's\.", ast.get_docstring(node) or "")
     ]
     assert not odd
+
+
+def places(page):
+    """Paths that a page of the documentation names in backticks, and file names alone."""
+    return re.findall(r"`([\w.-]+(?:/[\w.-]*)+|\w+\.py)`", page.read_text("utf-8"))
+
+
+def test_pages_name_files_and_folders_that_are_there():
+    package = ROOT / PACKAGE
+    pages = [ROOT / "README.md", ROOT / ".github/CONTRIBUTING.md", *package.rglob("*.md"), *ROOT.glob("packaging/*.md")]
+    assert any(places(page) for page in pages)
+    bases = [ROOT, package, *(folder for folder in package.iterdir() if folder.is_dir())]
+    names = {path.name for folder in (PACKAGE, "tests", "packaging") for path in (ROOT / folder).rglob("*.py")}
+
+    def exists(name, page):
+        spellings = (name.rstrip("/"), f"{name}.py")
+        found = any((base / spelling).exists() for base in (*bases, page.parent) for spelling in spellings)
+        return found or ("/" not in name and name in names)
+
+    assert not [(page.name, name) for page in pages for name in places(page) if not exists(name, page)]
+
+
+def test_the_tree_of_the_architecture_names_every_package_and_what_is_there():
+    tree = (ROOT / PACKAGE / "ARCHITECTURE.md").read_text("utf-8").split("```")[1]
+    named, package = set(), ROOT / PACKAGE
+    for indent, names in re.findall(r"^( {4})?(\w.*?)  ", tree, re.MULTILINE):
+        package = package if indent else ROOT / PACKAGE / names
+        named |= {package / name.rstrip("/") for name in re.findall(r"[\w/]+", names)} if indent else {package}
+    assert not [path for path in named if not path.is_dir() and not path.with_suffix(".py").is_file()]
+    packages = {path.parent for depth in ("*", "*/*") for path in (ROOT / PACKAGE).glob(f"{depth}/__init__.py")}
+    assert packages <= named

@@ -187,7 +187,7 @@ class UndoableImports:
         connection_id, lost = workspace.connection.id, []
         for row, payload in self._imports(connection_id, EditStage.BEGUN):
             status = self._status(payload)
-            if status is not None:
+            if status is not None and status.connection_id == connection_id:  # else its id was given again
                 if status.state in ENDED:
                     self.finish(connection_id, status.id)
             elif self._is_interrupted(payload):

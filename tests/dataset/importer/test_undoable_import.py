@@ -3,11 +3,14 @@
 import subprocess
 import sys
 import threading
+from types import SimpleNamespace
 
 import pytest
 
 from apitorch_desktop.api.errors import ConnectionFailed
 from apitorch_desktop.dataset.edits.history import CannotUndo, EditStage
+from apitorch_desktop.dataset.edits.model import to_set_key
+from apitorch_desktop.dataset.edits.payloads import ImportPayload
 from apitorch_desktop.dataset.importer.undoable_import import UndoableImports
 from apitorch_desktop.dataset.sources.image_source import ImageBytes, UploadItem
 from apitorch_desktop.dataset.transfers.queue import TransferQueue, TransferState
@@ -239,6 +242,17 @@ def test_an_import_that_was_never_accepted_is_forgotten(importer, monkeypatch):
     with pytest.raises(OSError, match="full"):
         importer.accept()
     assert importer.home.edits.journal.rows("c1") == []
+
+
+def test_an_import_that_was_never_accepted_takes_no_photos_of_another_connection_with_the_same_number(importer):
+    journal = importer.home.edits.journal
+    orphan = ImportPayload(planned=True, transfer_id=1, lock_name="0")  # the program ended before the transfer's commit
+    journal.add("c2", to_set_key(importer.home.set_id), orphan, "the import", EditStage.BEGUN)
+    assert importer.accept() == 1
+    importer.work()
+    importer.imports.recover(SimpleNamespace(connection=SimpleNamespace(id="c2")))
+    assert journal.rows("c2") == []
+    assert importer.imports.finish("c1", 1).created == COUNT
 
 
 # --- into a training set made for it
