@@ -26,16 +26,21 @@ class FileError(UserError, OSError):
 
 
 class SqliteFile:
-    """An SQLite file, created if missing; the statements of `schema` run at each opening.
+    """An SQLite file, created if missing; the statements of `schema` run at each opening, in any of its processes.
+
+    `migrations` turn version 1, 2, … of the file (`user_version`) into the next one; a new file begins with the last.
 
     A damaged file is replaced by a new one; unless it is a `cache` it is moved aside first, and `note` states where to. A
     cache returns nothing where it cannot be used, any other file raises FileError.
     """
 
-    def __init__(self, path: Path, schema: Sequence[str], *, cache: bool = False) -> None:
+    def __init__(
+        self, path: Path, schema: Sequence[str], *, cache: bool = False, migrations: Sequence[str] = ()
+    ) -> None:
         self.path = path
         self.note = ""
         self._schema = schema
+        self._migrations = migrations
         self._cache = cache
         self._lock = RLock()
         self._closed = False
@@ -114,12 +119,24 @@ class SqliteFile:
         try:
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute(f"PRAGMA synchronous={'OFF' if self._cache else 'FULL'}")
+            self._migrate(connection)
             for statement in self._schema:
                 connection.execute(statement)
         except BaseException:
             connection.close()
             raise
         return connection
+
+    def _migrate(self, connection: sqlite3.Connection) -> None:
+        newest = len(self._migrations) + 1
+        if not self._migrations or connection.execute("PRAGMA user_version").fetchone()[0] == newest:
+            return
+        connection.execute("BEGIN IMMEDIATE")  # other processes may open the file at the same moment
+        version = connection.execute("PRAGMA user_version").fetchone()[0] or newest
+        for statement in self._migrations[version - 1 :]:
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {newest}")
+        connection.execute("COMMIT")
 
     def _failed(self, error: sqlite3.Error) -> None:
         damaged = isinstance(error, sqlite3.DatabaseError) and not isinstance(

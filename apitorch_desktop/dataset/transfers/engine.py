@@ -12,7 +12,6 @@ The journal is written first, then the memory; refreshes take in what other proc
 """
 
 import errno
-import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from enum import Enum
@@ -39,6 +38,7 @@ from apitorch_desktop.dataset.transfers.model import (
 from apitorch_desktop.dataset.transfers.rate_control import RateController
 from apitorch_desktop.utils.errors import Cancelled
 from apitorch_desktop.utils.files import try_lock
+from apitorch_desktop.utils.sqlite import FileError
 from apitorch_desktop.utils.text import reason
 
 if TYPE_CHECKING:
@@ -311,8 +311,8 @@ class TransferEngine:
                 self._perform(run, item, cancelled)
             else:
                 self._manage(step, run, cancelled)
-        except sqlite3.Error as error:
-            self._stop(run, f"The journal of transfers cannot be written: {error}. Make room on the disk, then resume.")
+        except FileError as error:
+            self._stop(run, f"{error} Then resume.")
 
     def _manage(self, step: _EngineStep, run: TransferRun, cancelled: Callable[[], bool]) -> None:
         changed = True
@@ -530,7 +530,7 @@ class TransferEngine:
     def _stop(self, run: TransferRun, note: str) -> None:
         with self._commands:
             if run.active:
-                with suppress(sqlite3.Error):
+                with suppress(FileError):
                     self._journal.set_state(run.id, TransferState.STOPPED, note)
                 run.state, run.note = TransferState.STOPPED, note
 

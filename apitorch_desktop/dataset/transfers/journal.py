@@ -5,12 +5,10 @@ import json
 import os
 import sqlite3
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
-from threading import RLock
 from time import time
 from typing import Any, NamedTuple
 
@@ -23,27 +21,27 @@ from apitorch_desktop.dataset.sources.image_source import (
     Source,
     UploadItem,
 )
-from apitorch_desktop.utils.files import atomic_write, private_file, sync
+from apitorch_desktop.utils.files import atomic_write, sync
+from apitorch_desktop.utils.sqlite import SqliteFile
 from apitorch_desktop.utils.text import shown
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS transfers (
+_SCHEMA = (
+    """CREATE TABLE IF NOT EXISTS transfers (
     id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, connection TEXT NOT NULL, training_set TEXT NOT NULL,
     title TEXT NOT NULL, folder BLOB, state TEXT NOT NULL, note TEXT NOT NULL DEFAULT '', position REAL NOT NULL,
     created_at REAL NOT NULL, finished_at REAL, baseline BLOB, listed INTEGER NOT NULL DEFAULT 0
-);
-CREATE TABLE IF NOT EXISTS items (
+)""",
+    """CREATE TABLE IF NOT EXISTS items (
     id INTEGER PRIMARY KEY AUTOINCREMENT, transfer INTEGER NOT NULL REFERENCES transfers ON DELETE CASCADE,
     label TEXT NOT NULL, kind TEXT NOT NULL, source BLOB NOT NULL, name TEXT NOT NULL, size INTEGER, sha256 TEXT,
     state INTEGER NOT NULL DEFAULT 0, reason TEXT NOT NULL DEFAULT '',
     advice TEXT NOT NULL DEFAULT '', image_id TEXT NOT NULL DEFAULT '', created INTEGER NOT NULL DEFAULT 0,
     split TEXT NOT NULL DEFAULT ''
-);
-CREATE INDEX IF NOT EXISTS items_by_state ON items (transfer, state, id);
-"""
-_MIGRATION = "ALTER TABLE items ADD COLUMN split TEXT NOT NULL DEFAULT ''"
-"""Turns version 1, of 0.1.0, into version 2."""
-_VERSION = 2
+)""",
+    "CREATE INDEX IF NOT EXISTS items_by_state ON items (transfer, state, id)",
+)
+_MIGRATIONS = ("ALTER TABLE items ADD COLUMN split TEXT NOT NULL DEFAULT ''",)
+"""The first turns version 1, of 0.1.0, into version 2."""
 
 
 class ItemState(IntEnum):
@@ -116,14 +114,13 @@ class Tally(NamedTuple):
 class TransferJournal:
     """Journal in a folder, created if missing. Thread-safe; other processes may have it open too.
 
-    What a method writes is on disk when it returns. Opened at the first call.
+    What a method writes is on disk when it returns. Raises FileError.
     """
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._images = folder / "pictures"
-        self._lock = RLock()
-        self._connection: sqlite3.Connection | None = None
+        self._file = SqliteFile(folder / "transfers.sqlite", _SCHEMA, migrations=_MIGRATIONS)
 
     @property
     def folder(self) -> Path:
@@ -131,15 +128,12 @@ class TransferJournal:
         return self._folder
 
     def close(self) -> None:
-        """Close the file; the next call opens it again."""
-        with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
+        """Close the file."""
+        self._file.close()
 
     def changed_elsewhere(self) -> int:
         """Return a number that changes when another process has written."""
-        return int(self._rows("PRAGMA data_version")[0][0])
+        return int(self._file.read("PRAGMA data_version")[0][0])
 
     # --- transfers
 
@@ -158,7 +152,7 @@ class TransferJournal:
         kept = {row[2].partition(b"\0")[0].decode() for row in rows if row[1] == "picture"}
         if kept:
             sync([self._images / digest for digest in kept])
-        with self._writing() as write:
+        with self._file.transaction() as write:
             position = write.execute("SELECT COALESCE(MAX(position), 0) + 1 FROM transfers").fetchone()[0]
             added = write.execute(
                 "INSERT INTO transfers (kind, connection, training_set, title, folder, state, position, created_at)"
@@ -179,13 +173,13 @@ class TransferJournal:
             (label, "image", os.fsencode(path), name, size, sha256, image_id, "")
             for label, path, name, size, sha256, image_id in images
         ]
-        with self._writing() as write:
+        with self._file.transaction() as write:
             self._insert(write, transfer, rows)
             write.execute("UPDATE transfers SET listed = 1 WHERE id = ?", (transfer,))
 
     def entries(self) -> list[TransferRow]:
         """Return all transfers in the order in which they are processed."""
-        rows = self._rows(
+        rows = self._file.read(
             "SELECT id, kind, connection, training_set, title, folder, state, note, position, created_at, finished_at,"
             " listed FROM transfers ORDER BY position, id"
         )
@@ -200,7 +194,7 @@ class TransferJournal:
     def set_state(self, transfer: int, state: str, note: str = "", *, finished: bool = False) -> float | None:
         """Write the state of a transfer; return when it finished, if it did."""
         finished_at = time() if finished else None
-        with self._writing() as write:
+        with self._file.transaction() as write:
             write.execute(
                 "UPDATE transfers SET state = ?, note = ?, finished_at = ? WHERE id = ?",
                 (state, note, finished_at, transfer),
@@ -209,7 +203,7 @@ class TransferJournal:
 
     def place_first(self, transfers: Sequence[int]) -> None:
         """Move transfers before all others, in this order."""
-        with self._writing() as write:
+        with self._file.transaction() as write:
             first = write.execute("SELECT COALESCE(MIN(position), 0) FROM transfers").fetchone()[0] - len(transfers)
             write.executemany(
                 "UPDATE transfers SET position = ? WHERE id = ?",
@@ -218,33 +212,34 @@ class TransferJournal:
 
     def forget(self, transfer: int) -> None:
         """Delete a transfer with its items."""
-        with self._writing() as write:
+        with self._file.transaction() as write:
+            write.execute("DELETE FROM items WHERE transfer = ?", (transfer,))
             write.execute("DELETE FROM transfers WHERE id = ?", (transfer,))
         self.sweep()
 
     def baseline(self, transfer: int) -> set[str] | None:
         """Return the image ids that existed before the transfer began, None before they were recorded."""
-        packed = self._rows("SELECT baseline FROM transfers WHERE id = ?", transfer)[0][0]
+        packed = self._file.read("SELECT baseline FROM transfers WHERE id = ?", transfer)[0][0]
         return set(zlib.decompress(packed).decode().split("\n")) if packed is not None else None
 
     def set_baseline(self, transfer: int, image_ids: Iterable[str]) -> None:
         """Record the image ids that existed before the transfer."""
         packed = zlib.compress("\n".join(image_ids).encode(), 1)
-        with self._writing() as write:
+        with self._file.transaction() as write:
             write.execute("UPDATE transfers SET baseline = ? WHERE id = ?", (packed, transfer))
 
     # --- items
 
     def tallies(self, transfer: int) -> list[Tally]:
         """Return the number of items, and their bytes as far as known, in each state."""
-        rows = self._rows(
+        rows = self._file.read(
             "SELECT state, COUNT(*), COALESCE(SUM(size), 0) FROM items WHERE transfer = ? GROUP BY state", transfer
         )
         return [Tally(ItemState(row[0]), row[1], row[2]) for row in rows]
 
     def claim(self, transfer: int, count: int) -> list[TransferItem]:
         """Return the next waiting items, now marked as being sent."""
-        with self._writing() as write:
+        with self._file.transaction() as write:
             rows = write.execute(
                 "SELECT * FROM items WHERE transfer = ? AND state = 0 ORDER BY id LIMIT ?", (transfer, count)
             ).fetchall()
@@ -254,7 +249,7 @@ class TransferJournal:
 
     def record(self, results: Iterable[ItemResult]) -> None:
         """Write results of items; sizes and hashes that are None are not changed."""
-        with self._writing() as write:
+        with self._file.transaction() as write:
             write.executemany(
                 "UPDATE items SET state = ?, size = COALESCE(?, size), sha256 = COALESCE(?, sha256), reason = ?,"
                 " advice = ?, image_id = CASE WHEN ? = '' THEN image_id ELSE ? END, created = ? WHERE id = ?",
@@ -271,7 +266,7 @@ class TransferJournal:
         """Return the items in these states, in order."""
         marks = ", ".join(str(int(state)) for state in states)
         query = f"SELECT * FROM items WHERE transfer = ? AND state IN ({marks}) ORDER BY id"  # noqa: S608 - numbers
-        return [_item(row) for row in self._rows(query, transfer)]
+        return [_item(row) for row in self._file.read(query, transfer)]
 
     def item_of(self, connection: str, image_id: str, sha256: str = "") -> TransferItem | None:
         """Return the newest upload of an image, by its id, else by its hash where that is given."""
@@ -282,15 +277,15 @@ class TransferJournal:
         )
         bare = image_id.removeprefix("ti_")
         ids = (bare, f"ti_{bare}")
-        return next((_item(row) for row in self._rows(query, *ids, sha256 or None, connection, *ids)), None)
+        return next((_item(row) for row in self._file.read(query, *ids, sha256 or None, connection, *ids)), None)
 
     def labels(self, transfer: int) -> list[str]:
         """Return the labels of a transfer's items."""
-        return [row[0] for row in self._rows("SELECT DISTINCT label FROM items WHERE transfer = ?", transfer)]
+        return [row[0] for row in self._file.read("SELECT DISTINCT label FROM items WHERE transfer = ?", transfer)]
 
     def wait_again(self, transfer: int, state: ItemState) -> None:
         """Set all items in a state back to waiting."""
-        with self._writing() as write:
+        with self._file.transaction() as write:
             write.execute(
                 "UPDATE items SET state = 0, reason = '', advice = '' WHERE transfer = ? AND state = ?",
                 (transfer, int(state)),
@@ -318,7 +313,7 @@ class TransferJournal:
         """Delete files of images that no unfinished item needs."""
         if not self._images.is_dir():
             return
-        with self._writing() as write:  # nobody adds a file meanwhile whose row is not there yet
+        with self._file.transaction() as write:  # nobody adds a file meanwhile whose row is not there yet
             rows = write.execute("SELECT source FROM items WHERE kind = 'picture' AND state NOT IN (2, 3)").fetchall()
             needed = {bytes(row[0]).partition(b"\0")[0].decode() for row in rows}
             for path in self._images.iterdir():
@@ -354,43 +349,6 @@ class TransferJournal:
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             ((transfer, *row) for row in rows),
         )
-
-    def _rows(self, query: str, *values: object) -> list[Any]:
-        with self._lock:
-            return self._opened().execute(query, values).fetchall()
-
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            connection = self._opened()
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield connection
-            except BaseException:
-                connection.execute("ROLLBACK")
-                raise
-            connection.execute("COMMIT")
-
-    def _opened(self) -> sqlite3.Connection:
-        if self._connection is None:
-            path = self._folder / "transfers.sqlite"
-            private_file(path)
-            connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("PRAGMA foreign_keys = ON")
-            connection.execute("BEGIN IMMEDIATE")  # other processes may open the file at the same moment
-            try:
-                version = connection.execute("PRAGMA user_version").fetchone()[0]
-                for statement in () if version == _VERSION else (_MIGRATION,) if version else _SCHEMA.split(";")[:-1]:
-                    connection.execute(statement)
-                connection.execute(f"PRAGMA user_version = {_VERSION}")
-            except BaseException:
-                connection.execute("ROLLBACK")
-                raise
-            connection.execute("COMMIT")
-            self._connection = connection
-        return self._connection
 
 
 def _item(row: Sequence[Any]) -> TransferItem:
