@@ -370,40 +370,12 @@ class Bootstrap(QObject):
         self.central_widget.add_page(self.watch_panel)
 
     def _wire(self) -> None:
+        from dataclasses import fields
+
         from apitorch_desktop.ui.wiring import WindowParts, Wiring
 
-        self.wiring = Wiring(
-            WindowParts(
-                window=self.window,
-                actions=self.actions,
-                theme=self.theme,
-                settings=self.settings,
-                embedded=self.embedded,
-                central_widget=self.central_widget,
-                session=self.session,
-                edits=self.edits,
-                transfers=self.transfers,
-                photos=self.photos,
-                similar=self.similar,
-                similar_page=self.similar_page,
-                review=self.review,
-                set_page=self.set_page,
-                map=self.map,
-                versions=self.versions,
-                labeling=self.labeling,
-                imports=self.imports,
-                exports=self.exports,
-                comparisons=self.comparisons,
-                connection_menu=self.connection_menu,
-                transfers_panel=self.transfers_panel,
-                classify=self.classify,
-                classify_panel=self.classify_panel,
-                batch=self.batch,
-                batch_panel=self.batch_panel,
-                watches=self.watches,
-                watch_panel=self.watch_panel,
-            )
-        )
+        # each part has the same name here and there
+        self.wiring = Wiring(WindowParts(**{part.name: getattr(self, part.name) for part in fields(WindowParts)}))
         self.crash_report = CrashReport(self._crash_log, self.session, self.theme, self.window)
         self._signals = UnixSignals(self.window.close, self)
         self.window.closing.connect(self._on_closing)

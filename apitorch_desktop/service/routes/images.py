@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
+import msgspec
 from msgspec import UNSET, Struct, UnsetType
 from starlette.responses import Response
 
@@ -214,22 +215,8 @@ def _count(number: int) -> str:
 
 
 def _answer(request: Request, row: ImageRow, message: str) -> types.ImageAnswer:
-    url, thumbnail_url = request.links.image(request.owner, row)
-    return types.ImageAnswer(
-        id=row.wire_id,
-        message=message,
-        label=row.label,
-        filename=row.filename,
-        url=url,
-        thumbnail_url=thumbnail_url,
-        width=row.width,
-        height=row.height,
-        bytes=row.bytes,
-        created_at=row.created_at,
-        sha256=row.sha256,
-        original_filename=row.original_filename,
-        split=row.split or UNSET,
-    )
+    image = msgspec.structs.asdict(wire_image(row, request.owner, request.links))
+    return types.ImageAnswer(**image, message=message)
 
 
 def wire_image(row: ImageRow, owner: int, links: SignedUrls) -> types.TrainingImage:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -41,6 +40,7 @@ from apitorch_desktop.ui.session.error_messages import error_message
 from apitorch_desktop.ui.session.session import ConnectionState, Session
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane, Task
 from apitorch_desktop.ui.theme.theme import Theme
+from apitorch_desktop.ui.transfers.status_text import BackgroundStatus
 from apitorch_desktop.ui.widgets.drag_drop import DroppedContent, DroppedImage
 from apitorch_desktop.ui.widgets.label_menu import fill_label_menu
 from apitorch_desktop.utils import paths
@@ -61,29 +61,6 @@ SECTION = "Table of answers"
 _MOST_BYTES = 2**28
 """Largest image that is copied for other programs."""
 FILTERS = {"csv": "Table (*.csv)", "jsonl": "JSON lines (*.jsonl)"}
-
-
-@dataclass(frozen=True, slots=True)
-class BatchStatus:
-    """Status of a batch for the list of work; see `WorkStatus`."""
-
-    id: int
-    title: str
-    state: str
-    note: str
-    total: int
-    done: int
-    failed: int
-    kind: str = "batch"
-    skipped: int = 0
-    bytes_done: int = 0
-    rate: float = 0.0
-    seconds_left: float | None = None
-
-    @property
-    def fraction(self) -> float:
-        """From 0 to 1, without what failed."""
-        return self.done / self.total if self.total else 1.0
 
 
 class _BatchRun:
@@ -125,7 +102,7 @@ class _BatchRun:
         with self._lock:
             return self._pending.pop() if self._pending else None
 
-    def status(self) -> BatchStatus:
+    def status(self) -> BackgroundStatus:
         """Return the status for the list of work."""
         batch = self.batch
         waits = batch.state is BatchState.RUNNING and self.owner is None
@@ -133,7 +110,7 @@ class _BatchRun:
         title = f"Classifying {plural(len(batch.rows), 'photo')}"
         note = "Waits for its service" if waits else ""
         done = self.answered - self.failed
-        return BatchStatus(-batch.id, title, state, note, len(batch.rows), done, self.failed)
+        return BackgroundStatus("batch", -batch.id, title, state, note, done, self.failed, len(batch.rows))
 
 
 class BatchController(QObject):
@@ -201,11 +178,11 @@ class BatchController(QObject):
         )
 
     @property
-    def statuses(self) -> list[BatchStatus]:
+    def statuses(self) -> list[BackgroundStatus]:
         """All batches, the oldest first."""
         return [run.status() for run in self._runs.values()]
 
-    def current(self) -> BatchStatus | None:
+    def current(self) -> BackgroundStatus | None:
         """Return the batch for the status bar: one that runs, or waits for its service."""
         return next((run.status() for run in self._runs.values() if run.batch.state is BatchState.RUNNING), None)
 

@@ -2,45 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from apitorch_desktop.utils.text import duration, size
+
+if TYPE_CHECKING:  # it imports SQLite, 35 ms that the window's content need not wait for
+    from apitorch_desktop.dataset.transfers.model import TransferStatus
 
 ENDED = ("done", "failed", "cancelled")
 """Final states."""
 
 
-class WorkStatus(Protocol):
-    """State of work in the background: a `TransferStatus`, or the status of a batch (kind "batch")."""
+@dataclass(frozen=True, slots=True)
+class BackgroundStatus:
+    """Status of a batch or a watched folder; see `TransferStatus`."""
+
+    kind: Literal["batch", "watch"]
+    id: int
+    title: str
+    state: str
+    note: str
+    done: int
+    failed: int
+    total: int = 0
+    skipped: int = 0
+    bytes_done: int = 0
+    rate: float = 0.0
+    seconds_left: float | None = None
 
     @property
-    def id(self) -> int: ...
-    @property
-    def kind(self) -> str: ...
-    @property
-    def title(self) -> str: ...
-    @property
-    def state(self) -> str: ...
-    @property
-    def note(self) -> str: ...
-    @property
-    def total(self) -> int: ...
-    @property
-    def done(self) -> int: ...
-    @property
-    def failed(self) -> int: ...
-    @property
-    def skipped(self) -> int: ...
-    @property
-    def bytes_done(self) -> int: ...
-    @property
-    def rate(self) -> float: ...
-    @property
-    def seconds_left(self) -> float | None: ...
-    @property
-    def fraction(self) -> float: ...
+    def fraction(self) -> float:
+        """From 0 to 1, without what failed; 0 for a watched folder."""
+        return self.done / self.total if self.total else float(self.kind == "batch")
 
 
+WorkStatus: TypeAlias = "TransferStatus | BackgroundStatus"
+"""Status of work in the background, for the list of transfers and the status bar."""
 _DONE = {"upload": "added", "download": "downloaded", "batch": "classified", "watch": "classified"}
 _FAILED = {"upload": "sent", "download": "downloaded", "batch": "classified", "watch": "handled"}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from time import monotonic
@@ -26,6 +26,7 @@ from apitorch_desktop.ui.session.error_messages import error_message
 from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane
 from apitorch_desktop.ui.theme.theme import Theme
+from apitorch_desktop.ui.transfers.status_text import BackgroundStatus
 from apitorch_desktop.ui.watch.panel import WatchPanel
 from apitorch_desktop.ui.widgets.controls import ComboBox, button, in_row, label, lay_out_dialog, spin_box
 from apitorch_desktop.ui.widgets.drag_drop import DroppedContent
@@ -70,25 +71,6 @@ class StopEvent(Event):
         return self.is_set()
 
 
-@dataclass(frozen=True, slots=True)
-class WatchStatus:
-    """Status of a watched folder for the list of work; see `WorkStatus`."""
-
-    id: int
-    title: str
-    state: str
-    note: str
-    done: int
-    failed: int
-    total: int = 0
-    kind: str = "watch"
-    skipped: int = 0
-    bytes_done: int = 0
-    rate: float = 0.0
-    seconds_left: float | None = None
-    fraction: float = 0.0
-
-
 class _WatchRun:
     """A watched folder in memory."""
 
@@ -103,12 +85,12 @@ class _WatchRun:
         """Reason why it ended by itself."""
         self.retried: list[Path] = []
 
-    def status(self) -> WatchStatus:
+    def status(self) -> BackgroundStatus:
         stored = self.stored
         state = "paused" if stored.paused else "stopped" if self.problem else "running"
         title = f"Watching “{shown(stored.task.folder.name or str(stored.task.folder))}” by {stored.task.classifier}"
         note = "" if stored.paused else self.problem or self.note
-        return WatchStatus(_FIRST_ID - stored.id, title, state, note, stored.done, stored.failed)
+        return BackgroundStatus("watch", _FIRST_ID - stored.id, title, state, note, stored.done, stored.failed)
 
 
 class WatchController(QObject):
@@ -160,11 +142,11 @@ class WatchController(QObject):
         )
 
     @property
-    def statuses(self) -> list[WatchStatus]:
+    def statuses(self) -> list[BackgroundStatus]:
         """All watched folders, the oldest first."""
         return [run.status() for run in self._runs.values()]
 
-    def current(self) -> WatchStatus | None:
+    def current(self) -> BackgroundStatus | None:
         """Return the watched folder for the status bar: one that has ended by itself, else the last one that goes on."""
         statuses = self.statuses
         return next((one for state in ("stopped", "running") for one in reversed(statuses) if one.state == state), None)
