@@ -8,6 +8,8 @@ from pathlib import Path
 
 from apitorch_desktop.cli.connect import CommandError
 from apitorch_desktop.dataset.connections.store import KEY_VARIABLE
+from apitorch_desktop.service.launcher import attach
+from apitorch_desktop.utils import paths
 from apitorch_desktop.utils.text import decoded
 
 
@@ -121,8 +123,6 @@ def run_service(arguments: Namespace) -> int:
 def manage_keys(arguments: Namespace) -> int:
     """Make, list or revoke keys of the service at a data folder."""
     from apitorch_desktop.service.admin import AdminError, run_action
-    from apitorch_desktop.service.launcher import attach
-    from apitorch_desktop.utils import paths
 
     action = {"action": arguments.action}
     if arguments.action == "make":
@@ -148,7 +148,6 @@ def manage_keys(arguments: Namespace) -> int:
 def maintain_service(arguments: Namespace) -> int:
     """Check, back up or restore the data of a service; return the exit status."""
     from apitorch_desktop.service import maintenance
-    from apitorch_desktop.utils import paths
 
     folder = arguments.data or paths.service_folder()
     if arguments.action == "check":

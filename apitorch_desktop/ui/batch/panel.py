@@ -123,7 +123,6 @@ class BatchPanel(CentralPage):
         menu.aboutToShow.connect(lambda: self.add_menu_opening.emit(menu))
         self.send.setMenu(menu)
         self._lay_out()
-        self._going = False
 
     def _lay_out(self) -> None:
         px = self._theme.px
@@ -159,7 +158,6 @@ class BatchPanel(CentralPage):
     def show_progress(self, text: str, *, going: bool) -> None:
         """Show how far the batch is, with rate and time left in `text`; a batch that has stopped early is partial."""
         done, failures, total = self.model.counts
-        self._going = going
         partial = not going and done < total
         if going:
             parts = [f"{done:,} of {total:,}"]

@@ -20,6 +20,7 @@ from apitorch_desktop.ui.classify.answer_card import AnswerCard
 from apitorch_desktop.ui.classify.feedback import FeedbackController
 from apitorch_desktop.ui.classify.panel import ClassifyPanel
 from apitorch_desktop.ui.classify.scratch_permission import REFUSED, ScratchPermission
+from apitorch_desktop.ui.images.decode import from_image
 from apitorch_desktop.ui.session.edit_controller import EditController
 from apitorch_desktop.ui.session.error_messages import error_message
 from apitorch_desktop.ui.session.session import Session
@@ -225,8 +226,6 @@ class ClassifyController(QObject):
         panel.show_photo_name(photo.name)
 
         def decode(context: JobContext) -> QImage:
-            from apitorch_desktop.ui.images.decode import from_image
-
             data = photo.data
             if photo.path is not None:
                 data = _read(photo.path)

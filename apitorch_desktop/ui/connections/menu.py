@@ -19,9 +19,11 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from apitorch_desktop.api.errors import ConnectionFailed, RateLimited, ServerError, TimedOut, WrongKey
 from apitorch_desktop.api.types import Ping
 from apitorch_desktop.dataset.connections.api_keys import ApiKeyStore, FoundKey
-from apitorch_desktop.dataset.connections.store import Connection, ConnectionStore
+from apitorch_desktop.dataset.connections.store import Connection, ConnectionStore, check
+from apitorch_desktop.ui.session.error_messages import error_message
 from apitorch_desktop.ui.session.keyring_wait import WAITING, keyring_wait
 from apitorch_desktop.ui.session.session import ConnectionState, Session
 from apitorch_desktop.ui.settings import Settings
@@ -383,9 +385,6 @@ class ConnectionDialog(QDialog):
         keys = self._keys
 
         def job(context: JobContext) -> Ping:
-            from apitorch_desktop.api.errors import WrongKey
-            from apitorch_desktop.dataset.connections.store import check
-
             key = typed
             if not typed and known:
                 found = keys.find(known, keyring_wait(context))
@@ -417,9 +416,6 @@ class ConnectionDialog(QDialog):
         self._show_message(f"The service answers and accepts the key.{more}", "good")
 
     def _refused(self, error: Exception) -> None:
-        from apitorch_desktop.api.errors import ConnectionFailed, RateLimited, ServerError, TimedOut
-        from apitorch_desktop.ui.session.error_messages import error_message
-
         self._set_busy(busy=False)
         self._edited()
         self._unreachable = isinstance(error, (ConnectionFailed, TimedOut, ServerError, RateLimited))

@@ -21,6 +21,7 @@ from PySide6.QtWidgets import (
 
 from apitorch_desktop.api.types import Id, TrainingImage, TrainingSet
 from apitorch_desktop.dataset.exporter.exporter import ExportFormat, ExportResult, export
+from apitorch_desktop.dataset.exporter.split import Split
 from apitorch_desktop.dataset.workspace.workspace import Workspace
 from apitorch_desktop.ui.session.file_manager import open_folder
 from apitorch_desktop.ui.session.session import Session
@@ -267,8 +268,6 @@ class ExportController(QObject):
         session, name = self._session, found.name
 
         def job(context: JobContext) -> ExportResult:
-            from apitorch_desktop.dataset.exporter.split import Split
-
             split = None
             if order.shares is not None:
                 train, validation, test = (share / 100 for share in order.shares)

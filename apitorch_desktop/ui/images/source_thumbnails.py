@@ -10,6 +10,7 @@ from PySide6.QtGui import QIcon, QImage, QPainter, QPixmap
 
 from apitorch_desktop.dataset.sources.archives import Archives, read
 from apitorch_desktop.dataset.sources.image_source import ImageUrl, Source, SourceMissing
+from apitorch_desktop.ui.images.decode import from_image
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane, Task, TaskRunner
 
 _AT_ONCE: Final = 12
@@ -83,7 +84,6 @@ class SourceThumbnails(QObject):
 
 
 def _decode(context: JobContext, rows: list[tuple[object, Source]], archives: Archives, edge: int) -> None:
-    from apitorch_desktop.ui.images.decode import from_image
     from apitorch_desktop.vision.images import MAX_BYTES, UnreadableImage
 
     for row, source in rows:

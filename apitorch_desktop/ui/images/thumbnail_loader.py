@@ -11,9 +11,11 @@ from typing import NamedTuple
 from PySide6.QtCore import QObject, Qt, QTimer, Signal
 from PySide6.QtGui import QImage, QPixmap
 
+from apitorch_desktop.api.errors import ApiError, NotFound
 from apitorch_desktop.api.types import TrainingImage
 from apitorch_desktop.ui.images.decode import THUMBNAIL_EDGE, from_image, from_thumbnail
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane, Task, TaskRunner
+from apitorch_desktop.utils.errors import Cancelled
 
 Fetch = Callable[[TrainingImage, Callable[[], bool]], bytes]
 """Returns the bytes of an image. Blocks, runs on a worker; the second argument returns True once cancelled."""
@@ -270,8 +272,6 @@ def _larger(image: TrainingImage) -> bool:
 
 def explain_failure(error: Exception) -> tuple[str, bool, bool]:
     """Return the reason in a sentence, whether a retry can help, and whether it is an expected kind of failure."""
-    from apitorch_desktop.api.errors import ApiError, NotFound
-    from apitorch_desktop.utils.errors import Cancelled
     from apitorch_desktop.vision.images import UnreadableImage
 
     if isinstance(error, Cancelled):

@@ -18,6 +18,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from apitorch_desktop.api.slugs import snake_case
 from apitorch_desktop.api.types import INBOX, TrainingImage, label_name
 from apitorch_desktop.dataset.edits.history import EditOutcome
 from apitorch_desktop.dataset.review.findings import OutOfFoldAnswer
@@ -161,8 +162,6 @@ class LabelChoice:
 
 def choices(typed: str, labels: Mapping[str, int]) -> list[LabelChoice]:
     """Return labels that start with the text, then those with a word that does, then those that contain it; then a new one."""
-    from apitorch_desktop.api.slugs import snake_case
-
     wanted = snake_case(typed)
     if not wanted:
         return []

@@ -73,7 +73,6 @@ class MapPage(CentralPage):
         self._theme = theme
         self._task: Task | None = None
         self._update: MapUpdate | None = None
-        self._of: object = None
         self.view = MapView(theme, loader, self._model.record, self._describe)
         self.coloring = ComboBox(theme, "Color")
         for key, text in COLORINGS:
@@ -121,7 +120,6 @@ class MapPage(CentralPage):
         if open_set is None or workspace is None or (self._task is not None and not anew):
             return
         self._cancel()
-        self._of = open_set
         connection, set_id = workspace.connection.id, str(open_set.training_set.id)
         images = self._model.records()
 

@@ -10,6 +10,7 @@ from PySide6.QtCore import QMimeData, QObject, QUrl
 from PySide6.QtGui import QGuiApplication, QImage
 
 from apitorch_desktop.api.types import TrainingImage
+from apitorch_desktop.ui.images import decode
 from apitorch_desktop.ui.session.file_manager import show_file
 from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane
@@ -72,7 +73,6 @@ class ShareActions(QObject, Generic[Photo]):
         return [self._local_copy(image, context.cancelled) for image in images]
 
     def _image(self, images: Sequence[Photo], context: JobContext) -> tuple[Path, QImage]:
-        from apitorch_desktop.ui.images import decode
         from apitorch_desktop.vision.images import open_upright
 
         path = self._local_copy(images[0], context.cancelled)

@@ -16,9 +16,13 @@ from PySide6.QtWidgets import QCheckBox, QDialog, QFileDialog, QFormLayout, QLin
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.types import Classifier, Id, TrainingSet
 from apitorch_desktop.dataset.app_data import AppData
+from apitorch_desktop.dataset.importer.undoable_import import ImportResult
 from apitorch_desktop.dataset.transfers.queue import TransferFailure
+from apitorch_desktop.dataset.watch.actions import SetAdder
+from apitorch_desktop.dataset.watch.engine import FolderWatch
+from apitorch_desktop.dataset.watch.journal import WatchJournal
 from apitorch_desktop.dataset.watch.store import KEPT, StoredWatch, WatchReport
-from apitorch_desktop.dataset.watch.task import Answer, WatchTask
+from apitorch_desktop.dataset.watch.task import Answer, WatchTask, lock_task
 from apitorch_desktop.dataset.workspace.training import wait_until_trained
 from apitorch_desktop.ui.actions import ActionRegistry, ActionSpec
 from apitorch_desktop.ui.session.edit_controller import EditController
@@ -354,12 +358,6 @@ class WatchController(QObject):
 
 def _work(context: JobContext, stores: AppData, stored: StoredWatch, stop: Event, retried: list[Path]) -> None:
     """Work on a watched folder until it is stopped; posts sentences, counts of added photos, and reports."""
-    from apitorch_desktop.dataset.importer.undoable_import import ImportResult
-    from apitorch_desktop.dataset.watch.actions import SetAdder
-    from apitorch_desktop.dataset.watch.engine import FolderWatch
-    from apitorch_desktop.dataset.watch.journal import WatchJournal
-    from apitorch_desktop.dataset.watch.task import lock_task
-
     task, folder = stored.task, paths.desktop_folder()
     while (lock := lock_task(folder, task)) is None:
         context.post(_TAKEN)
