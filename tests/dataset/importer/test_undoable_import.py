@@ -184,7 +184,7 @@ def test_an_upload_whose_answer_was_lost_is_taken_away_too(plain: Home, document
     transfer = importer.accept()
     documented.wrong("lost", method="POST", path="/image$", times=1)
     importer.work(3)
-    importer.transfers._journal._rows("UPDATE items SET state = 1 WHERE id = 1")  # as a kill would have left it
+    importer.transfers._journal._file.read("UPDATE items SET state = 1 WHERE id = 1")  # as a kill would have left it
     importer.restart()
     assert importer.state() != before
     cancel(importer, transfer)

@@ -933,3 +933,14 @@ def test_a_journal_of_version_0_1_0_is_opened_with_what_was_waiting(tmp_path):
         "test",
     ]
     journal.close()
+
+
+def test_a_damaged_journal_is_moved_aside_and_keeps_nothing_from_opening(make, strange, tmp_path):
+    folder = tmp_path / "transfers"
+    folder.mkdir()
+    (folder / "transfers.sqlite").write_bytes(b"no database " * 1000)
+    transfers = make(strange.client)
+    assert transfers.all() == []
+    assert (folder / "transfers.sqlite.damaged").read_bytes().startswith(b"no database")
+    transfer = transfers.add_upload("c", SET, "Some", pictures(tmp_path, 1))
+    assert transfers.status(transfer).total == 1
