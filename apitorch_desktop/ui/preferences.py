@@ -20,7 +20,6 @@ from PySide6.QtWidgets import (
     QKeySequenceEdit,
     QLineEdit,
     QListWidget,
-    QListWidgetItem,
     QScrollArea,
     QSizePolicy,
     QStackedWidget,
@@ -85,12 +84,9 @@ class PreferencesDialog(QDialog):
         self.names = QListWidget()
         self.names.setProperty("kind", "choices")
         self.names.setAccessibleName("Pages")
-        self.names.setFixedWidth(px(140))
         self.stack = QStackedWidget()
         for name, page in pages:
-            item = QListWidgetItem(name)
-            item.setSizeHint(QSize(0, px(30)))
-            self.names.addItem(item)
+            self.names.addItem(name)
             area = QScrollArea()
             area.setWidgetResizable(True)
             area.setWidget(page)
@@ -105,7 +101,16 @@ class PreferencesDialog(QDialog):
         foot = in_row(1, self.close_button, margins=(0, 0, px(16), px(12)))
         right = in_column((self.stack, 1), foot)
         in_row(side, (right, 1), on=self, margins=0, spacing=0)
-        room = parent.size()
+        self._theme, self._parent = theme, parent
+        theme.changed.connect(self._measure)
+        self._measure()
+
+    def _measure(self) -> None:
+        """Set the sizes that follow the type, which the user may just have changed here."""
+        px, room = self._theme.px, self._parent.size()
+        self.names.setFixedWidth(px(140))
+        for row in range(self.names.count()):
+            self.names.item(row).setSizeHint(QSize(0, px(30)))
         self.resize(min(px(760), room.width() - px(24)), min(px(580), room.height() - px(24)))
 
 

@@ -35,6 +35,7 @@ from apitorch_desktop.ui.sidebar.model import RowType, TreeModel, TreeNode
 from apitorch_desktop.ui.sidebar.panel import TreeView
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets.controls import in_column, label, surface
+from apitorch_desktop.ui.widgets.label_menu import menus_of
 
 WIDGET_KEYS = {
     "Photos": (
@@ -251,8 +252,8 @@ def _add_merge(menu: QMenu, row: TreeNode, reason: str, edits: EditController) -
     into = menu.addMenu("Merge into")
     into.menuAction().setEnabled(not reason)
     into.menuAction().setToolTip(reason)
-    for name in others:
-        action = into.addAction(name.replace("&", "&&"))
+    for below, name in menus_of(into, others):
+        action = below.addAction(name.replace("&", "&&"))
         action.triggered.connect(lambda _checked=False, name=name: edits.merge_labels(row.set_id, row.key, name))
 
 

@@ -42,7 +42,7 @@ from apitorch_desktop.ui.tasks.runner import JobContext, Lane, Task
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.transfers.status_text import BackgroundStatus
 from apitorch_desktop.ui.widgets.drag_drop import DroppedContent, DroppedImage
-from apitorch_desktop.ui.widgets.label_menu import fill_label_menu
+from apitorch_desktop.ui.widgets.label_menu import fill_label_menu, menus_of
 from apitorch_desktop.utils import paths
 from apitorch_desktop.utils.text import duration, plural
 
@@ -542,8 +542,8 @@ class BatchController(QObject):
         chosen = plural(len(self._panel.selected()), "photo")
         if (open_set := session.open_set) is not None:
             into = menu.addMenu(f"Add {chosen} to “{open_set.training_set.name.replace('&', '&&')}”")
-            for name in open_set.labels:
-                action = into.addAction(name.replace("&", "&&"))
+            for below, name in menus_of(into, open_set.labels):
+                action = below.addAction(name.replace("&", "&&"))
                 action.setShortcut(QKeySequence(self.key_of(name)))
                 action.triggered.connect(lambda _checked=False, name=name: self.put(name))
             into.setEnabled(bool(self._panel.selected()))

@@ -120,7 +120,7 @@ class ClassifyController(QObject):
             chosen = [own, *(slug for slug in chosen if slug != own)]
         panel.set_classifiers(listed, chosen)
         own_service = session.connection is not None and session.connection.embedded
-        panel.offer_message(session.unavailable_reason(""), readable=not own_service)
+        panel.offer_message(session.unavailable_reason(""), readable=not own_service and session.connected is not None)
         panel.show_hint("" if panel.chosen or not listed else "Choose a classifier to ask.")
         if own and own != self._missed:  # another training set is open
             self._missed = ""

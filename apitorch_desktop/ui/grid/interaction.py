@@ -243,6 +243,8 @@ class GridKeys:
             if not modifiers & ~SHIFT and len(text) == 1 and text.isalnum():
                 view.label_key.emit(text)
             else:
+                if key == Qt.Key.Key_Escape:
+                    view.left.emit()
                 event.ignore()
 
     def _command(self, key: int, ctrl: bool, shift: bool) -> bool:
@@ -267,8 +269,6 @@ class GridKeys:
             view.delete_requested.emit(view.images.selected_ids())
         elif key == Qt.Key.Key_Escape and view.images.selection:
             view.clearSelection()
-        elif key == Qt.Key.Key_Escape:
-            view.left.emit()
         else:
             return False
         return True

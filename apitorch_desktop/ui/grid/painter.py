@@ -247,8 +247,10 @@ class GridPainter:
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(self._bar)
         painter.drawRoundedRect(bar, height / 2, height / 2)
+        if share <= 0:
+            return
         filled = QRectF(bar)
-        filled.setWidth(max(height, width * min(1.0, max(0.0, share))))
+        filled.setWidth(max(height, width * min(1.0, share)))
         if line.mirrored:
             filled.moveRight(bar.right())
         painter.setBrush(self._good)

@@ -18,6 +18,7 @@ from PySide6.QtWidgets import (
 
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets.controls import button, in_row, surface
+from apitorch_desktop.ui.widgets.label_menu import menus_of
 
 MIN_WIDTH = 92
 """Minimum width of a key with the start of its label: narrower ones are moved to a menu."""
@@ -260,8 +261,8 @@ class KeyStrip(QWidget):
         menu.addAction(f"Label of the key {key}").setEnabled(False)
         menu.addSeparator()
         chosen = next((chip.name for chip in self.chips if chip.key == key), "")
-        for name in self._labels:
-            action = QAction(name.replace("&", "&&"), menu, checkable=True, checked=name == chosen)
+        for below, name in menus_of(menu, self._labels):
+            action = QAction(name.replace("&", "&&"), below, checkable=True, checked=name == chosen)
             action.triggered.connect(lambda _checked=False, name=name: self.bound.emit(key, name))
-            menu.addAction(action)
+            below.addAction(action)
         return menu

@@ -29,6 +29,7 @@ from apitorch_desktop.ui.settings import Settings, SortOrder
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.viewer.view import PhotoView
 from apitorch_desktop.ui.widgets.heat_map import HeatMap
+from apitorch_desktop.ui.widgets.label_menu import menus_of
 from apitorch_desktop.utils.text import plural, size
 
 if TYPE_CHECKING:  # numpy comes with the first images, on a lane
@@ -531,8 +532,8 @@ class PhotosController(QObject):
             if len(chosen) == 1:
                 self._actions.fill(menu, "photo.evidence" if self.big.isVisible() else "photo.open")
             move = menu.addMenu(f"Move {plural(len(chosen), 'photo')} to")
-            for name in open_set.labels:
-                action = move.addAction(name.replace("&", "&&"))
+            for below, name in menus_of(move, open_set.labels):
+                action = below.addAction(name.replace("&", "&&"))
                 action.triggered.connect(lambda _checked=False, name=name: self._edits.move(chosen, name))
                 action.setShortcut(QKeySequence(self.key_of(name)))
             move.addSeparator()
@@ -567,8 +568,9 @@ class PhotosController(QObject):
             labels = found.classes
             own = list(dict.fromkeys(image_labels(images)))
             title = "Under their own labels" if len(own) > 1 else f"Under “{label_name(own[0])}”"
-            for text, name in [(title, ""), *((name, name) for name in sorted(labels) if [name] != own)]:
-                action = below.addAction(text.replace("&", "&&"))
+            others_of = [name for name in sorted(labels) if [name] != own]
+            for place, name in [(below, ""), *menus_of(below, others_of)]:
+                action = place.addAction((name or title).replace("&", "&&"))
                 action.triggered.connect(
                     lambda _checked=False, found=found, name=name: self.copy_requested.emit(images, found, name)
                 )

@@ -13,6 +13,7 @@ from PySide6.QtWidgets import QInputDialog, QMenu
 from apitorch_desktop.api.types import label_name, label_order
 from apitorch_desktop.ui.grid.filters import AGES, ANSWERS, FOUND, SIZES, SPLIT_CHOICES, Filter
 from apitorch_desktop.ui.settings import Settings
+from apitorch_desktop.ui.widgets.label_menu import menus_of
 
 LONGEST = 60
 
@@ -36,8 +37,8 @@ class FilterMenu(QObject):
         below = menu.addMenu("Labels")
         self._tick(below, "All but these", wanted.but, self._but)  # first: there may be hundreds of labels
         below.addSeparator()
-        for name in self._labels():
-            self._tick(below, label_name(name), name in wanted.labels, partial(self._in, wanted.labels, name))
+        for place, name in menus_of(below, self._labels(), wanted.labels):
+            self._tick(place, label_name(name), name in wanted.labels, partial(self._in, wanted.labels, name))
         self._choices("Added", AGES, wanted.days, self._age)
         self._choices("Shorter side", SIZES, wanted.size, self._size)
         self._choices("Classifier’s answer", ANSWERS, wanted.answer, self._answer)

@@ -6,8 +6,18 @@ from collections.abc import Mapping
 from typing import Final
 
 from PySide6.QtCore import QEvent, QPointF, QRect, QRectF, QSize, Qt, Signal
-from PySide6.QtGui import QColor, QFocusEvent, QFontMetrics, QKeyEvent, QMouseEvent, QPainter, QPaintEvent, QPen
-from PySide6.QtWidgets import QSizePolicy, QWidget
+from PySide6.QtGui import (
+    QColor,
+    QFocusEvent,
+    QFontMetrics,
+    QHelpEvent,
+    QKeyEvent,
+    QMouseEvent,
+    QPainter,
+    QPaintEvent,
+    QPen,
+)
+from PySide6.QtWidgets import QSizePolicy, QToolTip, QWidget
 
 from apitorch_desktop.dataset.review.findings import OutOfFoldFigures
 from apitorch_desktop.ui.theme.theme import Theme
@@ -34,6 +44,8 @@ class ConfusionMatrix(QWidget):
 
     pair_chosen = Signal(str, str)
     """(given label, predicted label)"""
+    focus_moved = Signal(QRect)
+    """The cell that has the focus now; with many labels it may be out of sight."""
     pointed = Signal(str)
     """Meaning of the cell that is focused or under the pointer, in a sentence; "" for none."""
 
@@ -48,7 +60,9 @@ class ConfusionMatrix(QWidget):
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setAccessibleName("Confusion matrix")
-        theme.changed.connect(self.updateGeometry)
+        self._longest = 0
+        """Width of the longest label."""
+        theme.changed.connect(self._measure)
 
     def show_figures(self, figures: OutOfFoldFigures, accuracy: Mapping[str, float]) -> None:
         """Show these figures; `accuracy` by label, 0 to 1, as the grid shows it."""
@@ -56,7 +70,7 @@ class ConfusionMatrix(QWidget):
         if self._figures is None or self._figures.labels != figures.labels:
             self._focus = (0, 0)
         self._figures = figures
-        self.updateGeometry()
+        self._measure()
         self.update()
 
     def sentence(self, row: int, column: int) -> str:
@@ -90,18 +104,18 @@ class ConfusionMatrix(QWidget):
         room = self.width() - self._left() - px(_FIGURES)
         return max(px(_LEAST), min(px(_MOST), room // max(1, self._count())))
 
-    def _longest(self) -> int:
+    def _measure(self) -> None:
         metrics = QFontMetrics(self._theme.font("small"))
-        return max(
-            (metrics.horizontalAdvance(label) for label in (self._figures.labels if self._figures else ())), default=0
-        )
+        labels = self._figures.labels if self._figures else ()
+        self._longest = max((metrics.horizontalAdvance(label) for label in labels), default=0)
+        self.updateGeometry()
 
     def _left(self) -> int:
         axis = QFontMetrics(self._theme.font("small")).horizontalAdvance(_ROWS)
-        return min(self._theme.px(_NAME), max(self._longest(), axis) + self._theme.px(10))
+        return min(self._theme.px(_NAME), max(self._longest, axis) + self._theme.px(10))
 
     def _top(self) -> int:
-        return min(self._theme.px(_HEAD), self._longest() + self._theme.px(8)) + self._theme.px(_AXIS)
+        return min(self._theme.px(_HEAD), self._longest + self._theme.px(8)) + self._theme.px(_AXIS)
 
     def sizeHint(self) -> QSize:
         return QSize(self._left() + self._count() * self._theme.px(_MOST) + self._theme.px(_FIGURES), self._height())
@@ -128,10 +142,13 @@ class ConfusionMatrix(QWidget):
         painter.setFont(self._theme.font("small"))
         if self._count():
             self._paint_axes(painter)
-        for row in range(self._count()):
-            self._paint_names(painter, row, figures.labels[row])
+        rows, columns = self._cells_in(event.rect())
+        for column in columns:
+            self._paint_column_name(painter, column, figures.labels[column])
+        for row in rows:
+            self._paint_row_name(painter, row, figures.labels[row])
             total = max(1, sum(figures.confusion[row]))
-            for column in range(self._count()):
+            for column in columns:
                 self._paint_cell(painter, row, column, figures.confusion[row][column], total)
             if (accuracy := self._accuracy.get(figures.labels[row])) is not None:
                 self._paint_figures(painter, row, accuracy)
@@ -141,6 +158,17 @@ class ConfusionMatrix(QWidget):
             painter.setPen(QPen(self._theme.color("text"), 2))
             painter.drawRoundedRect(rect, 3, 3)
         painter.end()
+
+    def _cells_in(self, rect: QRect) -> tuple[range, range]:
+        """Return the rows and columns of which a rectangle shows something: of hundreds of labels, few are in sight."""
+        side, count = self._side(), self._count()
+        start, end = rect.left(), rect.right()
+        if self.layoutDirection() == Qt.LayoutDirection.RightToLeft:
+            start, end = self.width() - end, self.width() - start
+        columns = range(max(0, (start - self._left()) // side), min(count, (end - self._left()) // side + 1))
+        return range(
+            max(0, (rect.top() - self._top()) // side), min(count, (rect.bottom() - self._top()) // side + 1)
+        ), columns
 
     def _paint_axes(self, painter: QPainter) -> None:
         """Name the columns above their names, and the rows above theirs."""
@@ -161,7 +189,7 @@ class ConfusionMatrix(QWidget):
         painter.drawText(columns, (end if mirrored else start) | absolute, _COLUMNS)
         painter.drawText(rows, (start if mirrored else end) | absolute, _ROWS)
 
-    def _paint_names(self, painter: QPainter, at: int, label: str) -> None:
+    def _paint_row_name(self, painter: QPainter, at: int, label: str) -> None:
         px, metrics = self._theme.px, painter.fontMetrics()
         painter.setPen(self._theme.color("text"))
         cell = self.cell_rect(at, 0)
@@ -171,6 +199,9 @@ class ConfusionMatrix(QWidget):
         side = Qt.AlignmentFlag.AlignLeft if mirrored else Qt.AlignmentFlag.AlignRight
         text = metrics.elidedText(label, Qt.TextElideMode.ElideMiddle, room)
         painter.drawText(place, side | Qt.AlignmentFlag.AlignAbsolute | Qt.AlignmentFlag.AlignVCenter, text)
+
+    def _paint_column_name(self, painter: QPainter, at: int, label: str) -> None:
+        px, metrics = self._theme.px, painter.fontMetrics()
         above = self.cell_rect(0, at)
         painter.save()
         painter.translate(QPointF(above.center().x() + metrics.ascent() / 2 - 1, above.top() - px(6)))
@@ -239,6 +270,14 @@ class ConfusionMatrix(QWidget):
             self.pointed.emit(self.sentence(*pair) if pair else "")
             self.update()
 
+    def event(self, event: QEvent) -> bool:
+        """Explain the cell under the pointer in a tooltip too: with many labels the sentence is out of sight."""
+        if event.type() == QEvent.Type.ToolTip and isinstance(event, QHelpEvent):
+            pair = self._at(event.pos().x(), event.pos().y())
+            QToolTip.showText(event.globalPos(), self.sentence(*pair) if pair else "", self)
+            return True
+        return super().event(event)
+
     def leaveEvent(self, event: QEvent) -> None:
         self._hovered = None
         self.pointed.emit("")
@@ -272,6 +311,7 @@ class ConfusionMatrix(QWidget):
         text = self.sentence(row, column)
         self.pointed.emit(text)
         self.setAccessibleDescription(text)
+        self.focus_moved.emit(self.cell_rect(row, column))
         self.update()
 
     def _choose(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import QRect, Qt, Signal
 from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QHBoxLayout, QScrollArea, QStackedWidget, QVBoxLayout, QWidget
 
@@ -142,6 +142,7 @@ class LabelsPage(QScrollArea):
         self._cell = label(" ", "small", wrap=True)
         self.matrix = ConfusionMatrix(theme)
         self.matrix.pair_chosen.connect(self.pair_chosen)
+        self.matrix.focus_moved.connect(self._show_cell)
         self.matrix.pointed.connect(lambda sentence: self._cell.setText(sentence or " "))
         self._advice = QVBoxLayout()
         self._advice.setSpacing(8)
@@ -154,6 +155,10 @@ class LabelsPage(QScrollArea):
         self._column.addStretch(1)
         self.setWidget(inner)
         self.viewport().setAutoFillBackground(False)
+
+    def _show_cell(self, cell: QRect) -> None:
+        center, half = self.matrix.geometry().topLeft() + cell.center(), cell.width()
+        self.ensureVisible(center.x(), center.y(), half, half)
 
     def show_findings(self, found: Findings, metrics: Metrics | None) -> None:
         """Show the findings; `metrics` are the classifier's own, which grid and sidebar show, None where it has none."""
@@ -280,7 +285,7 @@ class ReviewPanel(CentralPage):
         self._show()
 
     def _lay_out(self) -> None:
-        head = in_row(self._title, (self._note, 1), self.close_button, margins=(16, 8, 8, 0))
+        head = in_row(self._title, (self._note, 1), self.close_button, margins=(16, 8, 8, 0), spacing=10)
         self._controls = QWidget()
         flow = FlowLayout(self._controls)
         for control in (self.rule, self.clean, self.accept, self.dismiss, self.delete, self.in_grid):

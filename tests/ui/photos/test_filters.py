@@ -144,13 +144,25 @@ def test_a_name_for_a_filter_says_what_it_shows():
     assert suggestion(Filter("blue", {"shirt"}, but=True, days=7)) == "blue · not shirt · in the last 7 days"
 
 
-def test_hundreds_of_labels_are_one_column_and_their_negation_is_within_reach(qtbot, theme, settings):
+def test_hundreds_of_labels_lie_in_menus_that_fit_with_the_chosen_ones_and_their_negation_within_reach(
+    qtbot, theme, settings
+):
     menu = QMenu()
     qtbot.addWidget(menu)
-    FilterMenu(menu, Filter(), lambda: [f"label_{number}" for number in range(300)], settings)
+    names = [f"label_{number:03}" for number in range(300)]
+    wanted = Filter(labels={"label_123"})
+    FilterMenu(menu, wanted, lambda: names, settings)
     menu.aboutToShow.emit()
     labels = menu.actions()[0].menu()
-    assert labels.actions()[0].text() == "All but these"
+    texts = [action.text() for action in labels.actions() if not action.isSeparator()]
+    assert texts[:3] == ["All but these", "label_123", "label_000 – label_019"]
+    parts = [below for action in labels.actions() if (below := action.menu()) is not None]
+    assert [action.text() for below in parts for action in below.actions()] == [
+        one for one in names if one != "label_123"
+    ]
+    assert max(len(below.actions()) for below in (labels, *parts)) <= 22
+    parts[-1].actions()[-1].trigger()
+    assert wanted.labels == {"label_123", "label_299"}
     labels.popup(QPoint(0, 0))
     wait_until(labels.isVisible)
     assert labels.width() < labels.screen().availableGeometry().width() / 3

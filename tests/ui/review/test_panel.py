@@ -276,6 +276,29 @@ def test_the_matrix_is_mirrored_from_right_to_left(panel):
     assert matrix._at(matrix.cell_rect(2, 1).center().x(), matrix.cell_rect(2, 1).center().y()) == (2, 1)
 
 
+@pytest.mark.parametrize("direction", [Qt.LayoutDirection.LeftToRight, Qt.LayoutDirection.RightToLeft])
+def test_of_hundreds_of_labels_only_the_cells_in_sight_are_painted(panel, direction):
+    panel.setLayoutDirection(direction)
+    panel.show_page("labels")
+    matrix, count = panel.labels.matrix, 300
+    names = [f"label_{number}" for number in range(count)]
+    ones = [[int(row == column) for column in range(count)] for row in range(count)]
+    matrix.show_figures(OutOfFoldFigures(names, ones, [1.0] * count, 1.0), {})
+    wait_until(lambda: matrix.height() > 300 * 22)
+    turn()
+    seen = matrix.visibleRegion().boundingRect()
+    rows, columns = matrix._cells_in(seen)
+    assert 5 < len(rows) < 40
+    assert 5 < len(columns) < 40
+    in_sight = [(row, at) for row in range(count) for at in range(60) if seen.intersects(matrix.cell_rect(row, at))]
+    assert set(in_sight) <= {(row, at) for row in rows for at in columns}
+    matrix.setFocus()
+    for _ in range(60):
+        pointer.key("Down")
+    turn()
+    assert matrix.visibleRegion().contains(matrix.cell_rect(60, 0).center())
+
+
 def test_while_it_looks_it_says_how_far_it_is_and_what_is_in_the_way(panel, known):
     known.found, known.busy, known.share = None, True, 0.42
     known.changed.emit()
