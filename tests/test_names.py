@@ -126,3 +126,10 @@ def test_the_tree_of_the_architecture_names_every_package_and_what_is_there():
     assert not [path for path in named if not path.is_dir() and not path.with_suffix(".py").is_file()]
     packages = {path.parent for depth in ("*", "*/*") for path in (ROOT / PACKAGE).glob(f"{depth}/__init__.py")}
     assert packages <= named
+
+
+def test_the_flows_of_the_architecture_pass_modules_that_are_there():
+    flows = (ROOT / PACKAGE / "ARCHITECTURE.md").read_text("utf-8").split("## Five flows")[1].split("\n## ")[0]
+    names = set(re.findall(r"`([a-z_]+)`", flows))
+    assert names
+    assert not names - {module.rpartition(".")[2] for module in MODULES}
