@@ -12,8 +12,10 @@ from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QDialog, QPlainTextEdit, QSizePolicy, QTextBrowser, QWidget
 
 from apitorch_desktop import __version__
+from apitorch_desktop.ui.main_window.central_widget import CentralWidget
 from apitorch_desktop.ui.session.file_manager import show_file
 from apitorch_desktop.ui.session.session import Session
+from apitorch_desktop.ui.settings import Settings
 from apitorch_desktop.ui.tasks.runner import Lane
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets.controls import Card, ComboBox, ElidedLabel, button, in_column, in_row, label
@@ -226,3 +228,33 @@ class TourCard(Card):
         self.skip.setVisible(not last)
         self.next.setText("Done" if last else "Next")
         self.step_shown.emit(part, title)
+
+
+def offer_tour(session: Session, central: CentralWidget, settings: Settings, theme: Theme) -> None:
+    """Offer the tour on the welcome page, until a training set is opened or the tour has ended."""
+
+    def begin() -> None:
+        if settings.tour_seen or session.training_sets or not session.sets_confirmed or central.empty.footer:
+            return
+        card = TourCard(theme)
+        card.step_shown.connect(show_step)
+        card.ended.connect(end)
+        central.empty.set_footer(card)
+
+    def show_step(part: str, title: str) -> None:
+        parts = {"tree": central.tree, "panel": central.panel}
+        for widget in filter(None, parts.values()):
+            central.drop_overlay.aim(widget, "")
+        shown = parts.get(part)
+        if shown is not None and shown.isVisible():
+            central.drop_overlay.aim(shown, title)
+
+    def end() -> None:
+        if not settings.tour_seen:
+            settings.tour_seen = True
+            settings.save()
+            show_step("", "")
+            central.empty.set_footer(None)
+
+    session.sets_changed.connect(begin)
+    session.open_set_changed.connect(lambda: end() if session.open_set is not None else None)

@@ -111,7 +111,10 @@ class Wiring(QObject):
         self._to_classify: list[DroppedContent] = []
         self.recent = RecentItems(parts.session, self.connections, parts.imports, parts.settings)
         self._wire_session()
-        self._wire_tour()
+        if not parts.settings.tour_seen:
+            from apitorch_desktop.ui.help import offer_tour
+
+            offer_tour(parts.session, parts.central_widget, parts.settings, parts.theme)
         self._wire_connections()
         self._wire_tree()
         self._wire_toolbar()
@@ -243,40 +246,6 @@ class Wiring(QObject):
         from apitorch_desktop.ui.help import AboutDialog
 
         AboutDialog(self._session, self._parts.theme, self._parts.window).open()
-
-    def _wire_tour(self) -> None:
-        """Offer the tour on the welcome page of the first run."""
-        settings, session, central = self._settings, self._session, self._central_widget
-        if settings.tour_seen:
-            return
-
-        def begin() -> None:
-            if settings.tour_seen or session.training_sets or not session.sets_confirmed or central.empty.footer:
-                return
-            from apitorch_desktop.ui.help import TourCard
-
-            card = TourCard(self._parts.theme)
-            card.step_shown.connect(show_step)
-            card.ended.connect(end)
-            central.empty.set_footer(card)
-
-        def show_step(part: str, title: str) -> None:
-            parts = {"tree": central.tree, "panel": central.panel}
-            for widget in filter(None, parts.values()):
-                central.drop_overlay.aim(widget, "")
-            shown = parts.get(part)
-            if shown is not None and shown.isVisible():
-                central.drop_overlay.aim(shown, title)
-
-        def end() -> None:
-            if not settings.tour_seen:
-                settings.tour_seen = True
-                settings.save()
-                show_step("", "")
-                central.empty.set_footer(None)
-
-        session.sets_changed.connect(begin)
-        session.open_set_changed.connect(lambda: end() if session.open_set is not None else None)
 
     # --- the session
 
