@@ -5,7 +5,7 @@ packages="python3-venv libegl1 libgl1 libdbus-1-3 libfontconfig1 fonts-dejavu-co
   libxcb-icccm4 libxcb-image0 libxcb-keysyms1 libxcb-randr0 libxcb-render-util0 libxcb-shape0 libxcb-sync1 libxcb-xfixes0
   libxcb-xinerama0 libxcb-xkb1"
 if [ "${1:-}" = test ]; then
-  packages="$packages xvfb xdotool curl dbus dbus-x11 gnome-keyring postgresql desktop-file-utils python3-gi
+  packages="$packages xvfb xdotool libpulse0 curl dbus dbus-x11 gnome-keyring postgresql desktop-file-utils python3-gi
     gir1.2-nautilus-4.0"
 fi
 command -v dpkg-query >/dev/null || exit 0  # not a Debian: the desktop's own packages serve

@@ -187,7 +187,7 @@ class Bootstrap(QObject):
             *_loads("importer.controller", "connections.menu", "transfers.panel"),
             self._make_flows,
             *_loads("classify.answer_card", "classify.panel", "classify.controller", "batch.panel", "batch.controller"),
-            *_loads("watch.controller"),
+            *_loads("watch.controller", "camera.controller"),
             self._make_classify,
             *_loads("wiring"),
             self._wire,
@@ -368,6 +368,14 @@ class Bootstrap(QObject):
             self.session, self.edits, self.watch_panel, self.actions, self.theme, self.window
         )
         self.central_widget.add_page(self.watch_panel)
+        from apitorch_desktop.ui.camera.controller import CameraController
+        from apitorch_desktop.ui.camera.page import CameraPage
+
+        self.camera_page = CameraPage(self.theme)
+        self.camera = CameraController(
+            self.session, self.labeling, self.camera_page, self.actions, self.settings, self.window
+        )
+        self.central_widget.add_page(self.camera_page)
 
     def _wire(self) -> None:
         from dataclasses import fields

@@ -68,6 +68,8 @@ class Settings(msgspec.Struct, kw_only=True, eq=False):
     """Id of an action → the keys chosen in place of its own, "" for none."""
     proposal_threshold: Annotated[int, Meta(ge=0, le=100)] = field(default=90, name="labelling/threshold")
     """Least confidence of the classifier in percent for which its label was accepted last."""
+    camera: str = field(default="", name="camera/device")
+    """Id of the camera that was chosen last."""
     duplicate_rule: DuplicateRule = field(default="largest", name="review/keep")
 
     def __post_init__(self) -> None:

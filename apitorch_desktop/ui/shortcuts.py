@@ -58,6 +58,12 @@ WIDGET_KEYS = {
         ("1 … 9, 0, A … Z", "Add what is selected to that label of the open training set"),
         ("Esc", "Back to the photos"),
     ),
+    "Camera": (
+        ("1 … 9, 0", "Take a photo into that label; held, several, which Undo takes back together"),
+        ("A … Z", "Type a label’s first letters to take a photo into it"),
+        ("Space", "Take a photo without a label"),
+        ("Esc", "Back to the photos"),
+    ),
     "Map": (
         ("Drag, Ctrl+drag", "Select with the lasso; add to what is selected"),
         ("Right drag, arrows", "Move"),
@@ -75,8 +81,8 @@ WIDGET_KEYS = {
 
 MENUS = {
     "&File": (
-        "file.import_folder", "file.import_files", "file.import_clipboard", "file.import_addresses", "",
-        "file.new_set", "file.new_from_folder", "file.new_from_files", "file.new_from_clipboard", "file.new_from_addresses",
+        "file.import_folder", "file.import_files", "file.import_clipboard", "file.import_addresses", "file.import_camera",
+        "", "file.new_set", "file.new_from_folder", "file.new_from_files", "file.new_from_clipboard", "file.new_from_addresses",
         "", "file.open_recent", "",
         "photo.export", "", "file.quit",
     ),

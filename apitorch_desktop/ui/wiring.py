@@ -16,6 +16,8 @@ from apitorch_desktop.dataset.transfers.queue import TransferStatus
 from apitorch_desktop.ui.actions import ActionRegistry, ActionSpec
 from apitorch_desktop.ui.batch.controller import BatchController
 from apitorch_desktop.ui.batch.panel import BatchPanel
+from apitorch_desktop.ui.camera.controller import CameraController
+from apitorch_desktop.ui.camera.page import CameraPage
 from apitorch_desktop.ui.classify.controller import ClassifyController
 from apitorch_desktop.ui.classify.panel import ClassifyPanel
 from apitorch_desktop.ui.compare.controller import CompareController
@@ -85,6 +87,8 @@ class WindowParts:
     batch_panel: BatchPanel
     watches: WatchController
     watch_panel: WatchPanel
+    camera: CameraController
+    camera_page: CameraPage
 
 
 class Wiring(QObject):
@@ -182,7 +186,7 @@ class Wiring(QObject):
             parts.classify_panel.similar_menu, "classifier.find_similar", "classifier.find_similar_everywhere"
         )
         toolbar = parts.central_widget.toolbar
-        parts.actions.fill(toolbar.import_menu, *MENUS["&File"][:10])
+        parts.actions.fill(toolbar.import_menu, *MENUS["&File"][:11])
         parts.actions.bind_button(toolbar.tree, "view.training_sets", "Show or hide the training sets")
         strip = parts.labeling.strip
         next_photo = "Select the next photo after each label"
@@ -631,6 +635,10 @@ class Wiring(QObject):
         watches.shown.connect(lambda shown: pages.show_or_leave(page, shown))
         watches.photo_requested.connect(classify.begin)
         batch.photo_requested.connect(classify.begin)
+        camera, live = self._parts.camera, self._parts.camera_page
+        camera.shown.connect(lambda shown: self._show_page(live, shown))
+        camera.photos_taken.connect(self._parts.imports.begin)
+        pages.add_page_of_open_set(live)
         labeling = self._parts.labeling
         batch.key_of = labeling.keys.key
         target = LabelTarget(table.table, lambda: len(table.selected()), batch.put, table.select_next)

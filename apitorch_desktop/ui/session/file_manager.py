@@ -14,9 +14,14 @@ ANSWER = 5000
 """Milliseconds the file manager has to start and to answer."""
 
 
+def silence_qt() -> None:
+    """Keep to itself what Qt would write to standard error about things that the window reports in a sentence."""
+    QLoggingCategory.setFilterRules("qt.qpa.services=false\nqt.multimedia.*=false")
+
+
 def open_folder(folder: Path, session: Session) -> None:
     """Open a folder in the file manager; a message names it if there is none."""
-    QLoggingCategory.setFilterRules("qt.qpa.services=false")  # the message says it
+    silence_qt()
     if not QDesktopServices.openUrl(QUrl.fromLocalFile(str(folder))):
         session.show_message(f"No file manager could be started. The folder is {folder}", "warn", "file manager")
 

@@ -79,6 +79,8 @@ class Lane(Enum):
     DISK = "disk"
     REVIEW = "review"
     """Waits for the process of the review; transfers occupy the threads of BULK."""
+    CAMERA = "camera"
+    """Reads and encodes the camera's pictures, several times a second."""
     FOLDERS = "folders"
     """Watched folders, each of which occupies a thread; those beyond wait for their turn."""
     WATCH = "watch"
@@ -93,6 +95,7 @@ _THREADS = {
     Lane.KEYRING: 1,
     Lane.DISK: 1,
     Lane.REVIEW: 1,
+    Lane.CAMERA: 1,
     Lane.FOLDERS: 16,
     Lane.WATCH: 5,
 }

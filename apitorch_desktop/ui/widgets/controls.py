@@ -115,7 +115,7 @@ def _fill(box: Box, parts: Sequence[Part], margins: Margins | None, spacing: int
             box.addStretch(given)
             continue
         part, how = given if isinstance(given, tuple) else (given, 0)
-        stretch, alignment = (how, None) if isinstance(how, int) else (0, how)
+        stretch, alignment = (0, how) if isinstance(how, Qt.AlignmentFlag) else (how, None)  # it is an int too
         if isinstance(part, QLayout):
             box.addLayout(part, stretch)
         elif alignment is None:
