@@ -44,6 +44,7 @@ class ConfusionMatrix(QWidget):
 
     pair_chosen = Signal(str, str)
     """(given label, predicted label)"""
+    resized = Signal()
     focus_moved = Signal(QRect)
     """The cell that has the focus now; with many labels it may be out of sight."""
     pointed = Signal(str)
@@ -130,6 +131,7 @@ class ConfusionMatrix(QWidget):
     def resizeEvent(self, event: QEvent) -> None:
         """Adapt the height to the cells, whose size depends on the width."""
         self.setFixedHeight(self._height())
+        self.resized.emit()
 
     # --- painting
 

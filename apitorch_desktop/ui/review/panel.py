@@ -125,6 +125,11 @@ _HOW = (
     "near-duplicates; the share that is right is the classifier’s own."
 )
 
+_MATRIX_HEIGHT = 420
+"""Most pixels of the confusion matrix: what is said of its cells and of the labels stays in sight below it."""
+_MOST_ADVICE = 6
+"""Most advice that is listed at first."""
+
 
 class LabelsPage(QScrollArea):
     """Confusion matrix above advice on the labels."""
@@ -142,13 +147,21 @@ class LabelsPage(QScrollArea):
         self._cell = label(" ", "small", wrap=True)
         self.matrix = ConfusionMatrix(theme)
         self.matrix.pair_chosen.connect(self.pair_chosen)
+        self._around = QScrollArea(widgetResizable=True)
+        """The matrix, which is larger than the page with hundreds of labels; what is said of its cells stays in sight."""
+        self._around.setWidget(self.matrix)
+        self._around.viewport().setAutoFillBackground(False)
+        self.matrix.setAutoFillBackground(False)
+        self._most_height = theme.px(_MATRIX_HEIGHT)
+        self.matrix.resized.connect(self._fit_matrix)
         self.matrix.focus_moved.connect(self._show_cell)
+        self._all_advice = False
         self.matrix.pointed.connect(lambda sentence: self._cell.setText(sentence or " "))
         self._advice = QVBoxLayout()
         self._advice.setSpacing(8)
         self._advised: list[LabelAdvice] | None = None
         self._column.addWidget(self._headline)
-        self._column.addWidget(self.matrix)
+        self._column.addWidget(self._around)
         self._column.addWidget(self._cell)
         self._column.addWidget(self._how)
         self._column.addLayout(self._advice)
@@ -157,13 +170,17 @@ class LabelsPage(QScrollArea):
         self.viewport().setAutoFillBackground(False)
 
     def _show_cell(self, cell: QRect) -> None:
-        center, half = self.matrix.geometry().topLeft() + cell.center(), cell.width()
-        self.ensureVisible(center.x(), center.y(), half, half)
+        self._around.ensureVisible(cell.center().x(), cell.center().y(), cell.width(), cell.width())
+
+    def _fit_matrix(self) -> None:
+        wide = self.matrix.minimumSizeHint().width() > self._around.viewport().width()
+        bar = self._around.horizontalScrollBar().sizeHint().height() if wide else 0
+        self._around.setFixedHeight(min(self.matrix.height() + bar, self._most_height))
 
     def show_findings(self, found: Findings, metrics: Metrics | None) -> None:
         """Show the findings; `metrics` are the classifier's own, which grid and sidebar show, None where it has none."""
         learned = found.learned
-        for part in (self.matrix, self._cell, self._how):
+        for part in (self._around, self._cell, self._how):
             part.setVisible(learned is not None)
         if learned is not None and metrics is not None:
             self.matrix.show_figures(learned, {one.label: one.accuracy for one in metrics.labels})
@@ -192,7 +209,8 @@ class LabelsPage(QScrollArea):
                 widget.deleteLater()
         if not advice:
             self._advice.addWidget(label("The labels are in good balance.", "base", "muted", wrap=True))
-        for advice_item in advice:
+        listed = advice if self._all_advice else advice[:_MOST_ADVICE]
+        for advice_item in listed:
             card = Card(spacing=4)
             row = QHBoxLayout()
             row.addWidget(label(advice_item.sentence, "base", "warn" if advice_item.urgent else "", wrap=True), 1)
@@ -205,6 +223,13 @@ class LabelsPage(QScrollArea):
                 )
             card.rows.addLayout(row)
             self._advice.addWidget(card)
+        if len(listed) < len(advice):
+            more = button(f"Show {len(advice) - len(listed):,} more", "link", self._show_all_advice)
+            self._advice.addWidget(more, 0, Qt.AlignmentFlag.AlignLeft)
+
+    def _show_all_advice(self) -> None:
+        self._all_advice = True
+        self._show_advice(self._advised or [])
 
 
 @dataclass(frozen=True, slots=True)

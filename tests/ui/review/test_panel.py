@@ -4,6 +4,7 @@ import pytest
 from msgspec import structs
 from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtTest import QAbstractItemModelTester
+from PySide6.QtWidgets import QLabel, QPushButton
 
 from apitorch_desktop.api.types import INBOX, LabelMetrics, Metrics, TrainingImage
 from apitorch_desktop.dataset.review.findings import (
@@ -286,6 +287,8 @@ def test_of_hundreds_of_labels_only_the_cells_in_sight_are_painted(panel, direct
     matrix.show_figures(OutOfFoldFigures(names, ones, [1.0] * count, 1.0), {})
     wait_until(lambda: matrix.height() > 300 * 22)
     turn()
+    assert panel.labels.verticalScrollBar().maximum() < panel.height()  # the rest of the page is at hand
+    assert panel.labels.horizontalScrollBar().maximum() == 0
     seen = matrix.visibleRegion().boundingRect()
     rows, columns = matrix._cells_in(seen)
     assert 5 < len(rows) < 40
@@ -297,6 +300,23 @@ def test_of_hundreds_of_labels_only_the_cells_in_sight_are_painted(panel, direct
         pointer.key("Down")
     turn()
     assert matrix.visibleRegion().contains(matrix.cell_rect(60, 0).center())
+
+
+def test_of_hundreds_of_sentences_a_few_are_listed_and_the_others_on_demand(panel, known):
+    advice = [LabelAdvice(None, f"“label_{at}” has 3 photos.", False) for at in range(300)]
+    known.found = structs.replace(known.found, advice=advice)
+    panel.show_page("labels")
+
+    def words():
+        return [one.text() for one in panel.labels.findChildren(QLabel) if "has 3 photos" in one.text()]
+
+    wait_until(lambda: len(words()) == 6)
+    turn()  # those before are deleted
+    more = next(one for one in panel.labels.findChildren(QPushButton) if one.text() == "Show 294 more")
+    panel.labels.ensureWidgetVisible(more)
+    turn()
+    pointer.click(pointer.center(more))
+    wait_until(lambda: len(words()) == 300)
 
 
 def test_while_it_looks_it_says_how_far_it_is_and_what_is_in_the_way(panel, known):
