@@ -50,6 +50,11 @@ def add_serve_arguments(parser: ArgumentParser) -> None:
         metavar="FILE",
         help="an image encoder of your own, ONNX, that training sets can then be learned with; may be given more than once",
     )
+    parser.add_argument(
+        "--scheduler",
+        metavar="URL",
+        help="a Dask scheduler, tcp://host:8786, whose workers embed and train (default: APITORCH_SCHEDULER_URL, else here)",
+    )
     parser.epilog = (
         f"{KEY_VARIABLE} is the key to call it with (42 characters); without it one is made at the first start and shown "
         "once. For a team: APITORCH_DATABASE_URL (postgresql://user:password@host/name) keeps the rows in PostgreSQL and "
@@ -116,6 +121,7 @@ def run_service(arguments: Namespace) -> int:
             threads=arguments.threads,
             proxies=arguments.forwarded_allow_ips,
             encoders=tuple(arguments.encoder),
+            scheduler=arguments.scheduler,
         )
     )
 

@@ -95,6 +95,7 @@ class InvalidConfig(UserError):  # noqa: N818 - named for what happened
 
 DATABASE_VARIABLE: Final = "APITORCH_DATABASE_URL"
 BLOB_VARIABLE: Final = "APITORCH_BLOB_URL"
+SCHEDULER_VARIABLE: Final = "APITORCH_SCHEDULER_URL"
 
 
 def storage_urls(environment: Mapping[str, str] | None = None) -> dict[str, str | None]:
@@ -115,6 +116,25 @@ def storage_urls(environment: Mapping[str, str] | None = None) -> dict[str, str 
                     "AWS_ALLOW_HTTP=true."
                 )
     return {"database_url": database, "blob_url": blobs}
+
+
+def scheduler_url(
+    given: str | None, storage: Mapping[str, str | None], environment: Mapping[str, str] | None = None
+) -> str | None:
+    """Return the address of a Dask scheduler: the option, else of the environment; None where neither is there.
+
+    Raises InvalidConfig for a value that is no such address, and where its workers could not reach the data.
+    """
+    url = given or (os.environ if environment is None else environment).get(SCHEDULER_VARIABLE) or None
+    if url is None:
+        return None
+    if urlsplit(url).scheme not in {"tcp", "tls"}:
+        raise InvalidConfig(f"“{url[:80]}” is no address of a Dask scheduler: write it as tcp://host:8786.")
+    if not all(storage.values()):
+        raise InvalidConfig(
+            f"The workers of a scheduler need the data in {DATABASE_VARIABLE} and {BLOB_VARIABLE}: set both, or name none."
+        )
+    return url
 
 
 def storage_sentence(named: Mapping[str, str | None]) -> str:

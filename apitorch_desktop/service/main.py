@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import faulthandler
+import importlib.util
 import json
 import logging
 import os
@@ -21,6 +22,7 @@ from apitorch_desktop.api.types import KEY_LENGTH
 from apitorch_desktop.service.admin import AdminEndpoint
 from apitorch_desktop.service.app import build_app
 from apitorch_desktop.service.classifiers.classification import ClassificationService
+from apitorch_desktop.service.classifiers.cluster import Cluster
 from apitorch_desktop.service.classifiers.encoders import FOLDER, OwnEncoders
 from apitorch_desktop.service.classifiers.trainer import Trainer
 from apitorch_desktop.service.config import (
@@ -28,6 +30,7 @@ from apitorch_desktop.service.config import (
     InvalidConfig,
     Limits,
     proxy_networks,
+    scheduler_url,
     storage_sentence,
     storage_urls,
 )
@@ -83,6 +86,8 @@ class ServiceOptions:
     proxies: str = ""
     """Addresses of proxies in front, whose forwarding headers are believed."""
     encoders: tuple[Path, ...] = ()
+    scheduler: str | None = None
+    """Address of a Dask scheduler, whose workers embed and train."""
 
 
 def run(options: ServiceOptions) -> int:
@@ -123,6 +128,7 @@ def _assembled_parts(options: ServiceOptions) -> Iterator[_ServiceParts]:
         check_tls(options.tls_cert, options.tls_key)
     with contextlib.closing(bind(options.host, options.port)) as bound:
         named = storage_urls({} if _is_child() else None)  # the window's own service stores everything on this machine
+        scheduler = None if _is_child() else scheduler_url(options.scheduler, named)
         if sentence := storage_sentence(named):
             _print_message(sentence)
         with Store.open(options.folder or paths.service_folder(), **named) as store:
@@ -133,7 +139,7 @@ def _assembled_parts(options: ServiceOptions) -> Iterator[_ServiceParts]:
             for problem in filter(None, (own.tried(path).problem for path in options.encoders)):
                 _print_message(problem)
             encoder = partial(Encoder, threads=options.threads)
-            trainer = Trainer(store, encoder, own=own)
+            trainer = Trainer(store, encoder, own=own, cluster=_cluster(scheduler) if scheduler else None)
             store.on_change(trainer.notify_changed)
             classification = ClassificationService(store, trainer, encoder, own)
             loopback = is_loopback(bound)
@@ -232,6 +238,15 @@ def _report_sweep(report: SweepReport, folder: Path) -> None:
             f"of the database seems to have been put back in “{folder}”, or its log was lost. Nothing is deleted: these "
             f"images are kept for {QUARANTINE_DAYS} days. “apitorch-desktop service check” says more."
         )
+
+
+def _cluster(url: str) -> Cluster:
+    """Raises InvalidConfig."""
+    if importlib.util.find_spec("distributed") is None:
+        raise InvalidConfig(
+            "Dask is not installed, without which no scheduler can be used. pip install 'apitorch-desktop[team]' brings it."
+        )
+    return Cluster(url)
 
 
 def _scrub(store: Store, stopping: threading.Event) -> None:

@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apitorch_desktop.api import types
-from apitorch_desktop.service.storage.errors import RecordNotFound, StorageFault
+from apitorch_desktop.service.storage.errors import RecordNotFound, StorageFault, StorageUnreachable
 from apitorch_desktop.service.storage.records import EmbeddingRow, ExampleRow
 from apitorch_desktop.service.storage.store import Store
 from apitorch_desktop.vision.images import UnreadableImage, open_upright
@@ -59,11 +59,18 @@ class Embedder:
         retry_before = time.monotonic() - _RETRY_UNREADABLE
         return [sha256 for sha256 in candidates if self._unreadable.get(sha256, retry_before) <= retry_before]
 
-    def embed(self, sha256s: list[str], encoder: "Encoder") -> None:
-        """Make and store the embeddings of a batch, except of deleted and unreadable images.
+    def mark(self, reasons: Mapping[str, str]) -> None:
+        """Register images that could not be read, here or by a worker, with the reason."""
+        for sha256, reason in reasons.items():
+            self._unreadable[sha256] = time.monotonic()
+            _log.warning("image %s is left out of training: %s", sha256, reason)
 
-        Raises DiskFull, UnusableEncoder.
+    def embed(self, sha256s: list[str], encoder: "Encoder") -> dict[str, str]:
+        """Make and store the embeddings of a batch; return why some images, deleted or unreadable, have none.
+
+        Raises DiskFull, UnusableEncoder, and StorageUnreachable where the images are out of reach for now.
         """
+        reasons: dict[str, str] = {}
         names: list[str] = []
         images: list[Image.Image] = []
         for sha256 in sha256s:
@@ -71,16 +78,19 @@ class Embedder:
                 images.append(open_upright(self._store.read(sha256), encoder.shorter_side))
                 names.append(sha256)
                 self._unreadable.pop(sha256, None)
+            except StorageUnreachable:
+                raise
             except (RecordNotFound, StorageFault, UnreadableImage) as error:
-                self._unreadable[sha256] = time.monotonic()
-                _log.warning("image %s is left out of training: %s", sha256, error)
+                reasons[sha256] = str(error)
+        self.mark(reasons)
         if not names:
-            return
+            return reasons
         rows = [
             EmbeddingRow(sha256, embedding.astype("<f4", copy=False).tobytes(), None)
             for sha256, embedding in zip(names, encoder.encode(images), strict=True)
         ]
         self._store.models.put_embeddings(encoder.name, rows)
+        return reasons
 
 
 class _Axes(NamedTuple):

@@ -8,18 +8,19 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING
-
-import msgspec
 
 from apitorch_desktop import __version__
 from apitorch_desktop.api import types
 from apitorch_desktop.service.classifiers import training_data
 from apitorch_desktop.service.classifiers.advice import Advisor, compare
+from apitorch_desktop.service.classifiers.cluster import Cluster, ClusterAway
 from apitorch_desktop.service.classifiers.embeddings import BATCH, Embedder
 from apitorch_desktop.service.classifiers.encoders import EncoderPool, OwnEncoders
 from apitorch_desktop.service.classifiers.head_cache import CurrentHead, HeadCache, decode_metrics
 from apitorch_desktop.service.classifiers.team import JobKeeper, JobProgress
+from apitorch_desktop.service.classifiers.training import train_and_store
 from apitorch_desktop.service.classifiers.training_data import TooFewReadable, TrainingData
 from apitorch_desktop.service.storage.base import NO_SUCH_SET
 from apitorch_desktop.service.storage.coordination import JobRepository
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from apitorch_desktop.vision.encoder import Encoder
-    from apitorch_desktop.vision.head import Head
 
 _NICE = 10
 _THREADS = 2  # heads trained at the same time, so that a small training set does not wait for a large one
@@ -110,7 +110,8 @@ class Trainer:
     training set is learned with the encoder chosen for it, one of the users' `own` or the built-in one. Training starts
     `delay` seconds after the last change, and during steady change after `patience` seconds with what is embedded by then.
     While the images of a set are encoded anew, changes are trained with the embeddings of the version in use. With a
-    PostgreSQL database, which other processes share, it works on the sets that it holds a lease of (`team`). All methods
+    PostgreSQL database, which other processes share, it works on the sets that it holds a lease of (`team`); `cluster` has
+    the workers that do it. All methods
     are thread-safe and quick, except those that run heads or encoders over many images: `compare_versions`, `proposals`,
     `try_encoder`, `list_encoders` and `check_encoder`.
     """
@@ -123,12 +124,14 @@ class Trainer:
         own: OwnEncoders | None = None,
         delay: float = 0.2,
         patience: float = 20,
+        cluster: Cluster | None = None,
     ) -> None:
         self._store = store
         self._encoders = EncoderPool(encoder_factory, own)
         self._embedder = Embedder(store)
         self._heads = HeadCache(store)
         self._advisor = Advisor(store, _lower_priority)
+        self._cluster = cluster
         self._keeper = self._make_keeper(store.jobs) if store.jobs else None
         store.on_notice(self._receive)
         self._delay = delay
@@ -160,6 +163,8 @@ class Trainer:
         deadline = time.monotonic() + timeout
         if self._keeper is not None:
             self._keeper.stop(timeout)
+        if self._cluster is not None:
+            self._cluster.close()
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         ended = self._advisor.stop(max(0.0, deadline - time.monotonic()))
@@ -372,6 +377,8 @@ class Trainer:
                 self._embed_batch(job)
             except Closed:
                 return
+            except TrainingCancelled:  # the cluster was left at the end
+                continue
             except RecordNotFound:
                 self._remove_job(job)
             except Exception as error:  # noqa: BLE001 - reported as the classifier's state
@@ -418,9 +425,10 @@ class Trainer:
                     job.encoded_anew = anew
                     self._wake.notify_all()
             with self._wake:
-                batch = [job.missing.popleft() for _ in range(min(BATCH, len(job.missing)))]
+                size = self._cluster.batch if self._cluster else BATCH
+                batch = [job.missing.popleft() for _ in range(min(size, len(job.missing)))]
             if batch:
-                self._embedder.embed(batch, self._encoder(job.set_id))
+                self._embed(batch, self._encoder(job.set_id))
         finally:
             with self._wake:
                 job.embedding = False
@@ -479,7 +487,7 @@ class Trainer:
         if not job.embedded and self._train_with_earlier(job, encoder, urgent=urgent):
             self._mark_trained(job, started, complete=False)
             return False
-        data = training_data.load(self._store, job.set_id, encoder, self._embedder.unreadable)
+        data = self._load(job.set_id, encoder)
         if data.complete and self._is_up_to_date(job.set_id, data.revision):
             return True
         if not data.enough:
@@ -514,52 +522,53 @@ class Trainer:
             missing = self._embedder.missing(job.set_id, earlier)[-_MOST_EARLIER:]
             for start in range(0, len(missing), BATCH):
                 self._embedder.embed(missing[start : start + BATCH], earlier)
-            data = training_data.load(self._store, job.set_id, earlier.name, self._embedder.unreadable)
+            data = self._load(job.set_id, earlier.name)
             if data.enough and len(data.labels) >= _LEAST_EARLIER * newest.images:
                 self._fit(job, data, urgent=urgent)
         job.earlier_changes = job.trained_changes
         return True
 
     def _fit(self, job: _TrainingJob, data: TrainingData, *, urgent: bool) -> None:
-        """Fit a head and put it to use. Raises TrainingCancelled."""
-        previewed = False  # a number that answered is stored: the next one is then of a head with all changes
+        """Fit a head and put it to use. Raises TrainingCancelled, RecordConflict."""
 
-        def cancelled() -> bool:
+        def cancelled(previewed: bool) -> bool:
             return self._stopping or (job.changes != job.trained_changes and not urgent and not previewed)
 
-        def set_provisional(head: "Head", metrics: types.Metrics | None = None) -> None:
-            nonlocal previewed
-            previewed = True
-            provisional = training_data.provisional_head(self._store, data, head, metrics)
-            if self._store.jobs is not None:  # all processes answer with it
-                self._store.models.put_preview(
+        holder = self._store.jobs.holder if self._store.jobs else None
+        if self._cluster is not None and holder is not None:
+            missing = self._store.models.missing(data.set_id, data.encoder)
+            try:
+                self._cluster.train(
                     data.set_id,
-                    revision=data.revision,
-                    encoder=data.encoder,
-                    head=head.to_bytes(),
-                    metrics=msgspec.json.encode(metrics).decode() if metrics else "",
-                    holder=self._store.jobs.holder,
+                    data.revision,
+                    data.encoder,
+                    filter(self._embedder.unreadable, missing),
+                    holder=holder,
+                    cancelled=lambda: cancelled(previewed=False),
                 )
-            self._heads.put(job.set_id, provisional)
+            except ClusterAway:
+                data = training_data.load(self._store, data.set_id, data.encoder, self._embedder.unreadable)
+            else:
+                return
+        use = partial(self._heads.put, data.set_id)
+        train_and_store(self._store, data, holder=holder, cancelled=cancelled, use=use)
 
-        quick = training_data.quick_head(self._store, data) if data.large else None
-        if quick is not None:
-            set_provisional(quick.head)
-        training = training_data.fit(data, cancelled, set_provisional if quick is None else None)
-        judgement = training_data.judge(self._store, data, training)
-        if data.complete and judgement.waits:
-            self._keep_current(data)
-            training_data.store_version(self._store, data, training, judgement)
-        elif data.complete:
-            self._heads.put(job.set_id, training_data.store_version(self._store, data, training, judgement))
-        elif not judgement.waits:
-            set_provisional(training.head, training_data.wire_metrics(training.metrics))
+    def _embed(self, sha256s: list[str], encoder: "Encoder") -> None:
+        if self._cluster is not None:
+            try:
+                self._embedder.mark(self._cluster.embed(sha256s, encoder.name))
+            except ClusterAway:
+                _log.debug("%d images are embedded here", len(sha256s))
+            else:
+                return
+        for start in range(0, len(sha256s), BATCH):
+            if not self._stopping:
+                self._embedder.embed(sha256s[start : start + BATCH], encoder)
 
-    def _keep_current(self, data: TrainingData) -> None:
-        """Let the version in use remember all images: a correction holds for its image although a new version waits."""
-        if kept := training_data.quick_head(self._store, data):
-            self._store.models.replace_head(data.set_id, kept.version, kept.head.to_bytes())
-            self._heads.put(data.set_id, kept)
+    def _load(self, set_id: int, encoder: str) -> TrainingData:
+        """Load the data of a training, without embeddings where the cluster trains."""
+        vectors = self._cluster is None
+        return training_data.load(self._store, set_id, encoder, self._embedder.unreadable, vectors=vectors)
 
     def _mark_trained(self, job: _TrainingJob, started: float, complete: bool) -> None:
         """Register that changes before `started` are trained; later ones wait from then on, or from now."""

@@ -220,10 +220,17 @@ class TrainingData:
         return len(self.labels) * len(set(self.labels)) > heads.PREVIEW_ABOVE
 
 
-def load(store: "Store", set_id: int, encoder: str, unreadable: Callable[[str], bool]) -> TrainingData:
-    """Load the training data of a training set. Raises RecordNotFound."""
+def load(
+    store: "Store", set_id: int, encoder: str, unreadable: Callable[[str], bool], *, vectors: bool = True
+) -> TrainingData:
+    """Load the training data of a training set; without `vectors`, embeddings (0, 0). Raises RecordNotFound."""
     revision, examples = store.models.examples(set_id)
-    embedded, embeddings = _load_embeddings(store, encoder, examples)
+    if vectors:
+        embedded, embeddings = _load_embeddings(store, encoder, examples)
+    else:
+        missing = set(store.models.missing(set_id, encoder))
+        embedded = [example for example in examples if example.sha256 not in missing]
+        embeddings = np.empty((0, 0), np.float32)
     available = {example.sha256 for example in embedded}
     counts = Counter(example.label for example in embedded)
     return TrainingData(
@@ -301,7 +308,11 @@ def load_answers(store: "Store", set_id: int, version: int) -> VersionAnswers | 
 
 
 def store_version(
-    store: "Store", data: TrainingData, training: heads.TrainingResult, judgement: Judgement
+    store: "Store",
+    data: TrainingData,
+    training: heads.TrainingResult,
+    judgement: Judgement,
+    holder: str | None = None,
 ) -> CurrentHead:
     """Store a trained head as the next version.
 
@@ -318,7 +329,7 @@ def store_version(
         answers=judgement.answers.to_bytes(),
         difference=msgspec.json.encode(judgement.difference).decode() if judgement.difference else None,
         waits=judgement.waits,
-        holder=store.jobs.holder if store.jobs else None,
+        holder=holder,
     )
     return to_current_head(row, training.head)
 

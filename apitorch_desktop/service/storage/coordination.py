@@ -76,6 +76,10 @@ class JobRepository:
             row = connection.execute(query).first()
         return ("", 0) if row is None else (row[0], row[1])
 
+    def is_held(self, training_set_id: int, holder: str) -> bool:
+        """Return whether a process holds a job, and its lease has not expired."""
+        return bool(self._run(_IS_HELD, number=training_set_id, name=holder))
+
     def waiting(self) -> int:
         """Return the number of training sets that wait for a process, or are worked on, of all owners."""
         with self._database.querying() as connection:
@@ -88,7 +92,8 @@ class JobRepository:
 
     def _run(self, statement: Any, **values: object) -> list[Any]:
         with self._database.querying() as connection:
-            return list(connection.execute(statement, {"me": self.holder, **values}).all())
+            given = {"me": self.holder, **values}
+            return list(connection.execute(statement, {name: given[name] for name in statement.compile().params}).all())
 
 
 def _statement(sql: str) -> Any:
@@ -116,6 +121,9 @@ _CLAIM = _statement(
     )
     RETURNING training_set_id, changes, attempts
     """  # noqa: S608 - constants
+)
+_IS_HELD = _statement(
+    f"SELECT 1 FROM jobs WHERE training_set_id = :number AND holder = :name AND expires >= {_NOW}"  # noqa: S608
 )
 _RENEW = _statement(
     f"UPDATE jobs SET expires = {_NOW} + {LEASE} WHERE holder = :me RETURNING training_set_id, changes"  # noqa: S608

@@ -1,0 +1,166 @@
+"""A Dask cluster that embeds and trains for this service, and for all others that name the same scheduler."""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from typing import Any
+
+from apitorch_desktop.service.classifiers import tasks
+from apitorch_desktop.service.storage.errors import StoreError
+from apitorch_desktop.vision.encoder import UnusableEncoder
+from apitorch_desktop.vision.head import TrainingCancelled
+
+Client = Any  # of Dask, whose annotations are few
+Future = Any
+_CONNECT = 5.0  # seconds
+_RETRY = 5.0  # seconds after a failure in which all is done here
+_WITHOUT_WORKERS = 10.0  # seconds without any worker until a task is done here
+_POLL = 0.02
+_QUEUED = 16  # images a thread of the cluster, so that none waits for the next batch
+_LEAST, _MOST = 16, 1024
+_RETRIES = 3
+_log = logging.getLogger(__name__)
+
+
+class ClusterAway(Exception):  # noqa: N818 - named for what happened
+    """The cluster cannot do it now: the work is done in this process."""
+
+
+class Cluster:
+    """Gives embedding and training to the workers of a Dask scheduler. Thread-safe.
+
+    A task is named by content and encoder, so that services that want the same share it. A worker that dies costs its
+    tasks, which the scheduler gives to another.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._lock = threading.Lock()
+        self._client: Client = None
+        self._retry_at = 0.0
+        self._threads = 0
+        self.stopping = False
+
+    def close(self) -> None:
+        """End the connection; tasks that are waited for are given up."""
+        self.stopping = True
+        with self._lock:
+            self._disconnect()
+
+    @property
+    def batch(self) -> int:
+        """The number of images to embed at a time."""
+        return min(max(_LEAST, _QUEUED * self._threads), _MOST)
+
+    def embed(self, sha256s: Iterable[str], encoder: str) -> dict[str, str]:
+        """Embed images; return why some cannot be read. Raises ClusterAway, StoreError."""
+        client = self._connected()
+        futures = {
+            sha256: client.submit(
+                tasks.embed, sha256, encoder, key=f"embed-{encoder}-{sha256}", retries=_RETRIES, priority=1
+            )
+            for sha256 in sha256s
+        }
+        self._wait(client, list(futures.values()), lambda: self.stopping)
+        found = {sha256: self._result(future) for sha256, future in futures.items()}
+        return {sha256: reason for sha256, reason in found.items() if reason}
+
+    def train(
+        self,
+        set_id: int,
+        revision: int,
+        encoder: str,
+        unreadable: Iterable[str],
+        *,
+        holder: str,
+        cancelled: Callable[[], bool],
+    ) -> None:
+        """Train a set for the process `holder`. Raises ClusterAway, TrainingCancelled, StoreError, ValueError."""
+        client = self._connected()
+        key = f"train-{set_id}-{revision}-{encoder}-{holder}"
+        future = client.submit(
+            tasks.train, set_id, encoder, sorted(unreadable), holder, key=key, retries=_RETRIES, priority=2
+        )
+        self._wait(client, [future], cancelled)
+        if not self._result(future):
+            raise TrainingCancelled
+
+    def _connected(self) -> Client:
+        import distributed
+
+        with self._lock:
+            if self.stopping or time.monotonic() < self._retry_at:
+                raise ClusterAway
+            if self._client is None:
+                try:
+                    self._client = distributed.Client(
+                        self._url, timeout=_CONNECT, set_as_default=False, name="apitorch-desktop"
+                    )
+                except Exception as error:
+                    raise self._away(f"the scheduler does not answer ({error})") from error
+            self._threads = self._count_threads(self._client)
+            return self._client
+
+    def _count_threads(self, client: Client) -> int:
+        try:
+            found: dict[str, int] = client.sync(client.scheduler.ncores, callback_timeout=_CONNECT)
+        except Exception as error:
+            raise self._away(f"the scheduler does not answer ({error})") from error
+        return sum(found.values())
+
+    def _wait(self, client: Client, futures: list[Future], cancelled: Callable[[], bool]) -> None:
+        """Wait for all futures. Raises TrainingCancelled, and ClusterAway where nobody works on them."""
+        worked_at = asked_at = time.monotonic()
+        while not all(future.done() for future in futures):  # done too where the scheduler has gone
+            time.sleep(_POLL)
+            if cancelled():
+                with suppress(Exception):
+                    client.cancel(futures)
+                raise TrainingCancelled
+            if (now := time.monotonic()) > asked_at + 1:
+                asked_at = now
+                with self._lock:
+                    threads = self._count_threads(client)
+                if threads:
+                    worked_at = now
+                elif now > worked_at + _WITHOUT_WORKERS:
+                    with suppress(Exception):
+                        client.cancel(futures)
+                    raise ClusterAway("no worker is there")
+
+    def _result(self, future: Future) -> Any:
+        """Return what a task returned. Raises what it raised where the caller knows it, else ClusterAway."""
+        from distributed import KilledWorker
+
+        try:
+            return future.result(timeout=_CONNECT)
+        except (StoreError, ValueError):
+            raise
+        except KilledWorker as error:
+            if str(future.key).startswith("embed-"):
+                return "it ended the process that read it"
+            raise ClusterAway(str(error)) from error
+        except UnusableEncoder as error:
+            raise ClusterAway(f"the workers have another encoder: {error}") from error
+        except Exception as error:
+            raise self._away(f"{type(error).__name__}: {error}") from error
+
+    def _away(self, reason: str) -> ClusterAway:
+        """Disconnect for a while. The lock may be held."""
+        if time.monotonic() >= self._retry_at and not self.stopping:
+            _log.warning("the cluster at %s is away, and this service does the work itself: %s", self._url, reason)
+        self._retry_at = time.monotonic() + _RETRY
+        self._disconnect()
+        return ClusterAway(reason)
+
+    def _disconnect(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            threading.Thread(target=_close, args=(client,), name="cluster-close", daemon=True).start()
+
+
+def _close(client: Client) -> None:
+    with suppress(Exception):  # it may have lost its scheduler
+        client.close(timeout=2)

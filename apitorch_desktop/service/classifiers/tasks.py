@@ -1,0 +1,116 @@
+"""Tasks for the workers of a Dask cluster: plain functions of what they are about, which write to the database.
+
+A worker is an ordinary `dask worker` with this package installed, and the same APITORCH_DATABASE_URL, APITORCH_BLOB_URL and
+credentials of the bucket in its environment as the services. It opens them at its first task, and keeps them and the
+encoders until it ends. Every task may run twice, and does nothing the second time.
+"""
+
+import atexit
+import os
+import shutil
+import tempfile
+import threading
+import time
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+from apitorch_desktop.service.classifiers import training_data
+from apitorch_desktop.service.classifiers.embeddings import Embedder
+from apitorch_desktop.service.classifiers.encoders import FOLDER, EncoderPool, OwnEncoders
+from apitorch_desktop.service.classifiers.training import train_and_store
+from apitorch_desktop.service.config import InvalidConfig, storage_urls
+from apitorch_desktop.service.storage.errors import StorageUnreachable, StoreError
+from apitorch_desktop.service.storage.store import Store
+from apitorch_desktop.vision.encoder import Encoder, UnusableEncoder
+from apitorch_desktop.vision.head import TrainingCancelled
+
+_LEASE_CHECK = 2.0  # seconds between two looks whether the training is still wanted
+
+
+class _Resources:
+    """Store and encoders of this worker process."""
+
+    def __init__(self, store: Store, folder: Path) -> None:
+        threads = max(1, (os.cpu_count() or 1) // _threads_of_worker())
+        self.store = store
+        self.embedder = Embedder(store)
+        self._encoders = EncoderPool(lambda: Encoder(threads=threads), OwnEncoders(folder))
+
+    def encoder(self, name: str) -> Encoder:
+        """Return the encoder of this name. Raises UnusableEncoder."""
+        return self._encoders.wanted(name)
+
+
+def embed(sha256: str, encoder: str) -> str:
+    """Store the embedding of an image; return "", or why the image cannot be read. Raises StoreError, UnusableEncoder."""
+    resources = _resources()
+    if resources.store.models.embeddings(encoder, [sha256]):
+        return ""
+    return resources.embedder.embed([sha256], resources.encoder(encoder)).get(sha256, "")
+
+
+def train(set_id: int, encoder: str, unreadable: list[str], holder: str) -> bool:
+    """Train a set for the service that holds its job; return False where that is not wanted any more.
+
+    Raises StoreError, and ValueError where there is too little to learn from.
+    """
+    store = _resources().store
+    left_out = set(unreadable)
+    data = training_data.load(store, set_id, encoder, left_out.__contains__)
+    newest = next(iter(store.models.versions(set_id)), None)
+    if data.complete and newest and (newest.revision, newest.encoder) == (data.revision, encoder):
+        return True  # by an earlier run of this task
+    checked = time.monotonic()
+
+    def cancelled(_previewed: bool) -> bool:
+        nonlocal checked
+        if time.monotonic() < checked + _LEASE_CHECK:
+            return False
+        checked = time.monotonic()
+        return store.jobs is not None and not store.jobs.is_held(set_id, holder)
+
+    try:
+        train_and_store(store, data, holder=holder, cancelled=cancelled, use=lambda _head: None)
+    except TrainingCancelled:
+        return False
+    return True
+
+
+_opening = threading.Lock()
+
+
+def _resources() -> _Resources:
+    with _opening:  # `cache` alone would open it once a thread
+        return _opened()
+
+
+@cache
+def _opened() -> _Resources:
+    named = storage_urls()
+    if not all(named.values()):
+        raise InvalidConfig(
+            "A worker needs APITORCH_DATABASE_URL and APITORCH_BLOB_URL in its environment, as the services have them."
+        )
+    folder = Path(tempfile.mkdtemp(prefix="apitorch-worker-"))
+    store = Store.open(folder, **named)
+
+    def close() -> None:
+        with suppress(StoreError):
+            store.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+    atexit.register(close)
+    return _Resources(store, Path(os.environ.get("APITORCH_ENCODERS") or folder / FOLDER))
+
+
+def _threads_of_worker() -> int:
+    from distributed import get_worker
+
+    try:
+        return int(get_worker().state.nthreads)
+    except ValueError:  # outside of a task
+        return 1
+
+
+__all__ = ["StorageUnreachable", "UnusableEncoder", "embed", "train"]
