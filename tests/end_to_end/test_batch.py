@@ -8,7 +8,7 @@ import pytest
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QDesktopServices, QGuiApplication
 
-from apitorch_desktop.ui.batch.panel import IN_SET, AddEachDialog
+from apitorch_desktop.ui.batch.panel import AddEachDialog
 from apitorch_desktop.ui.widgets.table_model import ROW_ROLE as ROW
 from tests.helpers import app_runner as program
 from tests.helpers import x11_pointer as pointer
@@ -157,11 +157,11 @@ def test_a_folder_of_photos_becomes_a_table(monkeypatch, photos, folder, tmp_pat
         return next(index for row in range(shown.rowCount()) if (index := shown.index(row, 0)).data() == name)
 
     def in_set(table, name):
-        return row_of(table, name).siblingAtColumn(IN_SET).data()
+        return row_of(table, name).siblingAtColumn(table.model.in_set_column).data()
 
     def marked_and_added_by_key(made, table, client, target, dresses):
         program.wait(lambda: [in_set(table, name) for name in dresses] == ["shoes"] * 2, "the marks of what is there")
-        assert not table.table.isColumnHidden(IN_SET)
+        assert not table.table.isColumnHidden(table.model.in_set_column)
         other = next(row.name for row in table.model.rows if row.name.startswith("dress") and row.name not in dresses)
         press_cell(table.table, row_of(table, other))
         pointer.key("1")

@@ -147,8 +147,8 @@ class BatchPanel(CentralPage):
         name, in_set, figure = min(px(240), max(px(160), room // 4)), px(88), px(60)
         answer = min(px(170), max(px(88), (room - name) // max(1, len(slugs)) - figure))
         self.table.setColumnWidth(0, name)
-        self.table.setColumnWidth(IN_SET, in_set)
-        self.table.setColumnHidden(IN_SET, True)
+        self.table.setColumnWidth(self.model.in_set_column, in_set)
+        self.table.setColumnHidden(self.model.in_set_column, True)
         for slug in slugs:
             self.table.setColumnWidth(self.model.answer_column(slug), answer)
             self.table.setColumnWidth(self.model.answer_column(slug) + 1, figure)
@@ -185,7 +185,7 @@ class BatchPanel(CentralPage):
 
     def _show_known_column(self) -> None:
         known = self.model.known
-        self.table.setColumnHidden(IN_SET, not any(row.sha256 in known for row in self.model.rows))
+        self.table.setColumnHidden(self.model.in_set_column, not any(row.sha256 in known for row in self.model.rows))
 
     def shown_rows(self) -> list[BatchRow]:
         """Return the rows that pass the search, as they are sorted."""
@@ -213,10 +213,6 @@ class BatchPanel(CentralPage):
         enable_unless(self.save, "" if self.model.counts[0] else "There is no answer yet")
 
 
-IN_SET = 1
-"""Column of the label under which the open training set has a photo."""
-
-
 class BatchModel(TableModel[BatchRow]):
     """Rows come first, their answers later. `icon` returns a row's small picture."""
 
@@ -224,7 +220,8 @@ class BatchModel(TableModel[BatchRow]):
         super().__init__([], theme)
         self._icon = icon
         self.slugs: list[str] = []
-        self.disagreement_column = 0
+        self.in_set_column = self.disagreement_column = 0
+        self._answers_at: dict[str, int] = {}
         self._known: Mapping[str, str] = {}
 
     def begin(self, slugs: Sequence[str], rows: Sequence[BatchRow]) -> None:
@@ -247,13 +244,15 @@ class BatchModel(TableModel[BatchRow]):
             title_tooltip="How far the answers are apart, from 0 to 1",
             descending=True,
         )
-        columns = [photo, in_set, *(column for slug in slugs for column in _answer_columns(slug)), disagreement]
-        self.disagreement_column = columns.index(disagreement)
+        answers = {slug: _answer_columns(slug) for slug in slugs}
+        columns = [photo, in_set, *(column for pair in answers.values() for column in pair), disagreement]
+        self.in_set_column, self.disagreement_column = columns.index(in_set), columns.index(disagreement)
+        self._answers_at = {slug: columns.index(pair[0]) for slug, pair in answers.items()}
         self.show(rows, columns)
 
     def answer_column(self, slug: str) -> int:
         """Return the column of a classifier's labels; that of its confidence follows."""
-        return IN_SET + 1 + 2 * self.slugs.index(slug)
+        return self._answers_at[slug]
 
     def set_known(self, known: Mapping[str, str]) -> None:
         """Set which photos the open training set has: SHA-256 → label."""
