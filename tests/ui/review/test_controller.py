@@ -187,10 +187,8 @@ def test_a_rule_and_a_choice_by_hand_say_which_is_kept(desk):
     other = review.others(group)[0]
     review.keep(group, other)
     assert review.keeper(group) == other
-    assert desk.model.badges[review.others(group)[0]] in (
-        "copy",
-        *[f"{one.likely}?" for one in desk.found.label_issues],
-    )
+    issues = tuple(f"{one.likely}? " for one in desk.found.label_issues)
+    assert desk.model.badges[review.others(group)[0]].startswith(("copy", *issues))
     review.set_rule("sharpest")
     assert review.keeper(group) == group.keepers["sharpest"]
 
