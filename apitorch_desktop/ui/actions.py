@@ -47,6 +47,8 @@ class ActionSpec:
     """Name of the icon, shown by the command palette."""
     reason: Callable[[], str] = _available
     """Returns why the action is unavailable, "" if it is available."""
+    looks_again: bool = False
+    """True where `run` finds out itself whether it is available: the reason is what was known last, for menus."""
     checked: Callable[[], bool] | None = None
     """Returns the state that menus show a check mark for; None for an action without one."""
     within: tuple[QWidget, ...] = ()
@@ -130,7 +132,7 @@ class ActionRegistry(QObject):
         return [
             ActionEntry(
                 spec.id,
-                _text(spec).rstrip("…"),
+                plain_text(_text(spec)),
                 native_keys(self.keys(spec.id)),
                 spec.reason(),
                 spec.icon,
@@ -175,7 +177,7 @@ class ActionRegistry(QObject):
 
     def text(self, action_id: str) -> str:
         """Return the current text of an action, without the dots of one that asks for more."""
-        return _text(self._actions[action_id][0]).rstrip("…")
+        return plain_text(_text(self._actions[action_id][0]))
 
     # --- buttons and menus
 
@@ -208,7 +210,7 @@ class ActionRegistry(QObject):
         for spec, _ in self._actions.values():
             keys = self.keys(spec.id)
             if keys and (spec.help or spec.id in self._chosen_keys):
-                sections.setdefault(spec.section, []).append((keys, spec.help or _text(spec).rstrip("…")))
+                sections.setdefault(spec.section, []).append((keys, spec.help or plain_text(_text(spec))))
         return sections
 
     def _open_submenu(self, spec: ActionSpec) -> None:
@@ -218,7 +220,7 @@ class ActionRegistry(QObject):
             self._submenus[spec.id].popup(self._window.mapToGlobal(self._window.rect().center()))
 
     def _run(self, spec: ActionSpec) -> None:
-        if reason := spec.reason():
+        if not spec.looks_again and (reason := spec.reason()):
             self.unavailable.emit(reason)
         elif spec.submenu is not None:
             self._submenus[spec.id].clear()
@@ -242,6 +244,11 @@ class ActionRegistry(QObject):
 
 def _text(spec: ActionSpec) -> str:
     return spec.text if isinstance(spec.text, str) else spec.text()
+
+
+def plain_text(text: str) -> str:
+    """Return the text of a menu outside a menu: without the dots of what asks for more, and with single ampersands."""
+    return text.rstrip("…").replace("&&", "&")
 
 
 def native_keys(keys: str) -> str:

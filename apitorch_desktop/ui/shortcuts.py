@@ -333,8 +333,14 @@ def add_window_actions(
             "file.new_set", "New training set…", lambda: tree.start_naming(None), "Ctrl+N", "New training set",
             icon="plus",
         ),
-        ActionSpec("edit.undo", "Undo", edits.undo, "Ctrl+Z", "Undo", icon="undo"),
-        ActionSpec("edit.redo", "Redo", edits.redo, "Ctrl+Shift+Z, Ctrl+Y", "Redo"),
+        ActionSpec(
+            "edit.undo", edits.undo_text, edits.undo, "Ctrl+Z", "Undo the last change of the open training set",
+            reason=edits.no_undo, looks_again=True, icon="undo",
+        ),
+        ActionSpec(
+            "edit.redo", edits.redo_text, edits.redo, "Ctrl+Shift+Z, Ctrl+Y", "Redo what was undone",
+            reason=edits.no_redo, looks_again=True, icon="redo",
+        ),
         ActionSpec("view.refresh", "Refresh", session.refresh, "F5", "Refresh", icon="retry"),
         ActionSpec(
             "view.training_sets", "Training sets", lambda: central_widget.switch_side("left"), "F8",

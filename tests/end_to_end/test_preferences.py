@@ -122,11 +122,11 @@ def test_preferences_are_applied_at_once_and_kept(monkeypatch, photos, tmp_path,
         press_cell(shown.table, shown.table.model().index(row, 0))
         program.press(shown.edit)
         for sequence, words in (
-            ("ctrl+z", "Ctrl+Z belongs to “Undo”."),
+            ("ctrl+z", "Ctrl+Z belongs to “Undo"),
             ("k", "K alone is for photos and labels: add Ctrl or Alt."),
         ):
             pointer.key(sequence)
-            program.wait(lambda words=words: shown.note.text() == words, words)
+            program.wait(lambda words=words: shown.note.text().startswith(words), words)
         assert made.actions.keys("view.transfers") == "Ctrl+J"
         pointer.key("ctrl+shift+t")
         program.wait(lambda: shown.table.item(row, 1).text() == "Ctrl+Shift+T", "the keys in the table")

@@ -14,7 +14,7 @@ from tests.helpers import app_runner as program
 from tests.helpers import x11_pointer as pointer
 from tests.helpers.app_runner import dialog
 from tests.helpers.summer_set import summer as summer_set
-from tests.helpers.widget_driver import choose, press_cell
+from tests.helpers.widget_driver import answer, choose, popup, press_cell
 
 CORNER = QPoint(1500, 920)
 LABELS = ("dress", "hat", "pants", "shoes")
@@ -161,6 +161,88 @@ def test_every_act_is_undone_to_the_start_and_redone_to_the_end_over_restarts(mo
     assert program.run(monkeypatch, acts) == 0
     assert program.run(monkeypatch, back) == 0
     assert program.run(monkeypatch, further_back) == 0
+
+
+@pytest.mark.action("edit.undo", "edit.redo")
+def test_undo_takes_back_what_is_in_sight_and_offers_what_is_not(monkeypatch, summer, photos, tmp_path):
+    winter = tmp_path / "Winter"
+    (winter / "hat").mkdir(parents=True)
+    for photo in sorted((photos / "train" / "hat").iterdir())[:EACH]:
+        shutil.copy(photo, winter / "hat")
+    assert main(["import", str(winter), "--name", "Winter"]) == 0
+    said = []
+
+    def show_set(made, name):
+        tree = made.central_widget.tree
+        row = next(row for row in tree.model.top() if row.text == name)
+        if made.session.open_set.training_set.name != name:  # else the click would lead to the set's own page
+            press_cell(tree.view, tree.model.index_of(row))
+        program.wait(
+            lambda: (open_set := made.session.open_set) and open_set.training_set.name == name and open_set.listed, name
+        )
+        to_grid(made)
+
+    def counts(made, name):
+        found = {one.name: one for one in made.session.workspace.client.training_sets()}
+        return dict(zip(found[name].labels, found[name].counts, strict=True)) if name in found else None
+
+    def menu_text(made, action_id):
+        """What the menu Edit shows of an action: (text, tool tip, whether it can be chosen)."""
+        bar = made.window.menuBar()
+        program.press(bar, bar.actionGeometry(bar.actions()[1]))
+        menu = program.wait(popup, "the menu Edit")
+        action = next(one for one in menu.actions() if one.objectName() == action_id)
+        found = (action.text(), action.toolTip(), action.isEnabled())
+        pointer.key("Escape")
+        program.wait(lambda: popup() is None, "the menu closed")
+        pointer.key("Escape")
+        return found
+
+    def steps(made):
+        made.session.message.connect(lambda message: said.append(message.text))
+        program.wait(lambda: len(made.session.training_sets) == 2 and made.session.open_set, "two training sets")
+        show_set(made, "Summer")
+        assert menu_text(made, "edit.redo") == ("Redo", "There is nothing to redo.", False)
+        to_grid(made)
+        made.photos.grid.choose(0)
+        pointer.key("2")
+        program.wait(lambda: counts(made, "Summer")["hat"] == EACH + 1, "the photo under hat")
+        show_set(made, "Winter")
+        made.photos.grid.choose(0)
+        pointer.key("Delete")
+        program.wait(lambda: counts(made, "Winter") == {"hat": EACH - 1}, "a photo of the other set deleted")
+        show_set(made, "Summer")
+        program.wait(lambda: made.edits.next_undo.here, "what can be undone")
+        assert menu_text(made, "edit.undo") == ("Undo moving 1 photo to “hat”", "Undo moving 1 photo to “hat”", True)
+
+        to_grid(made)
+        pointer.key("ctrl+z")
+        program.wait(lambda: counts(made, "Summer")["hat"] == EACH, "the move undone")
+        assert counts(made, "Winter") == {"hat": EACH - 1}
+        both = "Undone: move 1 photo to “hat”. The last change was in “Winter”: delete 1 photo."
+        program.wait(lambda: both in said, f"what is said: {said}")
+        answer(made, "Undo in “Winter”")
+        program.wait(lambda: counts(made, "Winter") == {"hat": EACH}, "the deletion undone by its button")
+        to_grid(made)
+        pointer.key("ctrl+shift+z")
+        program.wait(lambda: counts(made, "Summer")["hat"] == EACH + 1, "the move again")
+
+        removed_in_the_tree(made)
+
+    def removed_in_the_tree(made):
+        tree = made.central_widget.tree
+        tree_menu(made, next(row for row in tree.model.top() if row.text == "Winter"), "Delete training set")
+        program.wait(lambda: counts(made, "Winter") is None, "the training set deleted")
+        program.wait(lambda: "Deleted “Winter”." in said, "that it was")
+        to_grid(made)
+        pointer.key("ctrl+z")
+        words = "The last change was: delete the training set “Winter”."
+        program.wait(lambda: words in said, f"the offer: {said}")
+        assert counts(made, "Winter") is None and counts(made, "Summer")["hat"] == EACH + 1
+        answer(made, "Undo it")
+        program.wait(lambda: counts(made, "Winter") == {"hat": EACH}, "the training set again")
+
+    assert program.run(monkeypatch, steps) == 0
 
 
 def test_deleted_photos_wait_in_the_trash_over_a_restart_and_come_back_with_one_key(monkeypatch, summer):

@@ -235,7 +235,7 @@ def test_the_menu_bar_works_by_pointer_is_hidden_and_stays_so(monkeypatch, photo
         program.wait(lambda: "scarf" in labels(made), "the new label")
         message = made.central_widget.status.message
         program.wait(lambda: message.current() and message.current().text == "Made the label “scarf”.", "as stored")
-        choose_in_menu_bar(made, "&Edit", "Undo")
+        choose_in_menu_bar(made, "&Edit", "edit.undo")
         program.wait(lambda: "scarf" not in labels(made), "the label gone")
         choose_in_menu_bar(made, "&Training set", "Delete training set")
         program.wait(lambda: names(made) == [], "the training set gone")
@@ -245,7 +245,7 @@ def test_the_menu_bar_works_by_pointer_is_hidden_and_stays_so(monkeypatch, photo
         program.press(bar, bar.actionGeometry(bar.actions()[3]))
         program.wait(lambda: not rename.isEnabled() and rename.toolTip() == "No training set is open.", "the reason")
         pointer.key("Escape", "Escape")
-        choose_in_menu_bar(made, "&Edit", "Undo")
+        choose_in_menu_bar(made, "&Edit", "edit.undo")
         program.wait(lambda: names(made) == ["Winter"], "the training set again")
         choose_in_menu_bar(made, "&View", "Menu bar")
         program.wait(lambda: not made.window.menuBar().isVisible(), "the menu bar hidden")

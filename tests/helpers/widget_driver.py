@@ -29,10 +29,10 @@ def popup():
 
 
 def choose(*path):
-    """Choose from the menu that opens, through its submenus."""
+    """Choose from the menu that opens, through its submenus: texts, or the id of an action whose text changes."""
     shown = program.wait(popup, "the menu")
     for at, words in enumerate(path):
-        action = next(one for one in shown.actions() if one.text() == words)
+        action = next(one for one in shown.actions() if words in (one.text(), one.objectName()))
         program.press(shown, shown.actionGeometry(action))
         if at < len(path) - 1:
             shown = action.menu()
@@ -149,6 +149,12 @@ def write_path(shown, path):
     program.wait(is_typed, "the name")
     pointer.key("Return")
     program.wait(lambda: program.dialog(QFileDialog) is not shown, "the file dialog closed")
+
+
+def answer(made, verb):
+    """Press a button beside the message in the bottom line."""
+    message = made.central_widget.status.message
+    program.press(lambda: next((one for one in message.findChildren(QPushButton) if one.text() == verb), None))
 
 
 def chip(panel, slug):

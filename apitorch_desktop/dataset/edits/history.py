@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -12,7 +12,7 @@ from apitorch_desktop.api.extensions import label_of
 from apitorch_desktop.api.types import Classification, Id, TrainingImage, label_name
 from apitorch_desktop.dataset.edits.conflicts import ConflictResolver
 from apitorch_desktop.dataset.edits.dismiss import DismissEdits
-from apitorch_desktop.dataset.edits.journal import EditJournal
+from apitorch_desktop.dataset.edits.journal import EditJournal, EditRow
 from apitorch_desktop.dataset.edits.model import (
     NO_RUN,
     CannotUndo,
@@ -21,6 +21,7 @@ from apitorch_desktop.dataset.edits.model import (
     EditOutcome,
     EditRun,
     EditStage,
+    NextEdit,
     Placement,
     TrashedImage,
     placements_of,
@@ -242,13 +243,36 @@ class EditHistory:
 
     # --- undo, redo and unfinished edits
 
-    def undo(self, workspace: Workspace, run: EditRun = NO_RUN) -> EditOutcome:
-        """Undo the last edit of a connection. Raises CannotUndo."""
-        return self._runner.undo(workspace, run)
+    def undo(self, workspace: Workspace, run: EditRun = NO_RUN, edit_id: int | None = None) -> EditOutcome:
+        """Undo the last edit of a connection, or the given one, which has to be the last of its training set.
 
-    def redo(self, workspace: Workspace, run: EditRun = NO_RUN) -> EditOutcome:
-        """Redo the edit of a connection that was undone last. Raises CannotUndo."""
-        return self._runner.redo(workspace, run)
+        Raises CannotUndo.
+        """
+        return self._runner.undo(workspace, run, edit_id)
+
+    def redo(self, workspace: Workspace, run: EditRun = NO_RUN, edit_id: int | None = None) -> EditOutcome:
+        """Redo the edit of a connection that was undone last, or the given one, which has to be the next of its training
+        set. Raises CannotUndo.
+        """
+        return self._runner.redo(workspace, run, edit_id)
+
+    def next_undo(self, connection_id: str, set_id: Id | None) -> NextEdit:
+        """Return what undo would take back with this training set open, None for none."""
+        journal = self.journal
+        return self._next(set_id, lambda *name: journal.undoable(connection_id, *name))
+
+    def next_redo(self, connection_id: str, set_id: Id | None) -> NextEdit:
+        """Return what redo would do again with this training set open, None for none."""
+        journal = self.journal
+        return self._next(set_id, lambda *name: journal.redoable(connection_id, *name))
+
+    def _next(self, set_id: Id | None, find: Callable[..., EditRow | None]) -> NextEdit:
+        key = "" if set_id is None else to_set_key(set_id)
+        here, last = find(key) if key else None, find()
+        if key and last is not None and last.set_key == key:  # also an edit that has removed the training set
+            here = last
+        elsewhere = None if last is None or (here is not None and here.id == last.id) else self.journal.edit(last)
+        return NextEdit(self.journal.edit(here) if here is not None else None, elsewhere)
 
     def unfinished(self, connection_id: str) -> list[Edit]:
         """Return the edits that wait for the service, or were interrupted."""

@@ -123,10 +123,10 @@ class EditJournal:
     # --- edits
 
     def add(self, connection_id: str, set_key: str, payload: EditPayload, title: str, stage: EditStage) -> EditRow:
-        """Add an edit. Unless it is only begun, undone edits can no longer be redone."""
+        """Add an edit. Unless it is only begun, undone ones of its training set can no longer be redone."""
         with self._file.transaction() as db:
             if stage is not EditStage.BEGUN:
-                _delete_undone(db, connection_id)
+                _delete_undone(db, connection_id, set_key)
             old = db.execute(
                 "SELECT id FROM edit WHERE connection = ? AND stage IN (?, ?) ORDER BY id DESC LIMIT -1 OFFSET ?",
                 (connection_id, EditStage.DONE, EditStage.REFUSED, _KEPT),
@@ -143,31 +143,53 @@ class EditJournal:
             db.execute("UPDATE edit SET place = ? WHERE id = ?", (handle, number))
         return EditRow(number, connection_id, set_key, handle, title, stage, "", now, payload)
 
-    def rows(self, connection_id: str, *stages: EditStage, limit: int = -1, newest: bool = False) -> list[EditRow]:
-        """Return edits in the given stages (without any, all), oldest first or newest first; without placements."""
+    def rows(
+        self,
+        connection_id: str,
+        *stages: EditStage,
+        limit: int = -1,
+        newest: bool = False,
+        set_name: str = "",
+    ) -> list[EditRow]:
+        """Return edits in the given stages (without any, all), oldest first or newest first; without placements.
+
+        `set_name`: only those of the training set that has this key now, or this name while it does not exist.
+        """
         marks = ", ".join("?" * len(stages))
         where = f"AND stage IN ({marks})" if stages else ""
+        if set_name:
+            where += " AND EXISTS (SELECT 1 FROM handle WHERE handle.id = edit.place AND name = ?)"
         order = "DESC" if newest else "ASC"
         found = self._file.read(
             f"SELECT * FROM edit WHERE connection = ? {where} ORDER BY id {order} LIMIT ?",  # noqa: S608 - our own text
             connection_id,
             *stages,
+            *([set_name] if set_name else []),
             limit,
         )
         return [_row(values) for values in found]
 
-    def undoable(self, connection_id: str) -> EditRow | None:
-        """Return the edit that undo would take back, or None; never an import that is still running, or again."""
+    def row(self, connection_id: str, edit_id: int) -> EditRow | None:
+        """Return an edit without its placements, None if the journal does not have it (any more)."""
+        found = self._file.read("SELECT * FROM edit WHERE connection = ? AND id = ?", connection_id, edit_id)
+        return next(map(_row, found), None)
+
+    def undoable(self, connection_id: str, set_name: str = "") -> EditRow | None:
+        """Return the edit that undo would take back, or None; never an import that is still running, or again.
+
+        `set_name` as in `rows`.
+        """
         stages = (EditStage.DONE, EditStage.WAITING, EditStage.DOING)
         passed_over = [row.id for row in self.running_imports(connection_id)]
-        for row in self.rows(connection_id, *stages, limit=len(passed_over) + 1, newest=True):
+        limit = len(passed_over) + 1
+        for row in self.rows(connection_id, *stages, limit=limit, newest=True, set_name=set_name):
             if row.id not in passed_over:
                 return None if row.payload.sealed else row
         return None
 
-    def redoable(self, connection_id: str) -> EditRow | None:
-        """Return the edit that redo would do again, or None."""
-        return next(iter(self.rows(connection_id, EditStage.UNDONE, limit=1)), None)
+    def redoable(self, connection_id: str, set_name: str = "") -> EditRow | None:
+        """Return the edit that redo would do again, or None; `set_name` as in `rows`."""
+        return next(iter(self.rows(connection_id, EditStage.UNDONE, limit=1, set_name=set_name)), None)
 
     def unfinished(self, connection_id: str) -> list[EditRow]:
         """Return the edits that wait for the service or were interrupted, in the order in which they are finished.
@@ -258,10 +280,10 @@ class EditJournal:
                 db.execute(f"DELETE {where}", key)
                 db.execute("DELETE FROM trashed_split WHERE connection = ? AND image = ?", key)
 
-    def drop_undone(self, connection_id: str) -> None:
-        """Delete undone edits: they can no longer be redone."""
+    def drop_undone(self, row: EditRow) -> None:
+        """Delete the undone edits of an edit's training set: they can no longer be redone."""
         with self._file.transaction() as db:
-            _delete_undone(db, connection_id)
+            _delete_undone(db, row.connection_id, _resolve(db, row.set_handle))
 
     def drop(self, row: EditRow) -> None:
         """Delete an edit."""
@@ -436,9 +458,13 @@ def _write(db: sqlite3.Connection, row: EditRow, placements: Iterable[Placement]
     )
 
 
-def _delete_undone(db: sqlite3.Connection, connection_id: str) -> None:
-    found = db.execute("SELECT id FROM edit WHERE connection = ? AND stage = ?", (connection_id, EditStage.UNDONE))
-    _delete(db, [number for (number,) in found.fetchall()])
+def _delete_undone(db: sqlite3.Connection, connection_id: str, set_name: str) -> None:
+    """Delete the undone edits of a training set, and of those that do not exist: only undoing made them vanish."""
+    found = db.execute(
+        "SELECT edit.id, name FROM edit LEFT JOIN handle ON handle.id = edit.place WHERE edit.connection = ? AND stage = ?",
+        (connection_id, EditStage.UNDONE),
+    )
+    _delete(db, [number for number, name in found.fetchall() if name is None or name == set_name or is_absent(name)])
 
 
 def _delete(db: sqlite3.Connection, numbers: list[int]) -> None:

@@ -145,6 +145,16 @@ class TrashedImage:
     deleted_at: float
 
 
+@dataclass(frozen=True, slots=True)
+class NextEdit:
+    """Edit that undo or redo comes to next: `here`, in the training set that is open, and `elsewhere`, the one of the
+    whole connection if that is another; each None if there is none.
+    """
+
+    here: Edit | None = None
+    elsewhere: Edit | None = None
+
+
 class EditConflict(msgspec.Struct, frozen=True):
     """A photo that someone else had deleted or moved before an edit of it was sent.
 

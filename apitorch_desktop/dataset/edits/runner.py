@@ -5,7 +5,7 @@ The package's docstring has the diagram of the stages.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from msgspec.structs import replace
 
@@ -83,11 +83,11 @@ class EditRunner:
             outcome.stale |= bool(finished)
             return outcome
 
-    def undo(self, workspace: Workspace, run: EditRun) -> EditOutcome:
-        """Undo the last edit. Raises CannotUndo."""
+    def undo(self, workspace: Workspace, run: EditRun, edit_id: int | None = None) -> EditOutcome:
+        """Undo the last edit, or the given one, the last of its training set. Raises CannotUndo."""
         connection_id = workspace.connection.id
         with self._journal.connection_scope(connection_id):
-            row = self._undoable(connection_id)
+            row = self._undoable(connection_id, edit_id)
             if isinstance(row.payload, DismissPayload):
                 return self._dismissing.change_stage(row, row.payload, EditStage.UNDONE)
             if row.stage is EditStage.WAITING:
@@ -98,7 +98,7 @@ class EditRunner:
                 return self._revert(workspace, row, run)
             finished, is_blocked = self._finish_pending(workspace)
             if finished:
-                row = self._undoable(connection_id)  # another one, where an earlier undo failed
+                row = self._undoable(connection_id, edit_id)  # another one, where an earlier undo failed
             self._check_no_import(row)
             self._check_content(row, at_target=True)
             self._set_stage(row, EditStage.UNDOING)
@@ -106,16 +106,16 @@ class EditRunner:
             outcome.stale |= bool(finished)
             return outcome
 
-    def redo(self, workspace: Workspace, run: EditRun) -> EditOutcome:
-        """Redo the edit that was undone last. Raises CannotUndo."""
+    def redo(self, workspace: Workspace, run: EditRun, edit_id: int | None = None) -> EditOutcome:
+        """Redo the edit that was undone last, or the given one, the next of its training set. Raises CannotUndo."""
         connection_id = workspace.connection.id
         with self._journal.connection_scope(connection_id):
-            row = self._redoable(connection_id)
+            row = self._redoable(connection_id, edit_id)
             if isinstance(row.payload, DismissPayload):
                 return self._dismissing.change_stage(row, row.payload, EditStage.DONE)
             finished, is_blocked = self._finish_pending(workspace)
             if finished:
-                row = self._redoable(connection_id)  # another one, where its undo was finished just now
+                row = self._redoable(connection_id, edit_id)  # another one, where its undo was finished just now
                 if isinstance(row.payload, DismissPayload):
                     return self._dismissing.change_stage(row, row.payload, EditStage.DONE)
             self._check_content(row, at_target=False)
@@ -131,8 +131,10 @@ class EditRunner:
             outcome.stale |= bool(finished)
             return outcome
 
-    def _undoable(self, connection_id: str) -> EditRow:
+    def _undoable(self, connection_id: str, edit_id: int | None) -> EditRow:
         """Return the edit that undo takes back, with its placements. Raises CannotUndo."""
+        if edit_id is not None:
+            return self._chosen(connection_id, edit_id, self._journal.undoable)
         row = self._journal.undoable(connection_id)
         if row is None and self._journal.running_imports(connection_id):
             raise CannotUndo("There is nothing to undo but the import under way. Cancel it first, then undo it.")
@@ -140,12 +142,22 @@ class EditRunner:
             raise CannotUndo("There is nothing to undo, or what it needs was in the trash when that was emptied.")
         return self._journal.load(row)
 
-    def _redoable(self, connection_id: str) -> EditRow:
+    def _redoable(self, connection_id: str, edit_id: int | None) -> EditRow:
         """Return the edit that redo does again, with its placements. Raises CannotUndo."""
+        if edit_id is not None:
+            return self._chosen(connection_id, edit_id, self._journal.redoable)
         row = self._journal.redoable(connection_id)
         if row is None:
-            raise CannotUndo("There is nothing to do again.")
+            raise CannotUndo("There is nothing to redo.")
         return self._journal.load(row)
+
+    def _chosen(self, connection_id: str, edit_id: int, find: Callable[[str, str], EditRow | None]) -> EditRow:
+        """Return an edit with its placements, if it is the one that `find` comes to in its training set."""
+        row = self._journal.row(connection_id, edit_id)
+        found = find(connection_id, self._journal.resolve(row.set_handle)) if row is not None else None
+        if found is None or found.id != edit_id:
+            raise CannotUndo("This change is not the last one of its training set any more.")
+        return self._journal.load(found)
 
     def resume(self, workspace: Workspace, run: EditRun) -> list[EditOutcome]:
         """Finish the unfinished edits, as far as the service allows."""

@@ -173,7 +173,7 @@ class UndoableImports:
         payload.created_labels = sorted(set(new.values()) - set(payload.labels_before))
         row.stage, payload.sets_before = EditStage.DONE, None
         row.title = f"import {plural(len(new), 'photo')}" if new else f"make the training set “{payload.name}”"
-        self._journal.drop_undone(row.connection_id)
+        self._journal.drop_undone(row)
         self._journal.replace_placements(row)
         self._journal.hide_labels(row, (), payload.created_labels)
         return self._journal.edit(row)

@@ -406,6 +406,7 @@ class ImportController(QObject):
         )
 
     def _show_result(self, status: TransferStatus, result: ImportResult) -> None:
+        self._editing.look_up_history()
         if status.state == "failed":
             return  # the status bar keeps the transfer with its failures
         if result.forgotten or (result.known and result.edit is None):
@@ -413,7 +414,8 @@ class ImportController(QObject):
         parts = [f"Added {plural(result.created, 'photo')}"] if result.created else ["Nothing new was added"]
         if status.skipped:
             parts.append(f"{status.skipped:,} {'was' if status.skipped == 1 else 'were'} there already")
-        actions = (("Undo", self._editing.undo),) if result.created else ()
+        edit, editing = result.edit, self._editing
+        actions = (("Undo", lambda: editing.undo_edit(edit.id)),) if result.created and edit is not None else ()
         self._session.show_message(f"{'; '.join(parts)}.", "", "edit", actions)
 
     def _is_current(self, status: TransferStatus) -> bool:

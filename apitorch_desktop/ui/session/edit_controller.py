@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from threading import Event
 from typing import TYPE_CHECKING
 
@@ -11,10 +12,11 @@ from PySide6.QtCore import QObject, Signal
 
 from apitorch_desktop.api.slugs import snake_case
 from apitorch_desktop.api.types import INBOX, Id, TrainingImage, label_name
-from apitorch_desktop.dataset.edits.history import EditHistory, EditOutcome, EditRun
-from apitorch_desktop.dataset.edits.model import TRAINING_SET_KINDS
+from apitorch_desktop.dataset.edits.history import Edit, EditHistory, EditKind, EditOutcome, EditRun
+from apitorch_desktop.dataset.edits.model import TRAINING_SET_KINDS, NextEdit
 from apitorch_desktop.dataset.workspace.listing import LazyImages, ids_by_label, image_ids, without_label
 from apitorch_desktop.dataset.workspace.workspace import Workspace
+from apitorch_desktop.ui.session.messages import MessageAction
 from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane, Task
 from apitorch_desktop.utils.errors import Cancelled
@@ -31,6 +33,18 @@ MoveAct = Callable[[EditHistory, Workspace, Id, EditRun], EditOutcome]
 
 _MANY = 200
 _UNFINISHED = ("waiting", "doing", "undoing")
+_LONGEST = 60
+"""Characters of a menu's text."""
+_IN_THE_TREE = TRAINING_SET_KINDS | {EditKind.IMPORT}
+"""Kinds that show in the tree, where no training set is open."""
+
+
+class _Elsewhere(Exception):  # noqa: N818 - named for what happened
+    """Nothing was undone or redone, since what would be is out of sight: it is offered."""
+
+    def __init__(self, found: NextEdit) -> None:
+        super().__init__()
+        self.found = found
 
 
 class EditProgress:
@@ -65,14 +79,24 @@ class EditController(QObject):
     refused = Signal()
     """An edit failed."""
     waiting_changed = Signal()
+    history_changed = Signal()
+    """`next_undo` or `next_redo` changed."""
 
     def __init__(self, session: Session) -> None:
         super().__init__(session)
         self._session = session
         self.waiting = 0
         """Number of edits of this connection that wait for the service."""
+        self.next_undo = self.next_redo = NextEdit()
+        """As menus show it: *Undo* itself looks again, since it may come before the answer."""
+        self._looking_up: Task | None = None
+        self._undone: int | None = None
+        """Id of the edit that was undone last, which redo does again wherever it was."""
         session.service_connected.connect(self._finish)
         session.connection_changed.connect(self._count_waiting)
+        session.connection_changed.connect(self.look_up_history)
+        session.open_set_changed.connect(self.look_up_history)
+        session.sets_changed.connect(self.look_up_history)
 
     # --- photos
 
@@ -220,22 +244,137 @@ class EditController(QObject):
     # --- any edit
 
     def undo(self) -> None:
-        """Undo the last finished edit of this connection; a running import has a *Cancel* of its own."""
-        self.do(
-            "Undo",
-            lambda edits, workspace, run: edits.undo(workspace, run),
-            done="Undone",
-            then=self.taken_back.emit,
-        )
+        """Undo the last finished edit of the open training set; a running import has a *Cancel* of its own.
+
+        If the last one of the connection was elsewhere, that one is offered too; alone, if it was made in the tree.
+        """
+        open_id, found = self._open_id(), NextEdit()
+
+        def act(edits: EditHistory, workspace: Workspace, run: EditRun) -> EditOutcome:
+            nonlocal found
+            connection_id = workspace.connection.id
+            with edits.journal.connection_scope(connection_id):
+                found = edits.next_undo(connection_id, open_id)
+                chosen, last = found.here or found.elsewhere, found.elsewhere
+                if last is not None and open_id is not None:
+                    if found.here is None or last.kind in TRAINING_SET_KINDS:
+                        raise _Elsewhere(found)
+                elif last is not None and last.kind not in _IN_THE_TREE:
+                    raise _Elsewhere(found)
+                return edits.undo(workspace, run, chosen.id if chosen is not None else None)
+
+        def then(outcome: EditOutcome) -> None:
+            self._on_undone(outcome)
+            if found.elsewhere is not None and found.elsewhere.id != outcome.edit.id:
+                actions = (("Redo", partial(self.redo_edit, outcome.edit.id)), self._undo_action(found.elsewhere))
+                text = f"Undone: {outcome.edit.title}. {self._sentence(found.elsewhere)}"
+                self._session.show_message(text, "", "edit", actions)
+
+        self.do("Undo", act, done="Undone", then=then, failed=partial(self._offer, redo=False))
 
     def redo(self) -> None:
-        """Redo the edit that was undone last."""
+        """Redo the edit of the open training set that was undone last; one of elsewhere is offered, unless the user has
+        just undone it.
+        """
+        open_id, undone = self._open_id(), self._undone
+
+        def act(edits: EditHistory, workspace: Workspace, run: EditRun) -> EditOutcome:
+            connection_id = workspace.connection.id
+            with edits.journal.connection_scope(connection_id):
+                found = edits.next_redo(connection_id, open_id)
+                chosen = found.here or found.elsewhere
+                direct = open_id is None and chosen is not None and chosen.kind in _IN_THE_TREE
+                if found.here is None and chosen is not None and chosen.id != undone and not direct:
+                    raise _Elsewhere(found)
+                return edits.redo(workspace, run, chosen.id if chosen is not None else None)
+
+        self.do("Redo", act, done="Done again", then=self.taken_back.emit, failed=partial(self._offer, redo=True))
+
+    def undo_edit(self, edit_id: int) -> None:
+        """Undo this edit, the last one of its training set."""
+        self.do(
+            "Undo",
+            lambda edits, workspace, run: edits.undo(workspace, run, edit_id),
+            done="Undone",
+            then=self._on_undone,
+        )
+
+    def redo_edit(self, edit_id: int) -> None:
+        """Redo this edit, the next one of its training set."""
         self.do(
             "Redo",
-            lambda edits, workspace, run: edits.redo(workspace, run),
+            lambda edits, workspace, run: edits.redo(workspace, run, edit_id),
             done="Done again",
             then=self.taken_back.emit,
         )
+
+    def undo_text(self) -> str:
+        """Return the text of *Undo* with what it undoes: “Undo moving 3 photos to “dress””."""
+        return _menu_text("Undo", self.next_undo.here)
+
+    def redo_text(self) -> str:
+        """Return the text of *Redo* with what it does again."""
+        return _menu_text("Redo", self.next_redo.here)
+
+    def no_undo(self) -> str:
+        """Return why there is nothing to undo, as far as that is known."""
+        return "" if self.next_undo != NextEdit() else "There is nothing to undo."
+
+    def no_redo(self) -> str:
+        """Return why there is nothing to redo, as far as that is known."""
+        return "" if self.next_redo != NextEdit() else "There is nothing to redo."
+
+    def look_up_history(self) -> None:
+        """Read what undo and redo come to next; for others that have written to the journal."""
+        session = self._session
+        if (stores := session.stores) is None or session.connection is None:
+            return
+        edits, connection_id, open_id = stores.edits, session.connection.id, self._open_id()
+
+        def found(answer: tuple[NextEdit, NextEdit]) -> None:
+            if open_id == self._open_id() and answer != (self.next_undo, self.next_redo):
+                self.next_undo, self.next_redo = answer
+                self.history_changed.emit()
+
+        if self._looking_up is not None:
+            self._looking_up.cancel()
+        self._looking_up = session.run(
+            "Looking up what can be undone",
+            lambda _context: (edits.next_undo(connection_id, open_id), edits.next_redo(connection_id, open_id)),
+            found,
+            lane=Lane.DISK,
+        )
+
+    def _open_id(self) -> Id | None:
+        open_set = self._session.open_set
+        return open_set.training_set.id if open_set is not None else None
+
+    def _on_undone(self, outcome: EditOutcome) -> None:
+        self._undone = outcome.edit.id
+        self.taken_back.emit(outcome)
+
+    def _offer(self, error: Exception, *, redo: bool) -> None:
+        """Offer what would have been undone or redone out of sight, and for an undo what is in sight."""
+        if not isinstance(error, _Elsewhere) or (last := error.found.elsewhere) is None:
+            return
+        if redo:
+            actions: list[MessageAction] = [("Redo it", partial(self.redo_edit, last.id))]
+            text = self._sentence(last).replace("The last change", "The last change that was undone", 1)
+        else:
+            actions, text = [self._undo_action(last)], self._sentence(last)
+            if (here := error.found.here) is not None:
+                actions.append((_menu_text("Undo", here), partial(self.undo_edit, here.id)))
+        self._session.show_message(text, "", "edit", tuple(actions))
+
+    def _undo_action(self, edit: Edit) -> MessageAction:
+        found = self._session.find_set(edit.training_set_id)
+        verb = f"Undo in “{found.name}”" if found is not None and edit.kind not in TRAINING_SET_KINDS else "Undo it"
+        return verb, partial(self.undo_edit, edit.id)
+
+    def _sentence(self, edit: Edit) -> str:
+        found = self._session.find_set(edit.training_set_id)
+        place = f" in “{found.name}”" if found is not None and edit.kind not in TRAINING_SET_KINDS else ""
+        return f"The last change was{place}: {edit.title}."
 
     def do(
         self,
@@ -281,6 +420,8 @@ class EditController(QObject):
             release()
             if failed is not None:
                 failed(error)
+            if isinstance(error, _Elsewhere):
+                return
             session.message_expired.emit("edit")
             if watches and watches[0].cancelled() and isinstance(error, Cancelled):
                 session.show_message(f"{title} was cancelled: all is as it was before.", "", "edit")
@@ -288,6 +429,7 @@ class EditController(QObject):
                 session.show_error(error, title)
             if session.open_set is not None and session.open_set.listed:
                 session.open_set.refresh()  # what was taken back may have come back under other ids
+            self.look_up_history()
             self.refused.emit()
 
         def progress(at: tuple[int, int]) -> None:
@@ -316,13 +458,17 @@ class EditController(QObject):
             session.set_away(edit.note)
             self._count_waiting()
         if text:
-            action = ("Redo", self.redo) if edit.stage == "undone" else ("Undo", self.undo)
+            undone = edit.stage == "undone"
+            action = (
+                ("Redo", partial(self.redo_edit, edit.id)) if undone else ("Undo", partial(self.undo_edit, edit.id))
+            )
             text = f"{text}: {edit.title}" if text in ("Undone", "Done again") else text
             if edit.stage in _UNFINISHED:  # the reason is shown with the connection
                 text, note = f"{text}: it is kept here, and sent when the service is back", ""
             else:
                 note = edit.note
             session.show_message(f"{text}. {note}".strip(), "", "edit", (action,))
+        self.look_up_history()
         self.edited.emit(outcome)
         unknown = session.find_set(outcome.training_set_id) is None
         if outcome.training_set_removed:
@@ -414,3 +560,16 @@ def summary(outcomes: Sequence[EditOutcome]) -> str:
         return ""
     more = f" And {len(parts) - 2:,} more." if len(parts) > 2 else ""
     return f"While it was away: {' '.join(parts[:2])}{more} You see what is there now; do again what you still want."
+
+
+def doing(title: str) -> str:
+    """Return an edit's title as after “Undo”: “move 3 photos” as “moving 3 photos”."""
+    verb, space, rest = title.partition(" ")
+    return f"{verb.removesuffix('e')}ing{space}{rest}"
+
+
+def _menu_text(verb: str, edit: Edit | None) -> str:
+    if edit is None:
+        return verb
+    text = f"{verb} {doing(edit.title)}"
+    return (text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…").replace("&", "&&")

@@ -252,14 +252,16 @@ class WatchController(QObject):
         self._notify(run)
         return True
 
-    def _receive(self, run: _WatchRun, post: str | int | WatchReport) -> None:
+    def _receive(self, run: _WatchRun, post: str | tuple[int, int] | WatchReport) -> None:
         stored = run.stored
         if isinstance(post, str):
             run.note = post
-        elif isinstance(post, int):
-            if post:
-                text = f"Added {plural(post, 'photo')} from “{shown(stored.task.folder.name)}”."
-                self._session.show_message(text, "", "edit", (("Undo", self._edits.undo),))
+        elif isinstance(post, tuple):
+            count, edit_id = post
+            if count:
+                text = f"Added {plural(count, 'photo')} from “{shown(stored.task.folder.name)}”."
+                self._session.show_message(text, "", "edit", (("Undo", lambda: self._edits.undo_edit(edit_id)),))
+            self._edits.look_up_history()
             self.added.emit()
         else:
             run.note = ""
@@ -357,7 +359,7 @@ class WatchController(QObject):
 
 
 def _work(context: JobContext, stores: AppData, stored: StoredWatch, stop: Event, retried: list[Path]) -> None:
-    """Work on a watched folder until it is stopped; posts sentences, counts of added photos, and reports."""
+    """Work on a watched folder until it is stopped; posts sentences, (count, edit) of added photos, and reports."""
     task, folder = stored.task, paths.desktop_folder()
     while (lock := lock_task(folder, task)) is None:
         context.post(_TAKEN)
@@ -385,7 +387,10 @@ def _work(context: JobContext, stores: AppData, stored: StoredWatch, stop: Event
         context.post(stores.watches.report(stored.id, Path(place), answer, moved))
 
     def added(result: ImportResult) -> None:
-        context.post(result.created)  # 0 where the window has journalled and reported the import before
+        edit = result.edit
+        context.post(
+            (result.created, edit.id) if edit is not None else (0, 0)
+        )  # the window may have journalled it before
 
     try:
         with closing(WatchJournal(folder, task)) as journal:

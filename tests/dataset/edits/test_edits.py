@@ -9,7 +9,8 @@ import pytest
 from msgspec import UNSET
 
 from apitorch_desktop.api.errors import ApiError, BadRequest, ConnectionFailed, NotFound
-from apitorch_desktop.dataset.edits.history import CannotUndo, EditRun, EditStage
+from apitorch_desktop.dataset.edits.history import CannotUndo, EditKind, EditRun, EditStage
+from apitorch_desktop.dataset.edits.model import NextEdit
 from apitorch_desktop.utils.errors import Cancelled
 from tests.helpers.dataset_home import Home, import_images, picture
 from tests.helpers.fake_api import FakeApi
@@ -127,7 +128,7 @@ def test_a_new_edit_takes_the_place_of_what_was_undone(either: Home):
     home.edits.undo(home.workspace)
     home.edits.move(home.workspace, home.set_id, home.images("l1")[:1], "y")
     assert home.edits.journal.redoable("c1") is None
-    with pytest.raises(CannotUndo, match="nothing to do again"):
+    with pytest.raises(CannotUndo, match="nothing to redo"):
         home.edits.redo(home.workspace)
 
 
@@ -747,6 +748,38 @@ def test_a_program_that_is_killed_again_and_again_leaves_nothing_half(plain: Hom
     while plain.edits.journal.undoable("c1"):
         plain.edits.undo(plain.workspace)
     assert content(plain) == before
+
+
+def test_each_training_set_has_an_order_of_its_own(real: Home):
+    """The edits of one are undone and redone whatever was done in another since, and each only as the next of its own."""
+    edits, workspace, here = real.edits, real.workspace, real.set_id
+    there = edits.create_training_set(workspace, "Winter").training_set_id
+    moves = [edits.move(workspace, here, real.images("l0")[:1], label).edit for label in ("x", "y")]
+    label = edits.create_label(workspace, there, "hat").edit
+    found = edits.next_undo("c1", here)
+    assert (found.here.id, found.elsewhere.id) == (moves[1].id, label.id)
+    assert edits.next_undo("c1", there).here.id == edits.next_undo("c1", None).elsewhere.id == label.id
+    assert edits.next_undo("c1", there).elsewhere is None
+    with pytest.raises(CannotUndo, match="not the last one"):
+        edits.undo(workspace, edit_id=moves[0].id)
+    for edit in reversed(moves):
+        assert edits.undo(workspace, edit_id=edit.id).edit.stage is EditStage.UNDONE
+    assert set(content(real)) == {"l0", "l1", "l2", "l3"}
+    assert edits.next_undo("c1", here) == NextEdit(None, edits.journal.edit(edits.journal.undoable("c1")))
+    edits.create_label(workspace, there, "scarf")  # which leaves the other's redo alone
+    with pytest.raises(CannotUndo, match="not the last one"):
+        edits.redo(workspace, edit_id=moves[1].id)
+    assert [edits.redo(workspace, edit_id=edits.next_redo("c1", here).here.id).edit.id for _ in moves] == [
+        edit.id for edit in moves
+    ]
+    assert edits.next_redo("c1", here) == NextEdit()
+
+    edits.delete_training_set(workspace, there)
+    removed = edits.next_undo("c1", here).elsewhere
+    assert removed.kind is EditKind.DELETE_TRAINING_SET
+    assert edits.next_undo("c1", there).here == removed, "it was open when it was deleted"
+    again = edits.undo(workspace, edit_id=removed.id).training_set_id
+    assert edits.next_undo("c1", again).here.title == "make the label “scarf”"
 
 
 def test_one_connection_does_not_undo_anothers_edits(plain: Home):
