@@ -119,6 +119,12 @@ class Extensions:
         route = f"training-set/{segment(training_set_id)}/images/move"
         return self._transport.call("POST", route, types.ChangedImages, json=json, repeatable=True).data
 
+    def set_split(self, training_set_id: types.Id, image_ids: Sequence[str], split: str) -> None:
+        """`splits`: put many images into one of types.SPLITS, "" for none; all or none of them."""
+        json = {"image_ids": list(image_ids), "split": split or None}
+        route = f"training-set/{segment(training_set_id)}/images/split"
+        self._transport.call("POST", route, types.ChangedImages, json=json, repeatable=True)
+
     def delete_images(self, training_set_id: types.Id, image_ids: Sequence[str]) -> None:
         """`images`: delete many images, all or none."""
         route = f"training-set/{segment(training_set_id)}/images/delete"

@@ -43,6 +43,8 @@ INBOX: Final = "unlabelled"
 """Label of the images that have none yet: no classifier learns it, and no export counts it as a class (`unlabelled`)."""
 SPLITS: Final = ("train", "validation", "test")
 """Values of an image's `split` (`splits`); "" or UNSET stands for none."""
+HELD_OUT: Final = ("validation", "test")
+"""Splits whose images no classifier learns: its accuracy is measured on them."""
 
 T = TypeVar("T")
 
@@ -305,10 +307,19 @@ class LabelMetrics(Struct, kw_only=True):
     accuracy: float
 
 
+class SplitMetrics(Struct, kw_only=True):
+    """Accuracy (0 to 1) on the `images` of one split, validation or test, of which the head has learned none."""
+
+    split: str
+    images: int
+    accuracy: float
+
+
 class Metrics(Struct, kw_only=True):
     """Cross-validated figures of a classifier: out-of-fold, on images that the head was not trained on.
 
-    `confusion[i][j]` counts images of label i predicted as label j, in the order of `labels`.
+    `confusion[i][j]` counts images of label i predicted as label j, in the order of `labels`. `held_out` (`splits`) are
+    the figures on the splits validation and test, as far as they have images.
     """
 
     accuracy: float
@@ -317,6 +328,7 @@ class Metrics(Struct, kw_only=True):
     labels: list[LabelMetrics]
     confusion: list[list[int]] | UnsetType = UNSET
     calibration_error: float | UnsetType = UNSET
+    held_out: list[SplitMetrics] | UnsetType = UNSET
 
 
 class Classifier(Struct, kw_only=True):

@@ -32,7 +32,7 @@ TOUR = (
     (
         "panel",
         "Answers are at the right",
-        "Drop a photo there to have it classified. Where that is wrong, say so: it learns.",
+        "Drop a photo there to classify it. Correct a wrong answer, and the classifier learns.",
     ),
     ("", "Nothing gets lost", "Ctrl+Z takes back any act. Ctrl+Shift+P finds every action, F1 shows all keys."),
 )
@@ -107,7 +107,7 @@ class AboutDialog(QDialog):
         place = in_row(
             label("Data folder", "base", "muted"), (ElidedLabel(str(folder), mode=Qt.TextElideMode.ElideMiddle), 1)
         )
-        self.show_folder = button("Show in the file manager", "", lambda: show_file(paths.service_folder(), session))
+        self.show_folder = button("Show in file manager", "", lambda: show_file(paths.service_folder(), session))
         place.addWidget(self.show_folder)
         self.license = ComboBox(theme, "License")
         self.text = QPlainTextEdit()
@@ -121,7 +121,7 @@ class AboutDialog(QDialog):
         in_column(
             head,
             place,
-            label("Licenses of what the program is made of", "heading", "muted"),
+            label("Third-party licenses", "heading", "muted"),
             self.license,
             (self.text, 1),
             buttons,

@@ -171,11 +171,11 @@ class AppearancePage(_Page):
             theme.set_type_size(percent)
 
         self.scheme = self.add_choice("Appearance", SCHEMES, settings.scheme, choose_scheme)
-        self.type_size = self.add_choice("Size of type", _TYPE_SIZES, settings.type_size, choose_type_size)
+        self.type_size = self.add_choice("Text size", _TYPE_SIZES, settings.type_size, choose_type_size)
         self.menu_bar = self.add_switch("Show the menu bar", settings.menu_bar_shown, lambda _on: toggle_menu_bar())
         self.explain("While it is hidden, Alt calls it up.")
         self.form.addRow("Language", label("English", "base", "muted"))
-        self.explain("There is no other yet. Dates follow the language of the system.")
+        self.explain("The only language so far. Dates follow the system’s.")
 
 
 class LabelingPage(_Page):
@@ -244,7 +244,7 @@ class DataPage(_Page):
         place = ElidedLabel(str(folder), mode=Qt.TextElideMode.ElideMiddle)
         self.form.addRow("Data folder", place)
         self.bytes = label("Counting…", "base", "muted")
-        self.show_button = button("Show in the file manager", "", show_folder)
+        self.show_button = button("Show in file manager", "", show_folder)
         row = in_row((self.bytes, 1), self.show_button)
         self.form.addRow("", row)
         self.explain("Training sets and photos of this computer’s service, what can be undone, and settings.")
@@ -252,12 +252,12 @@ class DataPage(_Page):
         cores = os.cpu_count() or 1
         choices = [(0, f"All {cores}"), *((count, str(count)) for count in range(1, cores))]
         self.threads = self.add_choice("Processor cores", choices, settings.threads, choose_threads)
-        self.explain("For training and classification on this computer. The service starts again, which takes seconds.")
+        self.explain("For training and classification on this computer. The service restarts, which takes a few seconds.")
         session.tasks.run(
             Lane.INTERACTIVE,
             lambda context: folder_size(folder, context),
             done=lambda total: self.bytes.setText(size(total)),
-            failed=lambda _error: self.bytes.setText("Its size could not be counted."),
+            failed=lambda _error: self.bytes.setText("The size could not be determined."),
             owner=self,
             title="Size of the data folder",
         )
@@ -287,7 +287,7 @@ class ServicePage(_Page):
         self.copy_address = button("Copy address", "", lambda: _copy(embedded.url))
         self.copy_key = button("Copy key", "", lambda: _copy(embedded.key))
         self.new_key = button("New key", "", embedded.change_key)
-        self.new_key.setToolTip("Programs with the present key are refused from then on")
+        self.new_key.setToolTip("Programs that use the current key are refused from then on")
         row = in_row((self.address, 1), self.copy_address)
         self.form.addRow("Address", row)
         keys = in_row(self.copy_key, self.new_key, 1, spacing=theme.px(8))

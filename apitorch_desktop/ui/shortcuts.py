@@ -19,7 +19,7 @@ from PySide6.QtWidgets import (
 )
 from shiboken6 import isValid
 
-from apitorch_desktop.ui.actions import ActionRegistry, ActionSpec, native_keys
+from apitorch_desktop.ui.actions import ActionRegistry, ActionSpec
 from apitorch_desktop.ui.compare.controller import CompareController
 from apitorch_desktop.ui.exporter.controller import ONNX, ExportController
 from apitorch_desktop.ui.importer.controller import ImportController
@@ -34,7 +34,7 @@ from apitorch_desktop.ui.settings import Settings
 from apitorch_desktop.ui.sidebar.model import RowType, TreeModel, TreeNode
 from apitorch_desktop.ui.sidebar.panel import TreeView
 from apitorch_desktop.ui.theme.theme import Theme
-from apitorch_desktop.ui.widgets.controls import in_column, label, surface
+from apitorch_desktop.ui.widgets.controls import in_column, label, native_keys, surface
 from apitorch_desktop.ui.widgets.label_menu import menus_of
 
 WIDGET_KEYS = {
@@ -88,7 +88,8 @@ MENUS = {
     ),
     "&Edit": (
         "edit.undo", "edit.redo", "", "photo.copy", "photo.copy_paths", "edit.paste", "",
-        "photo.select_all", "photo.copy_to_set", "photo.unlabel", "photo.delete", "", "view.search", "", "edit.preferences",
+        "photo.select_all", "photo.split", "photo.copy_to_set", "photo.unlabel", "photo.delete", "",
+        "view.search", "", "edit.preferences",
     ),
     "&View": (
         "photo.open", "photo.show_in_file_manager", "", "view.training_sets", "view.classify_panel", "view.transfers",

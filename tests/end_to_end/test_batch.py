@@ -178,13 +178,13 @@ def test_a_folder_of_photos_becomes_a_table(monkeypatch, photos, folder, tmp_pat
         pointer.key("ctrl+c")
         program.wait(lambda: clipboard.mimeData().hasImage(), "the picture on the clipboard")
         press_cell(table.table, row_of(table, first.name), button=3)
-        choose("Copy the paths of the table")
+        choose("Copy paths of the table")
         program.wait(lambda: clipboard.text() == str(first.source.path), "its path")
         opened = OpenedFolders()
         QDesktopServices.setUrlHandler("file", opened, "open_url")
         try:
             press_cell(table.table, row_of(table, first.name), button=3)
-            choose("Show in the file manager")
+            choose("Show in file manager")
             program.wait(lambda: opened.paths == [str(folder)], "its folder")
         finally:
             QDesktopServices.unsetUrlHandler("file")

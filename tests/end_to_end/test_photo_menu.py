@@ -13,6 +13,7 @@ from tests.helpers.summer_set import summer
 
 @pytest.mark.action(
     "photo.classify_with",
+    "photo.split",
     "photo.copy_to_set",
     "photo.export",
     "photo.find_similar",
@@ -48,8 +49,11 @@ def test_photos_are_classified_copied_and_exported_by_their_menu(monkeypatch, ph
         program.wait(lambda: counts(client, other) == {"dress": 1, "hat": 3}, "copies under one label")
         program.wait(lambda: not made.transfers.current(), "the end of the transfer")
         program.wait(lambda: session.stores.edits.unfinished(session.connection.id) == [], "the journal")
-        pointer.key("ctrl+z")
+        pointer.key("ctrl+z")  # they are in another training set than the open one: offered, not undone
+        widgets.answer(made, "Undo in “Other”")
         program.wait(lambda: counts(client, other) == {"dress": 1, "hat": 1}, "the copies taken back")
+        assert counts(client, first) == {"dress": 3, "hat": 3}
+        splits(made)
         export_some(made)
         find_similar(made)
         why(made)
@@ -61,6 +65,32 @@ def test_photos_are_classified_copied_and_exported_by_their_menu(monkeypatch, ph
         cards = made.classify_panel.cards
         program.wait(lambda: list(cards) == ["safe-for-work"] and cards["safe-for-work"].answer, "its answer alone")
         assert made.classify_panel.name.full_text() == made.model.image(2).display_name
+
+    def splits(made):
+        """Put photos into a split and out of it, by the menus, and undo that."""
+        model, bar = made.model, made.window.menuBar()
+        client, set_id = made.session.workspace.client, made.session.open_set.training_set.id
+
+        def held():
+            found = [image for group in client.images(set_id).data for image in group.images]
+            return {image.image_id: image.known_split for image in found if image.known_split}
+
+        ids = [model.image(row).image_id for row in (0, 1, 4)]
+        choose(made, [0, 1, 4], "Split", "Test")
+        program.wait(lambda: held() == dict.fromkeys(ids, "test"), "three photos in the split test")
+        program.wait(lambda: model.record(ids[0]).known_split == "test", "the split in the window")
+        choose(made, [1], "Split", "None")
+        program.wait(lambda: held() == {ids[0]: "test", ids[2]: "test"}, "one of them in none")
+        program.wait(lambda: model.record(ids[1]).known_split == "", "that in the window")
+        made.photos.grid.choose(model.row_of(ids[0]))
+        program.press(bar, bar.actionGeometry(bar.actions()[1]))
+        widgets.choose("photo.split", "Validation")
+        program.wait(lambda: held() == {ids[0]: "validation", ids[2]: "test"}, "one by the menu bar")
+        widgets.to_grid(made)
+        for state in ({ids[0]: "test", ids[2]: "test"}, dict.fromkeys(ids, "test"), {}):
+            pointer.key("ctrl+z")
+            program.wait(lambda state=state: held() == state, f"the splits {state}")
+        program.wait(lambda: not any(image.known_split for image in model.records()), "none in the window")
 
     def export_some(made):
         images = [made.model.image(row) for row in (0, 5)]

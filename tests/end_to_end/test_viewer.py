@@ -111,7 +111,7 @@ def test_a_photo_is_looked_at_closely_labelled_there_and_handed_to_other_program
         label_there(made)
         copy(made)
         drag_out(made)
-        choose_in_menu(made, pointer.center(big.canvas), "Show in the file manager")
+        choose_in_menu(made, pointer.center(big.canvas), "Show in file manager")
         shown = [[QUrl.fromLocalFile(str(source(few, big.image()))).toString()]]
         program.wait(lambda: file_manager() == shown, "what the file manager was asked for")
         delete_there(made)
@@ -257,7 +257,7 @@ def test_without_a_file_manager_on_the_bus_the_folder_is_opened(monkeypatch, few
         QDesktopServices.setUrlHandler("file", opened, "open_url")
         try:
             place = pointer.center(grid.viewport(), grid.visualRect(made.model.index(0, 0)))
-            choose_in_menu(made, place, "Show in the file manager")
+            choose_in_menu(made, place, "Show in file manager")
             program.wait(lambda: opened.paths == [str(few / "dress")], "the folder")
         finally:
             QDesktopServices.unsetUrlHandler("file")

@@ -133,10 +133,21 @@ class LocalImages:
         """Return the splits of a connection's images by id."""
         return dict(self._read("SELECT image, split FROM split WHERE connection = ?", connection_id))
 
-    def set_split(self, connection_id: str, image_id: str, split: str) -> None:
+    def add_split(self, connection_id: str, image_id: str, split: str) -> None:
         """Set the split of an image of a service; an image that has one keeps it."""
         with self._file.transaction() as rows:
             rows.execute("INSERT OR IGNORE INTO split VALUES (?, ?, ?)", (connection_id, image_id, split))
+
+    def set_splits(self, connection_id: str, image_ids: Iterable[str], split: str) -> None:
+        """Set the split of images, those that are here and those of a service, "" for none."""
+        with self._file.transaction() as rows:
+            for image_id in image_ids:
+                if image_id.startswith(LOCAL_ID):
+                    rows.execute("UPDATE image SET split = ? WHERE id = ?", (split, image_id))
+                    continue
+                rows.execute("DELETE FROM split WHERE connection = ? AND image = ?", (connection_id, image_id))
+                if split:
+                    rows.execute("INSERT INTO split VALUES (?, ?, ?)", (connection_id, image_id, split))
 
     def drop_split(self, connection_id: str, image_id: str) -> None:
         """Forget the split of an image that is gone."""
@@ -273,6 +284,17 @@ class LocalClient(ApiClient):
             self._local.drop_split(self._connection_id, _prefixed(image_id))
         return answer
 
+    def set_split(self, training_set_id: Id, image_ids: Sequence[str], split: str) -> None:
+        """Set the split of images, here where the service cannot keep it."""
+        here = [image_id for image_id in image_ids if image_id.startswith(LOCAL_ID)]
+        there = [image_id for image_id in image_ids if not image_id.startswith(LOCAL_ID)]
+        if there and not self._lacks("splits"):
+            super().set_split(training_set_id, there, split)
+        else:
+            here += map(_prefixed, there)
+        if here:
+            self._local.set_splits(self._connection_id, here, split)
+
     def images(self, training_set_id: Id, *, cancelled: Callable[[], bool] | None = None) -> TrainingImages:
         """Return all labels and images, those that are here last."""
         answer = super().images(training_set_id, cancelled=cancelled)
@@ -329,7 +351,7 @@ class LocalClient(ApiClient):
 
     def _with_split(self, answer: ImageAnswer, split: str) -> ImageAnswer:
         if split:
-            self._local.set_split(self._connection_id, _prefixed(answer.id), split)
+            self._local.add_split(self._connection_id, _prefixed(answer.id), split)
             answer.split = split
         return answer
 

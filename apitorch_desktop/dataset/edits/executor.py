@@ -35,12 +35,15 @@ from apitorch_desktop.dataset.edits.payloads import (
     ImportPayload,
     RenameLabelPayload,
     RenameTrainingSetPayload,
+    SplitPayload,
     TrainingSetPayload,
     WholeLabelPayload,
 )
 from apitorch_desktop.dataset.edits.reconcile import CheckScope, check_near, locate_images, remove_copies
 from apitorch_desktop.dataset.edits.trash import TrashStore
 from apitorch_desktop.dataset.workspace.workspace import Workspace
+from apitorch_desktop.utils.errors import Cancelled
+from apitorch_desktop.utils.text import plural
 
 _QUICKLY_LISTED = 20_000
 _UNDO_IMPOSSIBLE = "The service does not tell which photo came of the correction, so nothing was taken out."
@@ -77,6 +80,8 @@ class EditExecutor:
                 self._rename_training_set(payload)
             case ChooseVersionPayload() as payload:
                 self._choose_version(payload)
+            case SplitPayload() as payload:
+                self._set_splits(payload)
             case RenameLabelPayload() as payload if self._workspace.has("labels"):
                 self._rename_label(payload)
             case (
@@ -157,6 +162,48 @@ class EditExecutor:
                 "Someone else deleted or moved these photos, so they are left as they are.",
                 advice="You see what is there now.",
             )
+
+    def _set_splits(self, payload: SplitPayload) -> None:
+        """Put the images into the split, or each into the one that it had; a repeated call changes nothing."""
+        row, done = self._row, 0
+        pending = [placement for placement in row.placements if placement.is_pending(row.forward)]
+        by_split: dict[str, list[Placement]] = {}
+        for placement in pending:
+            by_split.setdefault(payload.split if row.forward else placement.split, []).append(placement)
+        for split, placements in by_split.items():
+            for batch in _chunks(placements, _BATCH):
+                if self._run.cancelled():
+                    raise Cancelled
+                self._set_split(batch, split)
+                done += len(batch)
+                self._run.progress(done, len(pending))
+        missing = sum(placement.missing for placement in pending)
+        if missing:
+            self._notes.append(f"{plural(missing, 'photo is', 'photos are')} not there any more, and left out.")
+            self.outcome.stale = True
+        if pending and missing == len(pending):
+            raise NotFound("These photos are not there any more.", advice="You see what is there now.")
+
+    def _set_split(self, batch: list[Placement], split: str) -> None:
+        for _ in range(_ATTEMPTS):
+            batch = [placement for placement in batch if not placement.missing]
+            ids = [self._journal.resolve(placement.handle) for placement in batch]
+            if not ids:
+                return
+            try:
+                self._client.set_split(self.outcome.training_set_id, ids, split)
+            except NotFound:
+                listed = self._index().labels_by_id()
+                for placement, known in zip(batch, ids, strict=True):
+                    placement.missing = known not in listed
+                self._journal.save(self._row, batch)
+            else:
+                for placement in batch:
+                    placement.at_target = self._row.forward
+                self._journal.save(self._row, batch)
+                self.outcome.splits |= dict.fromkeys(ids, split)
+                return
+        raise ServerError("Other programs keep changing these photos. Try again.")
 
     def _mark_label_call(self) -> None:
         if not self._payload.label_call_begun:

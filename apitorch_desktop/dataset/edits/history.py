@@ -24,8 +24,10 @@ from apitorch_desktop.dataset.edits.model import (
     NextEdit,
     Placement,
     TrashedImage,
+    image_id,
     placements_of,
     to_set_key,
+    upload_name,
 )
 from apitorch_desktop.dataset.edits.payloads import (
     ChooseVersionPayload,
@@ -41,6 +43,7 @@ from apitorch_desktop.dataset.edits.payloads import (
     RenameLabelPayload,
     RenameTrainingSetPayload,
     RestorePayload,
+    SplitPayload,
 )
 from apitorch_desktop.dataset.edits.runner import EditRunner
 from apitorch_desktop.dataset.edits.trash import TrashStore
@@ -121,6 +124,23 @@ class EditHistory:
         placements = _placements(images, None)
         title = f"delete {plural(len(placements), 'photo')}"
         return self._do(workspace, training_set_id, DeletePayload(), title, run, placements)
+
+    def set_split(
+        self,
+        workspace: Workspace,
+        training_set_id: Id,
+        images: Sequence[TrainingImage],
+        split: str,
+        run: EditRun = NO_RUN,
+    ) -> EditOutcome:
+        """Put images into a split, one of `api.types.SPLITS`, or with "" into none."""
+        placements = [
+            Placement(n, image_id(image.image_id), "", "", upload_name(image), split=image.known_split)
+            for n, image in enumerate(image for image in images if image.known_split != split)
+        ]
+        photos = plural(len(placements), "photo")
+        title = f"put {photos} into the split “{split}”" if split else f"take {photos} out of their split"
+        return self._do(workspace, training_set_id, SplitPayload(split=split), title, run, placements)
 
     def restore(self, workspace: Workspace, trashed: Sequence[TrashedImage], run: EditRun = NO_RUN) -> EditOutcome:
         """Bring images back from the trash to their labels; all of one training set. Raises BadRequest."""

@@ -32,6 +32,8 @@ class EditKind(StrEnum):
     """Changes photos as the user wanted that someone else had deleted or moved meanwhile (`conflicts`); value of 0.1.0."""
     CHOOSE_VERSION = "choose version"
     """Makes a kept version of the classifier the one in use."""
+    SPLIT = "split"
+    """Puts images into another split."""
     DISMISS = "dismiss"
     """Dismisses findings of Review; needs no service."""
 
@@ -111,8 +113,9 @@ class EditOutcome:
     images that keep their id. `changed`: old id → new id of an image that stays the same to the user (selection,
     thumbnail); it is also in `added`, and its old id in `removed` unless it came back from the trash. `renamed`: label
     → label. `labels_added`, `labels_removed`: names. `stale`: list again, since the service changed more than is listed here.
-    `dismissed`: finding of Review (`dismissals.Dismissal`) → whether it is dismissed now. `conflicts`: number of photos
-    that someone else had deleted or moved before the edit was sent; the user has to decide about them (`conflicts`).
+    `splits`: image id → its split now, "" for none. `dismissed`: finding of Review (`dismissals.Dismissal`) → whether
+    it is dismissed now. `conflicts`: number of photos that someone else had deleted or moved before the edit was sent;
+    the user has to decide about them (`conflicts`).
     """
 
     edit: Edit
@@ -127,6 +130,7 @@ class EditOutcome:
     labels_removed: list[str] = field(default_factory=list)
     training_set_removed: bool = False
     stale: bool = False
+    splits: dict[str, str] = field(default_factory=dict)
     dismissed: dict[tuple[str, str], bool] = field(default_factory=dict)
     conflicts: int = 0
 

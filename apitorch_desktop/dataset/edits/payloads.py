@@ -192,6 +192,14 @@ class ChooseVersionPayload(EditPayload):
     waiting: int = 0
 
 
+class SplitPayload(EditPayload):
+    """Images in the split `split`, "" for none. A placement has the split that its image had, and no label."""
+
+    kind = EditKind.SPLIT
+
+    split: str = msgspec.field(default="", name="new")
+
+
 class DismissPayload(EditPayload):
     """Findings of Review that the user dismissed: (n of the placement, finding, n of the placement of the other duplicate)."""
 
@@ -217,6 +225,7 @@ _PAYLOAD_TYPES: dict[EditKind, type[EditPayload]] = {
         DeleteTrainingSetPayload,
         ResolveConflictsPayload,
         ChooseVersionPayload,
+        SplitPayload,
         DismissPayload,
     )
 }

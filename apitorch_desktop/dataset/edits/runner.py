@@ -43,6 +43,7 @@ from apitorch_desktop.dataset.edits.payloads import (
     EditPayload,
     ImportPayload,
     RenameLabelPayload,
+    SplitPayload,
     WholeLabelPayload,
 )
 from apitorch_desktop.dataset.edits.reconcile import CheckScope
@@ -356,6 +357,8 @@ class EditRunner:
         """
         left_out = [placement for placement in row.placements if placement.missing and placement.n not in missing]
         payload = row.payload
+        if isinstance(payload, SplitPayload):  # nothing is lost with them that could be decided about
+            return 0
         if row.stage is EditStage.REFUSED and isinstance(payload, WholeLabelPayload) and not payload.planned:
             left_out = row.placements  # the label itself was deleted; its images are looked for when decided
         training_set_id, found = self._journal.training_set_id(row), []
@@ -423,6 +426,9 @@ class EditRunner:
             if placement.missing:
                 continue
             current_id = self._journal.resolve(placement.handle)
+            if isinstance(payload, SplitPayload):
+                outcome.splits[current_id] = payload.split if forward else placement.split
+                continue
             start, end = placement.source, placement.target
             if not forward:
                 start, end = end, start

@@ -27,7 +27,7 @@ from apitorch_desktop.service.storage.coordination import JobRepository
 from apitorch_desktop.service.storage.errors import Closed, RecordConflict, RecordNotFound, StoreError
 from apitorch_desktop.service.storage.records import TrainingSetRow, VersionRow
 from apitorch_desktop.service.storage.store import Store
-from apitorch_desktop.utils.text import percent
+from apitorch_desktop.utils.text import percent, plural
 from apitorch_desktop.vision.encoder import UnusableEncoder
 from apitorch_desktop.vision.head import MIN_IMAGES, MIN_LABELS, TrainingCancelled
 
@@ -614,9 +614,10 @@ def unmet_requirements(training_set: TrainingSetRow) -> str:
         return ""
     rule = f"Needs {MIN_LABELS} labels with {MIN_IMAGES} photos each"
     few = [f"“{label}” has {count or 'none'}" for label, count in counts if count < MIN_IMAGES]
+    held_out = " Those in the splits validation and test are not learned." if any(training_set.held_out) else ""
     if few:
         more = f" and {len(few) - _MAX_NAMED} more labels have too few" if len(few) > _MAX_NAMED else ""
-        return f"{rule}: {', '.join(few[:_MAX_NAMED])}{more}."
+        return f"{rule}: {', '.join(few[:_MAX_NAMED])}{more}.{held_out}"
     return f"{rule}: only “{enough[0]}” is there." if enough else f"{rule}: there are none yet."
 
 
@@ -633,6 +634,8 @@ def _ready_message(metrics: types.Metrics | None, chosen: int | None) -> str:
     sentence = "Ready."
     if metrics:
         right = f"{percent(metrics.accuracy)} right on photos it had not seen"
+        for found in metrics.held_out or ():
+            right += f", {percent(found.accuracy)} on {plural(found.images, f'{found.split} photo')}"
         sentence = f"Learned from {metrics.images:,} photos: {right}."
     if chosen is None:
         return sentence

@@ -202,7 +202,8 @@ class TooFewReadable(Exception):  # noqa: N818 - named for what happened
 class TrainingData:
     """Embeddings (n, d), the label and the image id of each, in the order of arrival, as of `revision`.
 
-    `complete`: no readable image is missing. `enough`: a head can be trained.
+    `complete`: no readable image is missing. `enough`: a head can be trained. `held_out`: embeddings (m, d), labels and
+    splits of the images that are not learned.
     """
 
     set_id: int
@@ -213,6 +214,7 @@ class TrainingData:
     ids: list[str]
     complete: bool
     enough: bool
+    held_out: tuple[NDArray[np.float32], list[str], list[str]]
 
     @property
     def large(self) -> bool:
@@ -242,6 +244,7 @@ def load(
         [example.image_id for example in embedded],
         all(example.sha256 in available or unreadable(example.sha256) for example in examples),
         sum(count >= heads.MIN_IMAGES for count in counts.values()) >= heads.MIN_LABELS,
+        (held_out, [example.label for example in tested], [example.split for example in tested]),
     )
 
 
@@ -318,12 +321,14 @@ def store_version(
 
     Raises RecordNotFound, DiskFull, and RecordConflict where another process has taken over the training.
     """
+    metrics = wire_metrics(training.metrics)
+    metrics.held_out = measure_held_out(training.head, data) or msgspec.UNSET
     row = store.models.put_version(
         data.set_id,
         revision=data.revision,
         encoder=data.encoder,
         head=training.head.to_bytes(),
-        metrics=msgspec.json.encode(wire_metrics(training.metrics)).decode(),
+        metrics=msgspec.json.encode(metrics).decode(),
         images=len(data.labels),
         labels=len(training.head.labels),
         answers=judgement.answers.to_bytes(),
@@ -332,6 +337,20 @@ def store_version(
         holder=holder,
     )
     return to_current_head(row, training.head)
+
+
+def measure_held_out(head: heads.Head, data: TrainingData) -> list[types.SplitMetrics]:
+    """Return the accuracy of a head on each split that it has not learned; a label that it does not know is wrong."""
+    embeddings, labels, splits = data.held_out
+    if not labels:
+        return []
+    best = head.smooth(embeddings).argmax(axis=1)
+    right = Counter(split for split, label, at in zip(splits, labels, best, strict=True) if head.labels[at] == label)
+    return [
+        types.SplitMetrics(split=split, images=count, accuracy=right[split] / count)
+        for split in types.HELD_OUT
+        if (count := splits.count(split))
+    ]
 
 
 def quick_head(store: "Store", data: TrainingData) -> CurrentHead | None:

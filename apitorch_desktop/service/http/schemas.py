@@ -109,6 +109,13 @@ class MoveImages(Struct):
     label: Label
 
 
+class SplitImages(Struct):
+    """Images, and the part of a data set they are in from now on, null for none."""
+
+    image_ids: ImageIds
+    split: Split | None
+
+
 class ImageSelection(Struct):
     """Images of a training set."""
 

@@ -159,6 +159,23 @@ class ImageRoutes(OperationGroup):
         return types.ChangedImages(data=data, message=f"{_count(len(rows))} moved to “{label}”.")
 
     @Operation(
+        "POST", _SET + "/images/split", types.ChangedImages, body=schemas.SplitImages, extension="splits", errors=(404,)
+    )
+    async def set_split(self, request: Request) -> types.ChangedImages:
+        """Put many images into the split for training, validation or test, or into none; all or none of them."""
+        body: schemas.SplitImages = request.body
+        rows = await self._workers.run_storage(
+            self._images.set_split,
+            request.owner,
+            request.id_parameter("id", "training set"),
+            body.image_ids,
+            body.split or "",
+        )
+        data = await self._workers.run_storage(_wires, rows, request.owner, request.links)
+        place = f"in the split “{body.split}”" if body.split else "in no split"
+        return types.ChangedImages(data=data, message=f"{_count(len(rows))} {place} now.")
+
+    @Operation(
         "POST",
         _SET + "/images/delete",
         types.ChangedImages,

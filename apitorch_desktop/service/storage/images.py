@@ -127,6 +127,24 @@ class ImageRepository(Repository):
 
         return self._writer.run(run, training_set=validation.number(training_set_id))
 
+    def set_split(self, owner: int, training_set_id: int | str, image_ids: Sequence[str], split: str) -> list[ImageRow]:
+        """Set the split of many images, "" for none, all or none; return a row for each id in the order given.
+
+        Raises RecordNotFound.
+        """
+
+        def run(transaction: Transaction) -> list[ImageRow]:
+            number = find_set_id(transaction.connection, owner, training_set_id)
+            seqs = [row.seq for row in _find(transaction.connection, owner, image_ids, number)]
+            for start in range(0, len(seqs), IN_QUERY):
+                batch = images.c.seq.in_(seqs[start : start + IN_QUERY]) & (images.c.split != split)
+                if transaction.execute(update(images).where(batch).values(split=split)).rowcount:
+                    transaction.changed_sets.add(number)
+            rows = {row.seq: row for row in _by_seq(transaction.connection, list(set(seqs)))}
+            return [rows[seq] for seq in seqs]
+
+        return self._writer.run(run)
+
     def delete(self, owner: int, image_id: str) -> ImageRow:
         """Delete an image; return its row. Raises RecordNotFound."""
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, Select, delete, exists, func, select, text, update
 
-from apitorch_desktop.api.types import INBOX
+from apitorch_desktop.api.types import HELD_OUT, INBOX
 from apitorch_desktop.service.storage import validation
 from apitorch_desktop.service.storage.base import IN_QUERY, NO_SUCH_SET, Repository, raw
 from apitorch_desktop.service.storage.blobs import in_batches
@@ -32,19 +32,24 @@ KEPT_VERSIONS = 10
 class ModelRepository(Repository):
     """Embeddings and versions, for the trainer: training sets by number, of any owner. Thread-safe."""
 
-    def examples(self, training_set_id: int, *, inbox: bool = False) -> tuple[int, list[ExampleRow]]:
-        """Return the revision, and the images that have a label, in the order of arrival, in one snapshot.
+    def examples(
+        self, training_set_id: int, *, inbox: bool = False, held_out: bool = False
+    ) -> tuple[int, list[ExampleRow]]:
+        """Return the revision, and the images that are learned, in the order of arrival, in one snapshot.
 
-        With `inbox` also those that have none. Raises RecordNotFound.
+        With `inbox` also those that have no label, with `held_out` also those of the splits validation and test. Raises
+        RecordNotFound.
         """
         query = (
-            select(images.c.id, labels.c.name, images.c.sha256)
+            select(images.c.id, labels.c.name, images.c.sha256, images.c.split)
             .join_from(images, labels, labels.c.seq == images.c.label_seq)
             .where(images.c.training_set_id == training_set_id)
             .order_by(images.c.seq)
         )
         if not inbox:
             query = query.where(labels.c.name != INBOX)
+        if not held_out:
+            query = query.where(images.c.split.not_in(HELD_OUT))
         with self._database.reading() as connection:
             revision = _revision(connection, training_set_id)
             return revision, [ExampleRow(*row) for row in raw(connection, query)]

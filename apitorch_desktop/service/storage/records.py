@@ -47,6 +47,8 @@ class ApiKeyRow(Struct, frozen=True):
 class TrainingSetRow(Struct, frozen=True):
     """A training set with its labels by name, and in the same order the number of images and the id of each.
 
+    `held_out` counts those of the images that are not learned, by their split (`api.types.HELD_OUT`).
+
     `revision` grows with each change of its images or labels. `standard` is the slug of the standard classifier whose
     feedback it collects, else "". `encoder` is the name of the encoder it is learned with, "" the built-in one.
     """
@@ -63,6 +65,7 @@ class TrainingSetRow(Struct, frozen=True):
     labels: tuple[str, ...] = ()
     counts: tuple[int, ...] = ()
     label_ids: tuple[str, ...] = ()
+    held_out: tuple[int, ...] = ()
 
     def label_rows(self) -> "list[LabelRow]":
         """Return the labels as rows of their own, by name."""
@@ -71,8 +74,9 @@ class TrainingSetRow(Struct, frozen=True):
 
     @property
     def classes(self) -> dict[str, int]:
-        """Number of images by label, of the labels that a classifier learns: all but the inbox."""
-        return {label: count for label, count in zip(self.labels, self.counts, strict=True) if label != INBOX}
+        """Number of images that a classifier learns by label: of all but the inbox, without those held out."""
+        held = zip(self.labels, self.counts, self.held_out, strict=True)
+        return {label: count - held_out for label, count, held_out in held if label != INBOX}
 
 
 class LabelRow(Struct, frozen=True):
@@ -134,6 +138,7 @@ class ExampleRow(Struct, frozen=True, gc=False):
     image_id: str
     label: str
     sha256: str
+    split: str = ""
 
 
 class EmbeddingRow(Struct, frozen=True, gc=False):

@@ -18,9 +18,10 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    text,
 )
 
-VERSION = 6
+VERSION = 7
 """Incremented with each change of the tables; `MIGRATIONS[n]` turns version n into n + 1."""
 
 metadata = MetaData()
@@ -120,6 +121,14 @@ images = Table(
     UniqueConstraint("sha256", "label_seq"),  # in this order the index also finds the references to a blob
     Index("images_of_set", "training_set_id", "seq"),
     Index("images_of_label", "label_seq", "seq"),
+    # of the few that have one, so that those which are not learned are counted without a look at all images
+    Index(
+        "images_with_split",
+        "label_seq",
+        "split",
+        sqlite_where=text("split <> ''"),
+        postgresql_where=text("split <> ''"),
+    ),
     sqlite_autoincrement=True,
 )
 
@@ -312,6 +321,7 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
     ),
     4: ("ALTER TABLE training_sets ADD COLUMN encoder TEXT NOT NULL DEFAULT ''",),
     5: (),  # tables alone
+    6: ("CREATE INDEX images_with_split ON images (label_seq, split) WHERE split <> ''",),
 }
 """The statements that turn a version into the next; `{binary}` is the database's type of bytes."""
 

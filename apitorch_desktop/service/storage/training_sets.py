@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, func, select, update
+from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, func, select, text, update
 
-from apitorch_desktop.api.types import INBOX
+from apitorch_desktop.api.types import HELD_OUT, INBOX
 from apitorch_desktop.service.storage import validation
 from apitorch_desktop.service.storage.base import (
     NO_SUCH_SET,
@@ -180,10 +180,13 @@ _COLUMNS = tuple(name for name in TrainingSetRow.__struct_fields__ if name in tr
 
 def _query(condition: ColumnElement[bool]) -> Select[Any]:
     """Return a query of training sets with their labels and counts, one row a label."""
-    held = select(func.count()).where(images.c.label_seq == labels.c.seq).scalar_subquery()
+    held = select(func.count()).where(images.c.label_seq == labels.c.seq)
+    # the text is that of the partial index, which a parameter would keep out of use
+    held_out = held.where(text("images.split <> ''"), images.c.split.in_(HELD_OUT)).scalar_subquery().label("held_out")
     columns = [training_sets.c[name] for name in _COLUMNS]
+    label = (labels.c.name.label("label"), held.scalar_subquery().label("count"), labels.c.id.label("label_id"))
     return (
-        select(*columns, labels.c.name.label("label"), held.label("count"), labels.c.id.label("label_id"))
+        select(*columns, *label, held_out)
         .join_from(training_sets, labels, labels.c.training_set_id == training_sets.c.id, isouter=True)
         .where(condition)
         .order_by(training_sets.c.id)
@@ -192,16 +195,16 @@ def _query(condition: ColumnElement[bool]) -> Select[Any]:
 
 def _records(rows: Iterable[Any]) -> list[TrainingSetRow]:
     """Make records of the rows of `_query`, labels by name; the inbox while it has images."""
-    found: dict[tuple[Any, ...], list[tuple[str, int, str]]] = {}
-    for *values, label, count, label_id in rows:
+    found: dict[tuple[Any, ...], list[tuple[str, int, str, int]]] = {}
+    for *values, label, count, label_id, held_out in rows:
         held = found.setdefault(tuple(values), [])
         if label is not None and (count or label != INBOX):
-            held.append((label, count, label_id))
+            held.append((label, count, label_id, held_out))
     records = []
     for values, held in found.items():
-        names, counts, ids = zip(*sorted(held), strict=True) if held else ((), (), ())
+        names, counts, ids, held_out = zip(*sorted(held), strict=True) if held else ((), (), (), ())
         fields = dict(zip(_COLUMNS, values, strict=True))
-        records.append(TrainingSetRow(**fields, labels=names, counts=counts, label_ids=ids))
+        records.append(TrainingSetRow(**fields, labels=names, counts=counts, label_ids=ids, held_out=held_out))
     return records
 
 

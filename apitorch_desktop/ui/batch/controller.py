@@ -522,14 +522,14 @@ class BatchController(QObject):
             ),
             ActionSpec(
                 "batch.copy", lambda: f"Copy the {of_table('photo')}", lambda: self._share.copy(panel.selected()),
-                "Ctrl+C", "Copy the photos", SECTION, reason=reason, within=(panel.table,),
+                "Ctrl+C", "Copy photos", SECTION, reason=reason, within=(panel.table,),
             ),
             ActionSpec(
                 "batch.copy_paths", lambda: f"Copy the {of_table('path')}", lambda: self._share.copy_paths(panel.selected()),
                 "Ctrl+Shift+C", "Copy their paths", SECTION, reason=reason, within=(panel.table,),
             ),
             ActionSpec(
-                "batch.show_in_file_manager", "Show in the file manager",
+                "batch.show_in_file_manager", "Show in file manager",
                 lambda: self._share.show_in_folder(panel.selected()[0]), reason=reason,
             ),
         )  # fmt: skip

@@ -364,7 +364,7 @@ class AddEachDialog(QDialog):
             self.classifier.addItem(slug, slug)
         own = next((training_set.slug for training_set in sets if training_set.id == chosen), "")
         self.classifier.setCurrentIndex(max(0, self.classifier.findData(own)))
-        self.least = spin_box(theme, "Least confidence", _LEAST, 0, 100, " %")
+        self.least = spin_box(theme, "Minimum confidence", _LEAST, 0, 100, " %")
         self.least.setSingleStep(5)
         self.summary = label("", "base", wrap=True)
         self.left_out = label("", "small", "muted", wrap=True)
@@ -380,9 +380,9 @@ class AddEachDialog(QDialog):
     def _lay_out(self, theme: Theme, *, several: bool) -> None:
         fields = QFormLayout()
         fields.addRow("Into", self.target)
-        fields.addRow("Under the answer of", self.classifier)
+        fields.addRow("By the answers of", self.classifier)
         fields.setRowVisible(self.classifier, several)
-        fields.addRow("From a confidence of", self.least)
+        fields.addRow("Minimum confidence", self.least)
         lay_out_dialog(self, theme, (fields, self.summary, self.left_out), (self.cancel, self.start))
         self.setMinimumWidth(theme.px(440))
 

@@ -70,7 +70,7 @@ class AnswerCard(Card):
         self._rest.setColumnStretch(1, 1)
         self.nearest = ThumbnailRow(theme, "Nearest")
         """The training photos nearest to the photo, which explain the answer."""
-        self.why = button("Show what it rests on", "link", lambda: self.evidence_requested.emit())
+        self.why = button("Explain the answer", "link", lambda: self.evidence_requested.emit())
         self.why.hide()
         self.right = button("Right", "", self.confirmed.emit)
         self.right.setIcon(theme.icon("check"))
@@ -130,7 +130,7 @@ class AnswerCard(Card):
 
     def offer_evidence(self, *, shown: bool) -> None:
         """Offer to show where the evidence lies, or to hide it."""
-        self.why.setText("Hide what it rests on" if shown else "Show what it rests on")
+        self.why.setText("Hide the explanation" if shown else "Explain the answer")
         self.why.show()
 
     def show_failure(self, text: str) -> None:

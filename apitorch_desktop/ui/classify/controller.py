@@ -365,7 +365,7 @@ class ClassifyController(QObject):
         status = self._session.open_set.classifier_status if self._session.open_set is not None else None
         state = status.classifier if status is not None and status.slug == card.slug else None
         if isinstance(error, Conflict) and state is not None and state.status == "training":
-            card.show_working("It is learning, and answers when that is done.")
+            card.show_working("It is learning, and will answer when that is done.")
 
     def _classifier_changed(self) -> None:
         """Retry the card that waits for its classifier to be trained."""

@@ -168,7 +168,7 @@ class MessageDialog(QDialog):
         self.cancel = button("Cancel", "", self.reject)
         self.send = button("Send", "primary", self._send)
         to = label(f"To {service}", "answer", wrap=True)
-        buttons = in_row((label("Ctrl+Enter sends it.", "small", "muted"), 1), self.cancel, self.send)
+        buttons = in_row((label(f"{native_keys('Ctrl+Enter')} sends it.", "small", "muted"), 1), self.cancel, self.send)
         in_column(to, (self.text, 1), buttons, on=self, margins=theme.px(16), spacing=theme.px(8))
         self.resize(theme.px(420), theme.px(260))
         self._update_controls()
@@ -252,7 +252,7 @@ class FeedbackController(QObject):
 
         def done(_outcome: object) -> None:
             if own is None:
-                card.show_note("Thank you: it is kept for this classifier.")
+                card.show_note("Thank you: the correction is kept for this classifier.")
                 self._session.refresh_sets()
             elif self._session.unavailable_reason("training"):
                 card.show_note("Sent. The service learns from it in its own time; try again later.")

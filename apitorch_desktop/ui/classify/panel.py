@@ -226,7 +226,7 @@ class ClassifyPanel(QWidget):
             action.toggled.connect(lambda on, slug=slug: self._choose(slug, on=on))
         if full:
             self._menu.addSeparator()
-            self._menu.addAction(f"At most {MAX_CLASSIFIERS} at once").setEnabled(False)
+            self._menu.addAction(f"At most {MAX_CLASSIFIERS} at a time").setEnabled(False)
         if not self._classifiers:
             self._menu.addAction("There is none yet").setEnabled(False)
 
@@ -247,7 +247,7 @@ class ClassifyPanel(QWidget):
             chip.setProperty("kind", "chip")
             chip.setCheckable(True)
             chip.setChecked(True)
-            chip.setToolTip(f"{self._classifiers.get(slug, slug)}: click to leave it out")
+            chip.setToolTip(f"{self._classifiers.get(slug, slug)}: click to remove it")
             chip.clicked.connect(lambda _checked=False, slug=slug: self._choose(slug, on=False))
             self._chips.addWidget(chip)
             chip.show()

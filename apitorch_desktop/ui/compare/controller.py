@@ -70,7 +70,7 @@ class CompareDialog(QDialog):
         self.table.setColumnWidth(1, theme.px(150))
         self.labels = ComboBox(theme, "Photos under another label there")
         self.labels.addItem("Leave labels as they are", False)
-        self.labels.addItem("Label them as on the side that sends", True)
+        self.labels.addItem("Use the labels of the side that sends", True)
         self.push = button("Send there", "", lambda: self.push_requested.emit(self._relabel()))
         self.pull = button("Fetch from there", "", lambda: self.pull_requested.emit(self._relabel()))
         self.cancel = button("Close", "", self.reject)

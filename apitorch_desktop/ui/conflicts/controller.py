@@ -289,7 +289,7 @@ class ConflictController(QObject):
         workspace = self._session.workspace
         found = next((view for view in self.views if _is_of(view, image)), None)
         if workspace is None or found is None:
-            raise UnreadableImage("It is decided already.")
+            raise UnreadableImage("That has been decided already.")
         known = workspace.cached_thumbnail(found.conflict.image_id) or workspace.cached_thumbnail(image.image_id)
         if known is None and found.current is not None:
             known = workspace.thumbnail(found.conflict.training_set_id, found.current, cancelled=cancelled)

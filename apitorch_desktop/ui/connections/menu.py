@@ -291,7 +291,7 @@ class ConnectionDialog(QDialog):
         self._stop_waiting: Event | None = None
         self._unreachable = False
         self.setWindowTitle("Change the connection" if connection else "Add a connection")
-        self.name = QLineEdit(connection.name if connection else "", placeholderText="The address’s, if left empty")
+        self.name = QLineEdit(connection.name if connection else "", placeholderText="The address, if left empty")
         self.address = QLineEdit(connection.base_url if connection else "", placeholderText="https://www.apitorch.com")
         self.key = QLineEdit(echoMode=QLineEdit.EchoMode.Password)
         self.key.setPlaceholderText("Leave empty to keep the key as it is" if connection else "42 characters")
@@ -412,7 +412,7 @@ class ConnectionDialog(QDialog):
         self._set_busy(busy=False)
         self._edited()
         extensions = ping.extensions if isinstance(ping.extensions, list) else []
-        more = "" if extensions else " It offers the documented calls only: the rest is greyed out."
+        more = "" if extensions else " It offers the documented calls only; everything else is greyed out."
         self._show_message(f"The service answers and accepts the key.{more}", "good")
 
     def _refused(self, error: Exception) -> None:
@@ -420,7 +420,7 @@ class ConnectionDialog(QDialog):
         self._edited()
         self._unreachable = isinstance(error, (ConnectionFailed, TimedOut, ServerError, RateLimited))
         if self._unreachable:
-            self.save.setText("Save all the same")
+            self.save.setText("Save anyway")
         self._show_message(error_message(error).text, "bad")
 
     # --- save and remove

@@ -101,8 +101,8 @@ class ExportDialog(QDialog):
         self.folder = QLineEdit(str(Path.home()))
         self.folder.setAccessibleName("Folder")
         self.browse = button("Choose…", "", self._browse)
-        self.split = QCheckBox("Split the photos, each label in the same shares")
-        self.keep = QCheckBox("Folders by the split that the photos have")
+        self.split = QCheckBox("Split the photos, each label in the same proportions")
+        self.keep = QCheckBox("Folders by the photos’ own split")
         self.keep.setChecked(splits)
         self.jpeg = QCheckBox("HEIC, AVIF, raw and other rare formats as JPEG")
         self.shares = [
@@ -172,7 +172,7 @@ class ExportDialog(QDialog):
             reason = "Give at least one part a share."
         if not self.folder.text().strip():
             reason = reason or "Choose a folder."
-        hints = ["What looks nearly the same stays in one part."] if splitting else []
+        hints = ["Photos that look nearly the same stay in one part."] if splitting else []
         if self.keep.isChecked() and export_format != ONNX:
             hints = ["Photos without a split go to train."]
         hints += [self._shortened] if export_format != ONNX else []

@@ -112,11 +112,11 @@ class Filter(msgspec.Struct):
         """Return a sentence for the case that no photo passes."""
         if self.words.strip() and not self.chosen():
             if self.asks_classifier:
-                return f"No photo is found by “{self.words.strip()}”, as far as the classifier has answered."
-            return f"Nothing has “{self.words.strip()}” in its label or file name."
+                return f"Nothing matches “{self.words.strip()}” among the classifier’s answers so far."
+            return f"No label or file name contains “{self.words.strip()}”."
         if self.found and self.chosen() == 1 and not self.words.strip():
             return "Review has found no such photo. Choose “Show all” in the filter."
-        return "No photo passes both the search and the filter. Change one of them."
+        return "No photo matches both the search and the filter. Change one of them."
 
     def take(self, other: Filter) -> None:
         """Copy all criteria of another filter."""

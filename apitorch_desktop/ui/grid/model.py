@@ -6,6 +6,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from itertools import compress
 from typing import TYPE_CHECKING, Any, Final
 
+from msgspec import UNSET
+from msgspec.structs import replace
 from PySide6.QtCore import QAbstractListModel, QModelIndex, QObject, QPersistentModelIndex, Qt, Signal
 
 from apitorch_desktop.api.types import INBOX, TrainingImage
@@ -277,6 +279,14 @@ class GridModel(QAbstractListModel):
         self.badges = {new_ids.get(image_id, image_id): badge for image_id, badge in self.badges.items()}
         self.answers = {new_ids.get(image_id, image_id): answer for image_id, answer in self.answers.items()}
         self.ids_replaced.emit(dict(new_ids))
+        self._touch()
+
+    def set_splits(self, splits: Mapping[str, str]) -> None:
+        """Set the splits of images by id, "" for none; a filter that asks for them has to be applied again."""
+        groups = self._groups
+        for image_id, split in splits.items():
+            if (slot := groups.find(image_id)) >= 0:
+                groups.table.put_record(slot, replace(groups.table.record(slot), split=split or UNSET))
         self._touch()
 
     def add_label(self, label: str) -> None:

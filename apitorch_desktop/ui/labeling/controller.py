@@ -569,11 +569,11 @@ class ProposalDialog(QDialog):
         self._proposals = proposals
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.setWindowTitle("Accept proposals")
-        self.threshold = spin_box(theme, "Least confidence", threshold, 0, 100, " %")
+        self.threshold = spin_box(theme, "Minimum confidence", threshold, 0, 100, " %")
         self.slider = QSlider(Qt.Orientation.Horizontal)
         self.slider.setRange(0, 100)
         self.slider.setValue(threshold)
-        self.slider.setAccessibleName("Least confidence")
+        self.slider.setAccessibleName("Minimum confidence")
         self.head = label("", "answer", wrap=True)
         self.below = label("", "small", "muted", wrap=True)
         self.cancel = button("Cancel", "", self.reject)
@@ -586,7 +586,7 @@ class ProposalDialog(QDialog):
         self._update_controls()
 
     def _lay_out(self, theme: Theme) -> None:
-        sure = in_row(label("Accept where the classifier is at least this sure"), self.threshold)
+        sure = in_row(label("Accept proposals of at least this confidence"), self.threshold)
         lay_out_dialog(self, theme, (sure, self.slider, self.head, self.below), (self.cancel, self.start))
         self.resize(theme.px(460), theme.px(220))
 
@@ -602,7 +602,7 @@ class ProposalDialog(QDialog):
         more = f" and {plural(len(counts) - _MOST_NAMED, 'more label')}" if len(counts) > _MOST_NAMED else ""
         others = " The others keep waiting." if len(accepted) < len(self._proposals) else ""
         self.head.setText(f"{len(accepted):,} of {plural(len(self._proposals), 'photo')}")
-        self.below.setText(f"{named}{more}.{others}" if accepted else "None is that sure.")
+        self.below.setText(f"{named}{more}.{others}" if accepted else "No photo reaches that confidence.")
         self.start.setText(f"Label {plural(len(accepted), 'photo')}")
         enable_unless(self.start, "" if accepted else "Lower the confidence")
 

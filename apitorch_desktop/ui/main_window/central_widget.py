@@ -128,7 +128,7 @@ class EmptyPage(QWidget):
         self._new = button("New training set…", "", self.new_set_wanted.emit)
         self._sample = button("Open the sample", "", self.sample_wanted.emit)
         self._again = button("Try again", "", self.again_wanted.emit)
-        self._sample.setProperty("tip", "A few dozen zebra coats, so that there is something to try")
+        self._sample.setProperty("tip", "A few dozen zebra coats, to try things out")
         self._lay_out()
         theme.changed.connect(self._measure)
         self._measure()
@@ -196,14 +196,14 @@ class EmptyPage(QWidget):
         """Show that the open training set has no photos."""
         self._show_page(
             f"“{name}” has no photos yet",
-            "Drop photos or a folder here. Drop them on a label at the left to put them under it.",
+            "Drop photos or a folder here. Drop them on a label on the left to put them under it.",
             [self._import],
         )
         enable_unless(self._import, "")
 
     def show_choice(self) -> None:
         """Show that no training set is open."""
-        self._show_page("Choose a training set at the left", "Or drop a folder of photos here to make a new one.")
+        self._show_page("Choose a training set on the left", "Or drop a folder of photos here to make a new one.")
 
     def show_nothing_found(self, what: str) -> None:
         """Show that no photo passes search and filter."""

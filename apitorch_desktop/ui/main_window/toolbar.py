@@ -115,7 +115,7 @@ class Toolbar(QWidget):
         self.zoom.setPageStep(32)
         self.zoom.setSingleStep(8)
         self.zoom.setAccessibleName("Size of the thumbnails")
-        self.zoom.setToolTip("Size of the thumbnails (Ctrl + wheel)")
+        self.zoom.setToolTip(f"Size of the thumbnails ({native_keys('Ctrl+wheel')})")
         self.zoom.valueChanged.connect(self.zoom_moved)
         self.classify = button(" Classify")  # Qt leaves no space between icon and text
         self.classify.setCheckable(True)

@@ -77,7 +77,7 @@ class MapPage(CentralPage):
         self.coloring = ComboBox(theme, "Color")
         for key, text in COLORINGS:
             self.coloring.addItem(text, key)
-        self.again = button("Lay out anew", "", lambda: self.make(anew=True))
+        self.again = button("Lay out again", "", lambda: self.make(anew=True))
         self.note = ElidedLabel("", "base", "muted")
         self.meter = ProgressBar(0, thin=True)
         self._lay_out()
@@ -97,7 +97,7 @@ class MapPage(CentralPage):
             margins=(16, 8, 8, 4),
             spacing=8,
         )
-        foot = in_row(label(_KEYS, "small", "muted", wrap=True), margins=(16, 4, 16, 8))
+        foot = in_row(label(_KEYS.format(add=native_keys("Ctrl+drag")), "small", "muted", wrap=True), margins=(16, 4, 16, 8))
         in_column(head, self.meter, (self.view, 1), foot, on=self, margins=0, spacing=2)
 
     def _wire(self) -> None:

@@ -11,7 +11,7 @@ from PySide6.QtCore import QObject, Qt, QTimer, Signal
 from PySide6.QtGui import QKeySequence
 from PySide6.QtWidgets import QInputDialog, QMenu
 
-from apitorch_desktop.api.types import INBOX, Evidence, SimilarImage, TrainingImage, label_name
+from apitorch_desktop.api.types import INBOX, SPLITS, Evidence, SimilarImage, TrainingImage, label_name
 from apitorch_desktop.dataset.edits.history import EditOutcome
 from apitorch_desktop.dataset.review.findings import OutOfFoldAnswer
 from apitorch_desktop.dataset.workspace.listing import image_ids, image_labels, without_label
@@ -52,6 +52,8 @@ SORTS = (
 )
 
 
+_LOOKED_AT = 1000
+"""Photos at most of which the menu looks up the split that they have."""
 NEAREST_DELAY = 250
 """Milliseconds for which a photo is shown full size until the nearest ones are looked for."""
 SIMILAR = 100
@@ -184,6 +186,7 @@ class PhotosController(QObject):
         self._similar.ranked.connect(self._show_similar)
         self._session.open_set_changed.connect(self._on_open_set_changed)
         self._edits.taken_back.connect(self._reveal_changed)
+        self._edits.edited.connect(self._follow_splits)
         self._session.connection_changed.connect(self._on_connection_changed)
 
     def _on_open_set_changed(self) -> None:
@@ -300,10 +303,10 @@ class PhotosController(QObject):
 
         def failed(error: Exception) -> None:
             self._explaining = False  # rather than the same sentence for each photo
-            self._session.show_error(error, "What the label rests on")
+            self._session.show_error(error, "Explaining the label")
 
         self._session.run(
-            "Looking for what the label rests on",
+            "Explaining the label",
             lambda context: workspace.run(
                 lambda: workspace.client.evidence(
                     image_id=image.image_id, label=answer.label if answer else None, cancelled=context.cancelled
@@ -408,6 +411,14 @@ class PhotosController(QObject):
             if rows:
                 self.grid.scrollTo(self.model.index(rows[0], 0))
 
+    def _follow_splits(self, outcome: EditOutcome) -> None:
+        """Apply a filter that asks for splits again; show the new one at full size."""
+        if outcome.splits and (self.filter.split or self.filter.words):
+            self.apply_filter(again=True)
+        shown = self.big.image()
+        if shown is not None and shown.image_id in outcome.splits and (image := self.model.record(shown.image_id)):
+            self.big.show_image(image)
+
     # --- one photo
 
     def show_big(self, image: TrainingImage) -> None:
@@ -442,7 +453,7 @@ class PhotosController(QObject):
             return plural(count, "photo") if count else "photos"
 
         def copy_text() -> str:
-            return "Copy the photo" if len(self.selected()) == 1 else f"Copy {counted()} as files"
+            return "Copy photo" if len(self.selected()) == 1 else f"Copy {counted()}"
 
         def chosen() -> str:
             return "the photo" if len(self.selected()) == 1 else counted()
@@ -468,8 +479,8 @@ class PhotosController(QObject):
                 "Delete", "Delete what is selected; Undo brings it back", "Photos", reason=reason, binds_keys=False,
             ),
             ActionSpec(
-                "photo.unlabel", "Take the label away", lambda: self._edits.move(self.selected(), INBOX),
-                "Ctrl+U", "Take the label away: it waits under “No label yet”", "Photos", reason=no_unlabel, within=both,
+                "photo.unlabel", "Remove label", lambda: self._edits.move(self.selected(), INBOX),
+                "Ctrl+U", "Remove the label: the photo waits under “No label yet”", "Photos", reason=no_unlabel, within=both,
             ),
             ActionSpec(
                 "photo.select_all", "Select all", self.grid.selectAll, "Ctrl+A", "Select all", "Photos",
@@ -477,15 +488,15 @@ class PhotosController(QObject):
             ),
             ActionSpec(
                 "photo.copy", copy_text, lambda: self.share.copy(self.selected()),
-                "Ctrl+C", "Copy the photos", "Photos", reason=reason, within=both,
+                "Ctrl+C", "Copy photos", "Photos", reason=reason, within=both,
             ),
             ActionSpec(
-                "photo.copy_paths", lambda: "Copy the path" if len(self.selected()) == 1 else "Copy the paths",
+                "photo.copy_paths", lambda: "Copy path" if len(self.selected()) == 1 else "Copy paths",
                 lambda: self.share.copy_paths(self.selected()),
                 "Ctrl+Shift+C", "Copy their paths", "Photos", reason=reason, within=both,
             ),
             ActionSpec(
-                "photo.show_in_file_manager", "Show in the file manager",
+                "photo.show_in_file_manager", "Show in file manager",
                 lambda: self.share.show_in_folder(self.selected()[0]),
                 reason=lambda: "" if len(self.selected()) == 1 else "Select one photo to show it.",
             ),
@@ -502,7 +513,7 @@ class PhotosController(QObject):
                 reason=lambda: one() or self._similar.reason(everywhere=True),
             ),
             ActionSpec(
-                "photo.evidence", "Show what the label rests on", self._switch_evidence, "Ctrl+E",
+                "photo.evidence", "Explain the label", self._switch_evidence, "Ctrl+E",
                 "Show where the evidence for the classifier’s answer lies, or hide it", "Full size",
                 reason=lambda: self._session.unavailable_reason("evidence") if self.big.isVisible() else "Open a photo first.",
                 checked=lambda: self._explaining, within=both,
@@ -514,6 +525,7 @@ class PhotosController(QObject):
             ActionSpec(
                 "photo.copy_to_set", lambda: f"Copy {chosen()} to training set", submenu=self._fill_sets, reason=online
             ),
+            ActionSpec("photo.split", "Split", submenu=self._fill_splits, reason=reason, icon="split"),
             ActionSpec(
                 "photo.open", "Open", open_photo, "Return", "Show the photo full size", "Photos",
                 reason=reason, binds_keys=False,
@@ -539,7 +551,7 @@ class PhotosController(QObject):
             move.addSeparator()
             self._actions.fill(move, "photo.unlabel")
             self._actions.fill(
-                menu, "photo.copy_to_set", "", "photo.classify_with",
+                menu, "photo.split", "photo.copy_to_set", "", "photo.classify_with",
                 "photo.find_similar", "photo.find_similar_everywhere", "",
                 "photo.copy", "photo.copy_paths", "photo.show_in_file_manager", "photo.export", "", "photo.delete",
             )  # fmt: skip
@@ -558,6 +570,15 @@ class PhotosController(QObject):
                 )
         if menu.isEmpty():
             menu.addAction("There is none yet").setEnabled(False)
+
+    def _fill_splits(self, menu: QMenu) -> None:
+        images = self.selected()
+        present = {image.known_split for image in images} if len(images) <= _LOOKED_AT else set()
+        for split, text in (*((split, split.capitalize()) for split in SPLITS), ("", "None")):
+            action = menu.addAction(text)
+            action.setCheckable(True)
+            action.setChecked(present == {split})
+            action.triggered.connect(lambda _checked=False, split=split: self._edits.set_split(images, split))
 
     def _fill_sets(self, menu: QMenu) -> None:
         images, open_set = self.selected(), self._session.open_set

@@ -208,7 +208,7 @@ class LabelsPage(QScrollArea):
             if widget is not None:
                 widget.deleteLater()
         if not advice:
-            self._advice.addWidget(label("The labels are in good balance.", "base", "muted", wrap=True))
+            self._advice.addWidget(label("The labels are well balanced.", "base", "muted", wrap=True))
         listed = advice if self._all_advice else advice[:_MOST_ADVICE]
         for advice_item in listed:
             card = Card(spacing=4)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from threading import Event
 from typing import TYPE_CHECKING
+from time import time
 
 import msgspec
 from PySide6.QtCore import QObject, Signal
@@ -90,12 +91,15 @@ class EditController(QObject):
         self.next_undo = self.next_redo = NextEdit()
         """As menus show it: *Undo* itself looks again, since it may come before the answer."""
         self._looking_up: Task | None = None
+        self.background: set[int] = set()
+        """Ids of edits that were not the user's own acts: what watched folders have added."""
+        self._opened_at = time()
         self._undone: int | None = None
         """Id of the edit that was undone last, which redo does again wherever it was."""
         session.service_connected.connect(self._finish)
         session.connection_changed.connect(self._count_waiting)
         session.connection_changed.connect(self.look_up_history)
-        session.open_set_changed.connect(self.look_up_history)
+        session.open_set_changed.connect(self._on_open_set_changed)
         session.sets_changed.connect(self.look_up_history)
 
     # --- photos
@@ -149,6 +153,19 @@ class EditController(QObject):
             done=done,
             failed=back,
             holds=image_ids(moving),
+        )
+
+    def set_split(self, images: Sequence[TrainingImage], split: str) -> None:
+        """Put photos of the open training set into a split, "" for none."""
+        open_set = self._session.open_set
+        if open_set is None or not images:
+            return
+        changing = images if isinstance(images, LazyImages) else [msgspec.structs.replace(one) for one in images]
+        set_id, photos = open_set.training_set.id, plural(len(images), "photo")
+        self.do(
+            f"Changing the split of {photos}",
+            lambda edits, workspace, run: edits.set_split(workspace, set_id, changing, split, run),
+            done=f"Put {photos} into the split “{split}”" if split else f"Took {photos} out of their split",
         )
 
     def delete(self, images: Sequence[TrainingImage]) -> None:
@@ -246,9 +263,17 @@ class EditController(QObject):
     def undo(self) -> None:
         """Undo the last finished edit of the open training set; a running import has a *Cancel* of its own.
 
-        If the last one of the connection was elsewhere, that one is offered too; alone, if it was made in the tree.
+        If the last one of the connection was elsewhere, that one is offered too; and nothing is undone before the user
+        has chosen, if it was made in the tree or since the training set was opened, as a copy from it to another is.
         """
-        open_id, found = self._open_id(), NextEdit()
+        open_id, found, opened_at = self._open_id(), NextEdit(), self._opened_at
+
+        def in_sight(found: NextEdit, last: Edit) -> bool:
+            """Return whether what is undone was done in what the user looks at, and nothing elsewhere since."""
+            if open_id is None:
+                return last.kind in _IN_THE_TREE
+            since = last.created_at > opened_at and last.id not in self.background
+            return found.here is not None and not since and last.kind not in TRAINING_SET_KINDS
 
         def act(edits: EditHistory, workspace: Workspace, run: EditRun) -> EditOutcome:
             nonlocal found
@@ -256,10 +281,7 @@ class EditController(QObject):
             with edits.journal.connection_scope(connection_id):
                 found = edits.next_undo(connection_id, open_id)
                 chosen, last = found.here or found.elsewhere, found.elsewhere
-                if last is not None and open_id is not None:
-                    if found.here is None or last.kind in TRAINING_SET_KINDS:
-                        raise _Elsewhere(found)
-                elif last is not None and last.kind not in _IN_THE_TREE:
+                if last is not None and not in_sight(found, last):
                     raise _Elsewhere(found)
                 return edits.undo(workspace, run, chosen.id if chosen is not None else None)
 
@@ -288,7 +310,7 @@ class EditController(QObject):
                     raise _Elsewhere(found)
                 return edits.redo(workspace, run, chosen.id if chosen is not None else None)
 
-        self.do("Redo", act, done="Done again", then=self.taken_back.emit, failed=partial(self._offer, redo=True))
+        self.do("Redo", act, done="Redone", then=self.taken_back.emit, failed=partial(self._offer, redo=True))
 
     def undo_edit(self, edit_id: int) -> None:
         """Undo this edit, the last one of its training set."""
@@ -304,7 +326,7 @@ class EditController(QObject):
         self.do(
             "Redo",
             lambda edits, workspace, run: edits.redo(workspace, run, edit_id),
-            done="Done again",
+            done="Redone",
             then=self.taken_back.emit,
         )
 
@@ -344,6 +366,10 @@ class EditController(QObject):
             found,
             lane=Lane.DISK,
         )
+
+    def _on_open_set_changed(self) -> None:
+        self._opened_at = time()
+        self.look_up_history()
 
     def _open_id(self) -> Id | None:
         open_set = self._session.open_set
@@ -462,7 +488,7 @@ class EditController(QObject):
             action = (
                 ("Redo", partial(self.redo_edit, edit.id)) if undone else ("Undo", partial(self.undo_edit, edit.id))
             )
-            text = f"{text}: {edit.title}" if text in ("Undone", "Done again") else text
+            text = f"{text}: {edit.title}" if text in ("Undone", "Redone") else text
             if edit.stage in _UNFINISHED:  # the reason is shown with the connection
                 text, note = f"{text}: it is kept here, and sent when the service is back", ""
             else:
@@ -565,7 +591,7 @@ def summary(outcomes: Sequence[EditOutcome]) -> str:
 def doing(title: str) -> str:
     """Return an edit's title as after “Undo”: “move 3 photos” as “moving 3 photos”."""
     verb, space, rest = title.partition(" ")
-    return f"{verb.removesuffix('e')}ing{space}{rest}"
+    return f"{'putt' if verb == 'put' else verb.removesuffix('e')}ing{space}{rest}"
 
 
 def _menu_text(verb: str, edit: Edit | None) -> str:

@@ -461,6 +461,9 @@ class OpenTrainingSet(QObject):
                 by_label.setdefault(str(image.label), []).append(image.image_id)
         self.move_each(by_label)
         self.add_images(outcome.added, added)
+        if outcome.splits:
+            self._images.set_splits(outcome.splits)
+            self._touched()
         for label in outcome.labels_removed:
             self.remove_label(label)
         if outcome.stale:

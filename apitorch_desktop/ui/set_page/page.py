@@ -132,10 +132,10 @@ def forecast_text(found: Forecast) -> str:
         return found.message
     best = max(found.data, key=lambda row: row.gain)
     if best.gain < 0.0005:
-        return f"{found.more} more photos of one label would bring nothing that can be measured."
+        return f"{found.more} more photos of one label would make no measurable difference."
     now, then = percent(found.accuracy), percent(min(1.0, found.accuracy + best.gain))
     return (
-        f"{found.more} more photos of “{best.label}” would bring most: {percent(best.accuracy)} → "
+        f"{found.more} more photos of “{best.label}” would help most: {percent(best.accuracy)} → "
         f"{percent(best.accuracy_then)} of them right, {now} → {then} of all."
     )
 

@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QHBoxLayout
 from apitorch_desktop.api.types import INBOX, Classifier, Metrics, TrainingSet
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets.controls import Card, ElidedLabel, ProgressBar, label, set_property
-from apitorch_desktop.utils.text import percent
+from apitorch_desktop.utils.text import percent, plural
 
 ENOUGH = 2
 """Labels that a classifier needs, and photos that each of them needs."""
@@ -102,7 +102,11 @@ def _accuracy(classifier: Classifier | None) -> tuple[float, str] | None:
 
 def accuracy_sentence(metrics: Metrics) -> str:
     """Return how much a classifier gets right, and its weakest label, in a sentence or two."""
-    text = f"{percent(metrics.accuracy)} right on photos it had not seen."
+    held_out = [
+        f", {percent(found.accuracy)} on {plural(found.images, f'{found.split} photo')}"
+        for found in metrics.held_out or ()
+    ]
+    text = f"{percent(metrics.accuracy)} right on photos it had not seen{''.join(held_out)}."
     weakest = min(metrics.labels, key=lambda label: label.accuracy, default=None)
     if weakest is not None and weakest.accuracy < metrics.accuracy:
         text += f" Weakest: {weakest.label}."

@@ -111,7 +111,7 @@ class VersionsController(QObject):
             return
         self._compared = numbers
         if connected is None or open_set is None or numbers is None:
-            self.page.show_changes([], "There is no version before it to compare it with.")
+            self.page.show_changes([], "There is no earlier version to compare it with.")
             return
         workspace, slug = connected.workspace, open_set.classifier_status.slug
 
@@ -121,7 +121,7 @@ class VersionsController(QObject):
         def done(changes: list[ClassificationChange]) -> None:
             if self._compared == numbers:
                 rows = changed_rows(changes, self._session.images.record)
-                self.page.show_changes(rows, "Both answer every photo alike.")
+                self.page.show_changes(rows, "Both give the same answer for every photo.")
 
         def failed(error: Exception) -> None:
             if self._compared == numbers:
@@ -158,12 +158,12 @@ class VersionsController(QObject):
         )
 
 
-KINDS: Final = {"worse": "Worse", "better": "Better", "sideways": "Sideways"}
+KINDS: Final = {"worse": "Worse", "better": "Better", "sideways": "Still wrong"}
 """Kinds of changed answers with their headings, in the order of the page."""
 _NOTES: Final = {
     "worse": "right before, wrong now",
     "better": "wrong before, right now",
-    "sideways": "wrong before and now, in another way",
+    "sideways": "wrong before and now, but differently",
 }
 _ROW_HEIGHT: Final = 26
 _ROWS_SHOWN: Final = (3, 5)
@@ -399,7 +399,7 @@ class VersionsPage(BoardPage):
         top = in_row((table, 1), self.chart, spacing=px(12))
         center = QWidget()
         in_column(top, self.words, (self.stack, 1), on=center, margins=(px(16), px(4), px(16), 0), spacing=px(8))
-        hint = "Two versions selected with Ctrl are compared · Return or O opens a photo full size"
+        hint = f"Two versions selected with {native_keys('Ctrl')} are compared · Return or O opens a photo full size"
         self.lay_out("Versions", (self.use, self.keep, self.back), hint, center=center)
 
     def resizeEvent(self, event: object) -> None:

@@ -459,7 +459,7 @@ class WatchDialog(QDialog):
         self.table = PathLine(theme, "Table", self._choose_table)
         self.moves = QCheckBox("Move the photos into folders by label in")
         self.destination = PathLine(theme, "Folder for folders by label", self._choose_folder)
-        self.least = spin_box(theme, "Least confidence", _LEAST, 0, 100, " %")
+        self.least = spin_box(theme, "Minimum confidence", _LEAST, 0, 100, " %")
         self.least.setSingleStep(5)
         self.least.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
         self.note = label("", "small", "bad", wrap=True)
@@ -484,7 +484,7 @@ class WatchDialog(QDialog):
         fields.addRow("", self.how)
         fields.addRow(self.writes, self.table)
         fields.addRow(self.moves, self.destination)
-        fields.addRow("From a confidence of", self.least)
+        fields.addRow("Minimum confidence", self.least)
         text = "Photos that are in the folder or arrive in it are classified once, also after a restart, until you stop it."
         about = label(text, "base", "muted", wrap=True)
         lay_out_dialog(self, theme, (about, fields), (self.cancel, self.start), beside=self.note, spacing=12)

@@ -90,6 +90,41 @@ def test_a_photo_goes_back_to_the_inbox_to_the_trash_and_out_of_it_with_its_spli
     assert splits(home) == {digest: "l1 validation"}
 
 
+def test_the_split_of_photos_is_changed_undone_and_kept_through_a_move(either: Home):
+    home = either
+    edits, workspace, set_id = home.edits, home.workspace, home.set_id
+    first, second, third = (image.image_id for image in home.images("l0")[:3])
+
+    def held():
+        return {image.image_id: image.known_split for image in home.listing().images if image.known_split}
+
+    def images(*ids):
+        return [image for image in home.listing().images if image.image_id in ids]
+
+    outcome = edits.set_split(workspace, set_id, images(first, second), "test")
+    assert outcome.edit.title == "put 2 photos into the split “test”"
+    assert outcome.splits == held() == {first: "test", second: "test"}
+    assert edits.set_split(workspace, set_id, images(first, second, third), "validation").splits == {
+        first: "validation", second: "validation", third: "validation",
+    }  # fmt: skip
+    outcome = edits.set_split(workspace, set_id, images(second), "")
+    assert (outcome.edit.title, outcome.splits) == ("take 1 photo out of their split", {second: ""})
+    edits.undo(workspace)
+    assert edits.undo(workspace).splits == {first: "test", second: "test", third: ""}
+    assert held() == {first: "test", second: "test"}
+    moved = edits.move(workspace, set_id, images(first), "l1")
+    assert set(held().values()) == {"test"} and len(held()) == 2
+    edits.undo(workspace)
+    home.client.delete_image(next(image_id for image_id in held() if image_id != moved.changed.get(first, first)))
+    undone = edits.undo(workspace)
+    assert undone.edit.stage == "undone" and undone.conflicts == 0
+    if workspace.has("splits"):
+        assert "not there any more" in undone.edit.note
+    assert held() == {}
+    with pytest.raises(BadRequest, match="nothing to do"):
+        edits.set_split(workspace, set_id, images(third), "")
+
+
 def test_nothing_of_the_inbox_is_sent_to_a_service_with_the_documented_calls_alone(plain: Home, documented: FakeApi):
     home = plain
     there = documented.content(home.set_id)

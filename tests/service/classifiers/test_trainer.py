@@ -525,6 +525,35 @@ def test_a_version_that_answered_is_stored_before_a_later_change_is_learned(
         assert state(store, trainer, clothes).labels == ["dress", "hat", "pants"]
 
 
+def test_validation_and_test_photos_are_not_learned_but_measured(store, clothes, photos, encoder):
+    fill(store, clothes, photos, ["dress", "hat"], 8)
+    held = {}
+    for label in ("dress", "hat"):
+        held[label] = add(store, clothes, label, *sorted((photos / "test" / label).iterdir())[:4])
+    wrong = add(
+        store, clothes, "dress", *sorted((photos / "test" / "hat").iterdir())[4:8]
+    )  # as test photos are at times
+    store.images.set_split(OWNER, clothes, [*held["dress"], *held["hat"]], "test")
+    store.images.set_split(OWNER, clothes, wrong, "validation")
+    with training(store, encoder) as trainer:
+        ready = until_ready(store, trainer, clothes)
+        assert ready.metrics.images == 16
+        figures = {found.split: (found.images, found.accuracy) for found in ready.metrics.held_out}
+        assert set(figures) == {"validation", "test"}
+        assert figures["test"][0] == 8 and figures["test"][1] >= 0.75
+        assert figures["validation"][0] == 4 and figures["validation"][1] <= 0.25
+        assert f"{figures['test'][1]:.0%} on the 8 test photos" in ready.message
+        store.images.set_split(OWNER, clothes, held["dress"], "train")
+        store.images.set_split(OWNER, clothes, held["hat"], "")
+        until(lambda: state(store, trainer, clothes).metrics.images == 24)
+        now = until_ready(store, trainer, clothes)
+        assert [(found.split, found.images) for found in now.metrics.held_out] == [("validation", 4)]
+        all_of_them = store.models.examples(clothes, held_out=True)[1]
+        store.images.set_split(OWNER, clothes, [row.image_id for row in all_of_them if row.label == "hat"], "test")
+        lacking = until(lambda: (now := state(store, trainer, clothes)).status == "needs_images" and now)
+        assert "“hat” has none" in lacking.message and "validation and test are not learned" in lacking.message
+
+
 def test_images_without_a_label_are_never_learned(store, clothes, photos, encoder):
     """However many wait in the inbox: no label of the classifier, and no figure of it."""
     fill(store, clothes, photos, ["dress"], 6)

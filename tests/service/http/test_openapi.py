@@ -159,6 +159,7 @@ def made_for_fuzzing(service, photos, elsewhere):
             "exportClassifier": [{"path": {"slug": "kept"}}],
             "moveImages": each_image(label="b"),
             "archiveImages": each_image(),
+            "setSplit": each_image(split="test"),
             "deleteImages": each_image(),
             "correctClassification": [{"query": {"classification_id": each}} for each in corrected],
         },

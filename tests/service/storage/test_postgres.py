@@ -183,6 +183,7 @@ def test_a_database_of_an_earlier_version_gets_its_columns(tmp_path, database):
     engine = create_engine(database)
     with engine.begin() as connection:
         later = {"images": ("split",), "versions": ("difference", "waiting", "answers"), "training_sets": ("encoder",)}
+        connection.exec_driver_sql("DROP INDEX images_with_split")
         for table, columns in later.items():
             for column in columns:
                 connection.exec_driver_sql(f"ALTER TABLE {table} DROP COLUMN {column}")

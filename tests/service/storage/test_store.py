@@ -479,6 +479,25 @@ class TestLearning:
         with pytest.raises(RecordNotFound):
             store.models.examples(zebras + 1)
 
+    def test_the_split_of_images_is_set_all_or_none_and_says_what_is_learned(self, store, zebras):
+        rows = [add(store, zebras, label, bytes([number])) for number, label in enumerate("aaab")]
+        ids = [row.wire_id for row in rows]
+        before = store.training_sets.get(ME, zebras).revision
+        changed = store.images.set_split(ME, zebras, [ids[2], ids[0]], "test")
+        assert [(row.id, row.split) for row in changed] == [(rows[2].id, "test"), (rows[0].id, "test")]
+        now = store.training_sets.get(ME, zebras)
+        assert now.revision > before
+        assert (now.counts, now.held_out, now.classes) == ((3, 1), (2, 0), {"a": 1, "b": 1})
+        assert [each.image_id for each in store.models.examples(zebras)[1]] == [rows[1].id, rows[3].id]
+        assert [each.split for each in store.models.examples(zebras, held_out=True)[1]] == ["test", "", "test", ""]
+        with pytest.raises(RecordNotFound):
+            store.images.set_split(ME, zebras, [ids[1], "ti_" + "0" * 40], "validation")
+        store.images.set_split(ME, zebras, ids[:1], "test")
+        assert store.training_sets.get(ME, zebras).revision == now.revision, "it was there already"
+        store.images.set_split(ME, zebras, ids, "train")
+        assert store.training_sets.get(ME, zebras).classes == {"a": 3, "b": 1}
+        assert {row.split for row in store.images.set_split(ME, zebras, ids, "")} == {""}
+
     def test_a_new_version_is_current_and_the_last_ten_are_kept(self, store, zebras):
         for number in range(1, 13):
             row = store.models.put_version(

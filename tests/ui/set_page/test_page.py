@@ -35,10 +35,10 @@ def row(label, gain):
 def test_what_more_photos_would_bring_is_one_sentence():
     found = Forecast(status="ready", more=50, accuracy=0.843, message="…", data=[row("cat", 0.001), row("dog", 0.012)])
     assert forecast_text(found) == (
-        "50 more photos of “dog” would bring most: 62 % → 74 % of them right, 84 % → 86 % of all."
+        "50 more photos of “dog” would help most: 62 % → 74 % of them right, 84 % → 86 % of all."
     )
     flat = Forecast(status="ready", more=50, accuracy=0.9, data=[row("cat", 0.0)])
-    assert forecast_text(flat) == "50 more photos of one label would bring nothing that can be measured."
+    assert forecast_text(flat) == "50 more photos of one label would make no measurable difference."
     assert forecast_text(Forecast(status="estimating")) == "Estimating what more photos would bring…"
     assert forecast_text(Forecast(status="failed", message="There is no room left.")) == "There is no room left."
     assert [gain_text(each) for each in (row("a", 0.012), row("a", -0.004), row("a", 0.0001), None)] == [

@@ -1,7 +1,7 @@
 import pytest
 from PySide6.QtCore import Qt
 
-from apitorch_desktop.api.types import Classifier, Id, LabelMetrics, Metrics, TrainingSet
+from apitorch_desktop.api.types import Classifier, Id, LabelMetrics, Metrics, SplitMetrics, TrainingSet
 from apitorch_desktop.ui.sidebar.classifier_card import ClassifierCard, headline, needs
 from apitorch_desktop.utils.text import duration, percent, plural, size
 
@@ -23,6 +23,10 @@ def test_a_ready_classifier_says_how_good_it_is_and_where_it_is_weakest():
     assert title == "Classifier ready"
     assert share == 0.85
     assert text == "85 % right on photos it had not seen. Weakest: shirt."
+    ready.metrics.held_out = [SplitMetrics(split="test", images=120, accuracy=0.8)]
+    assert (
+        headline(CLOTHES, ready)[2] == "85 % right on photos it had not seen, 80 % on 120 test photos. Weakest: shirt."
+    )
 
 
 def test_a_classifier_that_learns_keeps_its_last_figures():
