@@ -21,7 +21,7 @@ from PySide6.QtWidgets import (
 )
 
 from apitorch_desktop.ui.theme.theme import Theme
-from apitorch_desktop.ui.widgets.controls import Card, ElidedLabel, in_column, label
+from apitorch_desktop.ui.widgets.controls import Card, ElidedLabel, in_column, label, native_keys
 
 
 def _available() -> str:
@@ -249,12 +249,6 @@ def _text(spec: ActionSpec) -> str:
 def plain_text(text: str) -> str:
     """Return the text of a menu outside a menu: without the dots of what asks for more, and with single ampersands."""
     return text.rstrip("…").replace("&&", "&")
-
-
-def native_keys(keys: str) -> str:
-    """Return key sequences as the desktop writes them; texts that are none ("Arrows") stay as they are."""
-    native = QKeySequence.SequenceFormat.NativeText
-    return ", ".join(QKeySequence(part).toString(native) or part for part in _sequences(keys))
 
 
 def _sequences(keys: str) -> list[str]:

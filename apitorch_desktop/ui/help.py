@@ -18,7 +18,16 @@ from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.settings import Settings
 from apitorch_desktop.ui.tasks.runner import Lane
 from apitorch_desktop.ui.theme.theme import Theme
-from apitorch_desktop.ui.widgets.controls import Card, ComboBox, ElidedLabel, button, in_column, in_row, label
+from apitorch_desktop.ui.widgets.controls import (
+    Card,
+    ComboBox,
+    ElidedLabel,
+    button,
+    in_column,
+    in_row,
+    label,
+    native_keys,
+)
 from apitorch_desktop.utils import paths
 from apitorch_desktop.utils.text import plural
 
@@ -28,15 +37,15 @@ TOUR = (
         "Drop a folder anywhere in this window",
         "A plan shows its photos and labels first. Nothing is sent before you say so.",
     ),
-    ("tree", "Labels are at the left", "Drop photos on one, or select photos and press its key: 1 to 9."),
+    ("tree", "Labels are on the left", "Drop photos on one, or select photos and press its key: 1 to 9."),
     (
         "panel",
         "Answers are at the right",
         "Drop a photo there to classify it. Correct a wrong answer, and the classifier learns.",
     ),
-    ("", "Nothing gets lost", "Ctrl+Z takes back any act. Ctrl+Shift+P finds every action, F1 shows all keys."),
+    ("", "Nothing gets lost", "{undo} undoes any change. {find} finds every action, F1 shows all keys."),
 )
-"""Part of the window that a step is about, its title, and its text."""
+"""Part of the window that a step is about, its title, and its text with names in place of keys."""
 
 
 def documentation() -> Path:
@@ -223,7 +232,7 @@ class TourCard(Card):
         part, title, text = TOUR[self._step]
         last = self._step == len(TOUR) - 1
         self.title.setText(title)
-        self.text.setText(text)
+        self.text.setText(text.format(undo=native_keys("Ctrl+Z"), find=native_keys("Ctrl+Shift+P")))
         self.count.setText(f"{self._step + 1} of {len(TOUR)}")
         self.skip.setVisible(not last)
         self.next.setText("Done" if last else "Next")

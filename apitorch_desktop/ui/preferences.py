@@ -28,7 +28,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from apitorch_desktop.ui.actions import ActionEntry, ActionRegistry, native_keys
+from apitorch_desktop.ui.actions import ActionEntry, ActionRegistry
 from apitorch_desktop.ui.connections.menu import SCHEMES
 from apitorch_desktop.ui.encoders import EncodersPage
 from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
@@ -46,6 +46,7 @@ from apitorch_desktop.ui.widgets.controls import (
     in_column,
     in_row,
     label,
+    native_keys,
     set_property,
     spin_box,
     surface,
@@ -443,7 +444,7 @@ class KeysPage(QWidget):
         name = native_keys(keys)
         *modifiers, key = keys.split("+") if not keys.endswith("+") else [*keys[:-1].split("+"), "+"]
         if not {"Ctrl", "Alt", "Meta"} & set(modifiers) and not re.fullmatch(r"F\d+", key):
-            self._say(f"{name} alone is for photos and labels: add Ctrl or Alt.", wrong=True)
+            self._say(f"{name} alone is for photos and labels: add {native_keys('Ctrl')} or Alt.", wrong=True)
             return
         if keys in self._widget_keys:
             self._say(

@@ -19,7 +19,7 @@ def test_the_tour_is_left_and_not_shown_again_and_help_has_pages_and_details(mon
         card = program.wait(lambda: empty.footer, "the tour")
         assert card.count.text() == "1 of 4"
         program.press(card.next)
-        program.wait(lambda: card.count.text() == "2 of 4" and overlay.text() == "Labels are at the left", "the tree")
+        program.wait(lambda: card.count.text() == "2 of 4" and overlay.text() == "Labels are on the left", "the tree")
         program.press(card.skip)
         program.wait(lambda: empty.footer is None and not overlay.text(), "the tour left")
         page(made, "Documentation", "Ctrl+Shift+P")

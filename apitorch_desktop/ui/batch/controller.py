@@ -525,7 +525,7 @@ class BatchController(QObject):
                 "Ctrl+C", "Copy photos", SECTION, reason=reason, within=(panel.table,),
             ),
             ActionSpec(
-                "batch.copy_paths", lambda: f"Copy the {of_table('path')}", lambda: self._share.copy_paths(panel.selected()),
+                "batch.copy_paths", lambda: f"Copy {of_table('path')}", lambda: self._share.copy_paths(panel.selected()),
                 "Ctrl+Shift+C", "Copy their paths", SECTION, reason=reason, within=(panel.table,),
             ),
             ActionSpec(

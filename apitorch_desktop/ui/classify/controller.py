@@ -333,7 +333,7 @@ class ClassifyController(QObject):
                 )
             ),
             done,
-            "Looking for what the answer rests on",
+            "Explaining the answer",
             failed,
         )
 

@@ -35,7 +35,7 @@ from apitorch_desktop.ui.session.edit_controller import EditController
 from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.tasks.runner import Lane
 from apitorch_desktop.ui.theme.theme import Theme
-from apitorch_desktop.ui.widgets.controls import button, in_column, in_row, label, lay_out_dialog
+from apitorch_desktop.ui.widgets.controls import button, in_column, in_row, label, lay_out_dialog, native_keys
 
 _ROW = 28
 """Height of a row in pixels at 100 %."""

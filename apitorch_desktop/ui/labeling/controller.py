@@ -39,6 +39,7 @@ from apitorch_desktop.ui.widgets.controls import (
     in_row,
     label,
     lay_out_dialog,
+    native_keys,
     spin_box,
     surface,
 )
@@ -478,7 +479,9 @@ class LabelingController(QObject):
 
     def _show_hint(self) -> None:
         """Say beside the heading of the photos without a label what to do with them."""
-        other = "type its first letters" if self.no_proposals() else "Ctrl+Shift+L for what is proposed"
+        other = (
+            "type its first letters" if self.no_proposals() else f"{native_keys('Ctrl+Shift+L')} for what is proposed"
+        )
         hint = f"Press a label’s key, or {other}."
         if hint != self._photos.grid.inbox_hint:
             self._photos.grid.inbox_hint = hint

@@ -15,6 +15,7 @@ from apitorch_desktop.ui.widgets.controls import (
     enable_unless,
     icon_button,
     in_row,
+    native_keys,
     set_property,
     surface,
 )

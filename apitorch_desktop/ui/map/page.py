@@ -44,6 +44,7 @@ from apitorch_desktop.ui.widgets.controls import (
     in_column,
     in_row,
     label,
+    native_keys,
 )
 from apitorch_desktop.utils.text import plural
 
@@ -53,7 +54,7 @@ RETRY_DELAY = 3_000
 """Milliseconds after which photos that Review had not looked at are asked for again."""
 COLORINGS = (("label", "By label"), ("confidence", "By confidence"), ("right", "By right and wrong"))
 _KEYS = (
-    "Drag: lasso · Ctrl+drag adds · right drag or arrows move · wheel, + and − zoom · Home shows all · "
+    "Drag: lasso · {add} adds · right drag or arrows move · wheel, + and − zoom · Home shows all · "
     "1–0, letters and Delete as among the photos"
 )
 

@@ -21,7 +21,7 @@ from apitorch_desktop.ui.session.error_messages import error_message
 from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.tasks.runner import JobContext
 from apitorch_desktop.ui.theme.theme import Theme
-from apitorch_desktop.ui.widgets.controls import button, in_column, in_row, label
+from apitorch_desktop.ui.widgets.controls import button, in_column, in_row, label, native_keys
 from apitorch_desktop.ui.widgets.dates import time_text
 from apitorch_desktop.ui.widgets.table_model import ROW_ROLE, Column, TableModel
 from apitorch_desktop.utils.text import percent, plural

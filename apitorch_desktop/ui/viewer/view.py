@@ -25,7 +25,16 @@ from apitorch_desktop.ui.images.thumbnail_loader import Fetch, ThumbnailLoader
 from apitorch_desktop.ui.tasks.runner import TaskRunner
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.viewer.loader import LoadedPhoto, PhotoLoader
-from apitorch_desktop.ui.widgets.controls import ElidedLabel, Separator, button, icon_button, in_column, in_row, label
+from apitorch_desktop.ui.widgets.controls import (
+    ElidedLabel,
+    Separator,
+    button,
+    icon_button,
+    in_column,
+    in_row,
+    label,
+    native_keys,
+)
 from apitorch_desktop.ui.widgets.dates import time_text
 from apitorch_desktop.ui.widgets.heat_map import HeatMap
 from apitorch_desktop.ui.widgets.text_cache import TextCache
@@ -107,9 +116,9 @@ class PhotoView(QWidget):
         self.retry = button("Try again", "link", self._retry)
         self.retry.hide()
         self.fit = button("Fit", "quiet", self.canvas.fit)
-        self.fit.setToolTip("The whole photo (Ctrl+0)")
+        self.fit.setToolTip(f"The whole photo ({native_keys('Ctrl+0')})")
         self.actual = button("1:1", "quiet", lambda: self.canvas.set_zoom(1))
-        self.actual.setToolTip("Pixel for pixel (Ctrl+1)")
+        self.actual.setToolTip(f"Pixel for pixel ({native_keys('Ctrl+1')})")
         self.previous = icon_button(theme, "chevron-left", "Previous photo (←)")
         self.next = icon_button(theme, "chevron-right", "Next photo (→)")
         self.close_button = icon_button(theme, "close", "Back to the grid (Esc)")

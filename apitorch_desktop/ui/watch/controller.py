@@ -258,6 +258,7 @@ class WatchController(QObject):
             run.note = post
         elif isinstance(post, tuple):
             count, edit_id = post
+            self._edits.background.add(edit_id)
             if count:
                 text = f"Added {plural(count, 'photo')} from “{shown(stored.task.folder.name)}”."
                 self._session.show_message(text, "", "edit", (("Undo", lambda: self._edits.undo_edit(edit_id)),))

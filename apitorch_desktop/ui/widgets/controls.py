@@ -7,7 +7,7 @@ from time import monotonic
 from typing import Final, Literal, TypeVar
 
 from PySide6.QtCore import QEvent, QRect, QSize, Qt, QTimer, Signal
-from PySide6.QtGui import QColor, QKeyEvent, QPainter, QPaintEvent, QResizeEvent
+from PySide6.QtGui import QColor, QKeyEvent, QKeySequence, QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import (
     QComboBox,
     QDialog,
@@ -53,6 +53,17 @@ def label(text: str = "", role: Role = "base", tone: Tone = "", *, wrap: bool = 
     result.setProperty("tone", tone)
     result.setWordWrap(wrap)
     return result
+
+
+def native_keys(keys: str) -> str:
+    """Return key sequences, separated by ", ", as the desktop writes them; also “Ctrl” and what is no key (“Ctrl+drag”)."""
+    native = QKeySequence.SequenceFormat.NativeText
+    control = QKeySequence("Ctrl+A").toString(native).removesuffix("A")
+    parts = keys.split(", ") if keys else []
+    return ", ".join(
+        QKeySequence(part).toString(native) or part.replace("Ctrl+", control).replace("Ctrl", control.rstrip("+"))
+        for part in parts
+    )
 
 
 def set_property(widget: QWidget, name: str, value: str) -> None:
