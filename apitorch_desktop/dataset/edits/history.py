@@ -24,6 +24,7 @@ from apitorch_desktop.dataset.edits.model import (
     NextEdit,
     Placement,
     TrashedImage,
+    from_set_key,
     image_id,
     placements_of,
     to_set_key,
@@ -289,8 +290,8 @@ class EditHistory:
     def _next(self, set_id: Id | None, find: Callable[..., EditRow | None]) -> NextEdit:
         key = "" if set_id is None else to_set_key(set_id)
         here, last = find(key) if key else None, find()
-        if key and last is not None and last.set_key == key:  # also an edit that has removed the training set
-            here = last
+        if key and last is not None and last.set_key and from_set_key(last.set_key) == set_id:
+            here = last  # also an edit that has removed the training set
         elsewhere = None if last is None or (here is not None and here.id == last.id) else self.journal.edit(last)
         return NextEdit(self.journal.edit(here) if here is not None else None, elsewhere)
 

@@ -158,13 +158,13 @@ class EditJournal:
         marks = ", ".join("?" * len(stages))
         where = f"AND stage IN ({marks})" if stages else ""
         if set_name:
-            where += " AND EXISTS (SELECT 1 FROM handle WHERE handle.id = edit.place AND name = ?)"
+            where += " AND EXISTS (SELECT 1 FROM handle WHERE handle.id = edit.place AND name IN (?, ?))"
         order = "DESC" if newest else "ASC"
         found = self._file.read(
             f"SELECT * FROM edit WHERE connection = ? {where} ORDER BY id {order} LIMIT ?",  # noqa: S608 - our own text
             connection_id,
             *stages,
-            *([set_name] if set_name else []),
+            *(_spellings(set_name) if set_name else ()),
             limit,
         )
         return [_row(values) for values in found]
@@ -458,13 +458,25 @@ def _write(db: sqlite3.Connection, row: EditRow, placements: Iterable[Placement]
     )
 
 
+def _spellings(set_name: str) -> tuple[str, str]:
+    """Return the key of a training set, and the one that earlier versions wrote at times: with its number as text."""
+    return set_name, f'set:"{set_name.removeprefix("set:")}"'
+
+
 def _delete_undone(db: sqlite3.Connection, connection_id: str, set_name: str) -> None:
     """Delete the undone edits of a training set, and of those that do not exist: only undoing made them vanish."""
     found = db.execute(
         "SELECT edit.id, name FROM edit LEFT JOIN handle ON handle.id = edit.place WHERE edit.connection = ? AND stage = ?",
         (connection_id, EditStage.UNDONE),
     )
-    _delete(db, [number for number, name in found.fetchall() if name is None or name == set_name or is_absent(name)])
+    _delete(
+        db,
+        [
+            number
+            for number, name in found.fetchall()
+            if name is None or name in _spellings(set_name) or is_absent(name)
+        ],
+    )
 
 
 def _delete(db: sqlite3.Connection, numbers: list[int]) -> None:

@@ -246,8 +246,8 @@ def is_absent(name: str) -> bool:
 
 
 def to_set_key(training_set_id: Id) -> str:
-    """Return the journal's key of a training set: the id with its type."""
-    return f"set:{encode_json(training_set_id).decode()}"
+    """Return the journal's key of a training set: the id as on the wire, also where it has become plain text on its way."""
+    return f"set:{encode_json(Id(training_set_id)).decode()}"
 
 
 def from_set_key(key: str) -> Id:

@@ -49,7 +49,7 @@ class ModelRepository(Repository):
         if not inbox:
             query = query.where(labels.c.name != INBOX)
         if not held_out:
-            query = query.where(images.c.split.not_in(HELD_OUT))
+            query = query.where(*(images.c.split != split for split in HELD_OUT))
         with self._database.reading() as connection:
             revision = _revision(connection, training_set_id)
             return revision, [ExampleRow(*row) for row in raw(connection, query)]

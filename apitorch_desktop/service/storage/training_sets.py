@@ -178,11 +178,14 @@ _COLUMNS = tuple(name for name in TrainingSetRow.__struct_fields__ if name in tr
 """Fields of `TrainingSetRow` that are columns of the table."""
 
 
+_IS_HELD_OUT = text(f"images.split <> '' AND images.split IN {HELD_OUT!r}")
+"""As text, since the database uses the partial index for its own condition alone, not for one with parameters."""
+
+
 def _query(condition: ColumnElement[bool]) -> Select[Any]:
     """Return a query of training sets with their labels and counts, one row a label."""
     held = select(func.count()).where(images.c.label_seq == labels.c.seq)
-    # the text is that of the partial index, which a parameter would keep out of use
-    held_out = held.where(text("images.split <> ''"), images.c.split.in_(HELD_OUT)).scalar_subquery().label("held_out")
+    held_out = held.where(_IS_HELD_OUT).scalar_subquery().label("held_out")
     columns = [training_sets.c[name] for name in _COLUMNS]
     label = (labels.c.name.label("label"), held.scalar_subquery().label("count"), labels.c.id.label("label_id"))
     return (

@@ -132,6 +132,8 @@ class GridView(QListView):
         self._stale = True
         self._anchor: ScrollAnchor | None = None
         self._bookmark: ScrollBookmark | None = None
+        self._given = False
+        """True while the focus is where Qt has put it, on the first photo."""
         self._pivot = QPersistentModelIndex()
         self._pointed = QPersistentModelIndex()  # under the pointer
         self._uncropped = QPersistentModelIndex()  # drawn uncropped, since the pointer has rested on it
@@ -295,7 +297,8 @@ class GridView(QListView):
         self._stale = True
         if bookmark is not None:
             self._anchor = bookmark.anchor()
-            self.set_current(bookmark.focus())
+            if not self._keep_first():
+                self.set_current(bookmark.focus())
         self.scheduleDelayedItemsLayout()
 
     def _counts_changed(self) -> None:
@@ -307,8 +310,17 @@ class GridView(QListView):
     def set_current(self, row: int | None) -> None:
         """Give a row the focus; None removes it."""
         index = QModelIndex() if row is None else self.images.index(row)
+        self._given = False
         self.selectionModel().setCurrentIndex(index, QItemSelectionModel.SelectionFlag.NoUpdate)
         self.viewport().update()
+
+    def _keep_first(self) -> bool:
+        """Leave the focus that the user has not moved yet at the first photo, whatever comes in. Return False if it was."""
+        if not self._given or self.top() or not self.images.shown:
+            return False
+        self.set_current(0)
+        self._given = True
+        return True
 
     def rowsInserted(self, parent: Index, start: int, end: int) -> None:
         """Keep the visible rows in place."""
@@ -316,6 +328,7 @@ class GridView(QListView):
         if anchor is not None and start <= anchor.row:
             anchor = anchor._replace(row=anchor.row + end - start + 1)
         self._relayout(anchor)
+        self._keep_first()
 
     def reset(self) -> None:
         QAbstractItemView.reset(self)
@@ -636,6 +649,7 @@ class GridView(QListView):
     def moveCursor(self, action: QAbstractItemView.CursorAction, modifiers: Qt.KeyboardModifier) -> QModelIndex:
         """Return the first visible photo: Qt asks when the grid gets the focus and no photo has it."""
         rows = self.content.rows_between(self.top(), self.top() + self.viewport().height())
+        self._given = True
         return self.images.index(rows.start) if rows else QModelIndex()
 
     def doItemsLayout(self) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from PySide6.QtCore import QAbstractItemModel, QEvent, QObject, QSize, QStringListModel, Qt, Signal
-from PySide6.QtGui import QKeyEvent
+from PySide6.QtGui import QKeyEvent, QResizeEvent
 from PySide6.QtWidgets import (
     QCompleter,
     QDialog,
@@ -469,11 +469,21 @@ class PlanTable(QWidget):
         self.show_label(only)
 
     def _fit_notes(self) -> None:
-        """Give the notes the width they need, and the rest to the names."""
+        """Hide the notes where there are none; else give the names the width they need, and the notes the rest."""
         metrics, px = self.items.fontMetrics(), self._theme.px
-        notes = {item.note for item in self._plan.items[:_MEASURED]} if self._plan is not None else set()
-        needed = max((metrics.horizontalAdvance(note) for note in notes), default=0) + px(20)
-        self.items.setColumnWidth(3, max(px(_NOTE[0]), min(px(_NOTE[1]), needed)))
+        items = self._plan.items[:_MEASURED] if self._plan is not None else []
+        notes = {self.items_model.note(item) for item in items} - {""}
+        self.items.setColumnHidden(3, not notes)
+        widest = max((metrics.horizontalAdvance(note) for note in notes), default=0) + px(20)
+        names = max((metrics.horizontalAdvance(item.name) for item in items), default=0) + px(THUMBNAIL + 44)
+        room = self.items.viewport().width() - self.items.columnWidth(1) - self.items.columnWidth(2)
+        least = min(widest, px(_NOTE[0]))
+        self.items.setColumnWidth(3, max(least, min(widest, px(_NOTE[1]), max(room - names, room * 2 // 5))))
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Share the new width between names and notes."""
+        super().resizeEvent(event)
+        self._fit_notes()
 
     def show_label(self, only: str | None) -> None:
         """Show the photos of one label, None for all."""

@@ -215,13 +215,18 @@ class PlanItemsModel(TableModel[PlanItem]):
             ),
             Column(
                 title="Note",
-                text=lambda item: item.note or _STATUS_TEXTS.get(item.standing, ""),
+                text=self.note,
                 sort_key=attrgetter("standing"),
                 tooltip=_tooltip,
                 tone=lambda item: _TONES.get(item.standing, "muted"),
             ),
         ]
         super().__init__(columns, theme)
+
+    @staticmethod
+    def note(item: PlanItem) -> str:
+        """Return what is said of a photo, "" for one that is simply sent."""
+        return item.note or _STATUS_TEXTS.get(item.standing, "")
 
     def show_plan(self, plan: Plan | None) -> None:
         """Show the photos of a plan."""

@@ -216,6 +216,7 @@ class StatusBar(QWidget):
         self.message = MessageWidget(theme)
         self.message.shown.connect(self.transfer.set_compact)
         self.selection = ElidedLabel("", "base", "muted", Qt.TextElideMode.ElideLeft)
+        self.selection.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Preferred)  # messages give way to it
         self.busy = ElidedLabel("", "base", "muted")
         in_row(self.transfer, self.message, self.busy, 1, self.selection, on=self, margins=(14, 7, 14, 7), spacing=16)
         self._theme = theme

@@ -56,9 +56,10 @@ def palette(tokens: Tokens) -> QPalette:
     return result
 
 
-def style_sheet(template: str, tokens: Tokens, scale: float) -> str:
-    """Return the style sheet with the tokens filled in; lengths above 2 px are scaled."""
-    filled = Template(template).substitute(tokens._asdict())
+def style_sheet(template: str, tokens: Tokens, scale: float, folder: Path = Path()) -> str:
+    """Return the style sheet with the tokens filled in; lengths above 2 px are scaled. `folder` has its pictures."""
+    check = (folder / f"check-{'dark' if tokens.dark else 'light'}.svg").as_posix()
+    filled = Template(template).substitute(tokens._asdict(), check=check)
     return re.sub(r"(\d+)px", lambda m: f"{_scaled(int(m[1]), scale)}px", filled)
 
 
@@ -186,8 +187,9 @@ class Theme(QObject):
         self._set_tokens(schemes.get(self._scheme) or schemes.get(system) or self._initial)
         app.setPalette(palette(self.tokens))
         app.setFont(self.font())
-        template = (self._resources / "theme" / "window.qss").read_text(encoding="utf-8")
-        app.setStyleSheet(style_sheet(template, self.tokens, self.scale))
+        folder = self._resources / "theme"
+        template = (folder / "window.qss").read_text(encoding="utf-8")
+        app.setStyleSheet(style_sheet(template, self.tokens, self.scale, folder))
         self.changed.emit()
 
     def _set_tokens(self, tokens: Tokens) -> None:

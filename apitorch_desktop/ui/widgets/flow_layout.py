@@ -55,7 +55,7 @@ class FlowLayout(QLayout):
             height = max(size.height() for _, size in row)
             x = (rect.width() - _width(row, self.spacing())) // 2 if self._centered else 0
             for item, size in row if move else ():
-                place = QRect(rect.topLeft() + QPoint(x, y), size)
+                place = QRect(rect.topLeft() + QPoint(x, y + (height - size.height()) // 2), size)
                 item.setGeometry(QStyle.visualRect(direction, rect, place))
                 x += size.width() + self.spacing()
             y += height + self.spacing()
