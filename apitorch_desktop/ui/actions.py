@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from PySide6.QtCore import QObject, QPoint, QSize, Qt, QTimer, Signal
-from PySide6.QtGui import QAction, QKeyEvent, QKeySequence
+from PySide6.QtGui import QAction, QKeyEvent, QKeySequence, QShortcut
 from PySide6.QtWidgets import (
     QAbstractButton,
+    QAbstractScrollArea,
     QDialog,
     QFrame,
     QHBoxLayout,
@@ -26,6 +27,11 @@ from apitorch_desktop.ui.widgets.controls import Card, ElidedLabel, in_column, l
 
 def _available() -> str:
     return ""
+
+
+def always() -> bool:
+    """Let an action apply whenever its widget has the focus (`ActionSpec.applies`)."""
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +61,9 @@ class ActionSpec:
     """Widgets in which the keys work, children included; empty for the whole window."""
     submenu: Callable[[QMenu], object] | None = None
     """Fills a submenu whenever it opens, in place of `run`; from the palette it opens as a menu of its own."""
-    binds_keys: bool = True
-    """False where a widget handles the keys itself: menus show them all the same."""
+    applies: Callable[[], bool] | None = None
+    """Returns whether the keys mean this action. They work while a widget of `within` has the focus itself, not a line
+    for a name in it, and may be those of another action of the widget that applies when this one does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +75,8 @@ class ActionEntry:
     keys: str
     reason: str
     icon: str
-    fixed: bool
-    """True if its keys cannot be changed, since a widget handles them."""
+    local: bool
+    """True if its keys work in some widgets alone, so that they can be plain ones as Delete and Return."""
 
 
 class ActionRegistry(QObject):
@@ -93,6 +100,8 @@ class ActionRegistry(QObject):
         self._actions: dict[str, tuple[ActionSpec, QAction]] = {}
         self._submenus: dict[str, QMenu] = {}
         self._buttons: list[tuple[str, QAbstractButton, str]] = []
+        self._shortcuts: list[QShortcut] = []
+        """Keys of the actions with `applies`."""
 
     def add(self, *specs: ActionSpec) -> None:
         """Create the actions and bind their keys."""
@@ -106,18 +115,55 @@ class ActionRegistry(QObject):
                 action.setMenu(menu)
             if spec.icon:
                 action.setIcon(self._theme.icon(spec.icon))
-                action.setIconVisibleInMenu(False)  # a few icons among many texts would be a second, ragged column
+                action.setIconVisibleInMenu(False)
             action.setCheckable(spec.checked is not None)
-            if not spec.binds_keys:
-                action.setShortcutContext(Qt.ShortcutContext.WidgetShortcut)
+            if spec.applies is not None:
+                action.setShortcutContext(
+                    Qt.ShortcutContext.WidgetShortcut
+                )  # for menus to show: `_bind_keys` binds them
             elif spec.within:
                 action.setShortcutContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
-            if spec.binds_keys:
+            if spec.applies is None:
                 for widget in spec.within or (self._window,):
                     widget.addAction(action)
             act = self._run if spec.submenu is None else self._open_submenu
             action.triggered.connect(lambda _checked=False, spec=spec, act=act: act(spec))
             self._actions[spec.id] = (spec, action)
+        if any(spec.applies is not None for spec in specs):
+            self._bind_keys()
+
+    def extend(self, widget: QWidget, *action_ids: str) -> None:
+        """Let the keys of actions with `applies` work in another widget too."""
+        for action_id in action_ids:
+            spec, action = self._actions[action_id]
+            self._actions[action_id] = (replace(spec, within=(*spec.within, widget)), action)
+        self._bind_keys()
+
+    def _bind_keys(self) -> None:
+        """Bind the keys of the actions with `applies`: one shortcut for all that have a sequence in a widget."""
+        for shortcut in self._shortcuts:
+            shortcut.setEnabled(False)
+            shortcut.deleteLater()
+        self._shortcuts.clear()
+        users: dict[tuple[QWidget, str], list[ActionSpec]] = {}
+        for spec, _ in self._actions.values():
+            for widget in spec.within if spec.applies is not None else ():
+                for sequence in _sequences(self.keys(spec.id)):
+                    users.setdefault((widget, QKeySequence(sequence).toString()), []).append(spec)
+        for (widget, sequence), specs in users.items():
+            shortcut = QShortcut(QKeySequence(sequence), widget)
+            if isinstance(widget, QAbstractScrollArea):  # a line for a name in it keeps its keys
+                shortcut.setContext(Qt.ShortcutContext.WidgetShortcut)
+            else:
+                shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
+            shortcut.activated.connect(lambda specs=specs: self._run_first(specs))
+            self._shortcuts.append(shortcut)
+
+    def _run_first(self, specs: list[ActionSpec]) -> None:
+        for spec in specs:
+            if spec.applies is not None and spec.applies():
+                self._run(spec)
+                return
 
     def trigger(self, action_id: str) -> None:
         """Run an action, or report why it is unavailable."""
@@ -136,7 +182,7 @@ class ActionRegistry(QObject):
                 native_keys(self.keys(spec.id)),
                 spec.reason(),
                 spec.icon,
-                not spec.binds_keys,
+                bool(spec.within),
             )
             for spec, _ in self._actions.values()
         ]
@@ -146,7 +192,7 @@ class ActionRegistry(QObject):
     def keys(self, action_id: str, spec: ActionSpec | None = None) -> str:
         """Return the key sequences of an action, separated by ", ": those that the user chose, else its own."""
         own = spec if spec is not None else self._actions[action_id][0]
-        return self._chosen_keys.get(action_id, own.keys) if own.binds_keys else own.keys
+        return self._chosen_keys.get(action_id, own.keys)
 
     def own_keys(self, action_id: str) -> str:
         """Return the keys of an action before the user changed them."""
@@ -160,18 +206,22 @@ class ActionRegistry(QObject):
         else:
             self._chosen_keys[action_id] = keys
         action.setShortcuts([QKeySequence(part) for part in _sequences(self.keys(action_id))])
+        if spec.applies is not None:
+            self._bind_keys()
         for button_id, button, tip in self._buttons:
             if button_id == action_id:
                 self._show_tip(button_id, button, tip)
         self.keys_changed.emit(action_id)
 
     def using(self, keys: str, *, besides: str = "") -> list[str]:
-        """Return the ids of the other actions that use one of these key sequences."""
+        """Return the ids of the other actions that use one of these key sequences where the action `besides` does."""
         wanted = {QKeySequence(part).toString() for part in _sequences(keys)}
+        own = self._actions[besides][0] if besides else None
         return [
             action_id
-            for action_id in self._actions
+            for action_id, (spec, _) in self._actions.items()
             if action_id != besides
+            and (own is None or _clash(own, spec))
             and wanted & {QKeySequence(part).toString() for part in _sequences(self.keys(action_id))}
         ]
 
@@ -192,8 +242,10 @@ class ActionRegistry(QObject):
         keys = native_keys(self.keys(action_id))
         button.setToolTip(f"{tip} ({keys})" if keys else tip)
 
-    def fill(self, menu: QMenu, *action_ids: str) -> None:
-        """Add actions to a menu; "" is a separator."""
+    def fill(self, menu: QMenu, *action_ids: str, icons: bool = False) -> None:
+        """Add actions to a menu; "" is a separator. `icons`: of a menu whose actions all have one, else the few among many
+        texts would be a ragged column.
+        """
         shown = [self._actions[action_id] for action_id in action_ids if action_id]
         for action_id in action_ids:
             if action_id:
@@ -201,7 +253,7 @@ class ActionRegistry(QObject):
             else:
                 menu.addSeparator()
         menu.setToolTipsVisible(True)
-        menu.aboutToShow.connect(lambda: self._show_reasons(shown))
+        menu.aboutToShow.connect(lambda: self._show_reasons(shown, icons=icons))
         menu.aboutToHide.connect(lambda: self._enable(shown))
 
     def key_sections(self) -> dict[str, list[tuple[str, str]]]:
@@ -232,14 +284,22 @@ class ActionRegistry(QObject):
         for _, action in shown:
             action.setEnabled(True)
 
-    def _show_reasons(self, shown: list[tuple[ActionSpec, QAction]]) -> None:
+    def _show_reasons(self, shown: list[tuple[ActionSpec, QAction]], *, icons: bool) -> None:
         for spec, action in shown:
             reason = spec.reason()
+            action.setIconVisibleInMenu(icons)
             action.setText(_text(spec))
             if spec.checked is not None:
                 action.setChecked(spec.checked())
             action.setEnabled(not reason)
             action.setToolTip(reason or _text(spec))
+
+
+def _clash(one: ActionSpec, other: ActionSpec) -> bool:
+    """Return whether the same keys for two actions would be ambiguous."""
+    share = all(spec.applies not in (None, always) for spec in (one, other))
+    meet = not one.within or not other.within or not set(one.within).isdisjoint(other.within)
+    return meet and not share
 
 
 def _text(spec: ActionSpec) -> str:

@@ -327,6 +327,10 @@ class ServicePage(_Page):
         self.note.setVisible(bool(note))
 
 
+_PLAIN = {"Del", "Backspace", "Ins", "Return", "Enter"}
+"""Keys that may be an action's without Ctrl or Alt, where it belongs to some widgets alone."""
+
+
 class KeysPage(QWidget):
     """All actions with their keys; those of the chosen one can be changed."""
 
@@ -418,18 +422,11 @@ class KeysPage(QWidget):
         keys = "" if entry is None else self._registry.keys(entry.id)
         with QSignalBlocker(self.edit):
             self.edit.setKeySequence(QKeySequence(keys.split(", ")[0]))
-        fixed = entry is not None and entry.fixed
-        self.edit.setEnabled(entry is not None and not fixed)
+        self.edit.setEnabled(entry is not None)
         self.remove.setEnabled(self.edit.isEnabled() and bool(keys))
         self.reset.setEnabled(entry is not None and entry.id in self._settings.action_keys)
         self.reset_all.setEnabled(bool(self._settings.action_keys))
-        self._say(
-            "Choose an action, then press its new keys."
-            if entry is None
-            else "These keys cannot be changed."
-            if fixed
-            else ""
-        )
+        self._say("Choose an action, then press its new keys." if entry is None else "")
 
     def _say(self, text: str, *, can_take: bool = False, wrong: bool = False) -> None:
         self.note.setText(text)
@@ -443,7 +440,8 @@ class KeysPage(QWidget):
         self._wanted = keys
         name = native_keys(keys)
         *modifiers, key = keys.split("+") if not keys.endswith("+") else [*keys[:-1].split("+"), "+"]
-        if not {"Ctrl", "Alt", "Meta"} & set(modifiers) and not re.fullmatch(r"F\d+", key):
+        plain = not {"Ctrl", "Alt", "Meta"} & set(modifiers) and not re.fullmatch(r"F\d+", key)
+        if plain and not (entry.local and key in _PLAIN):
             self._say(f"{name} alone is for photos and labels: add {native_keys('Ctrl')} or Alt.", wrong=True)
             return
         if keys in self._widget_keys:
@@ -453,8 +451,7 @@ class KeysPage(QWidget):
             return
         if others := self._registry.using(keys, besides=entry.id):
             names = "”, “".join(self._registry.text(one) for one in others)
-            fixed = any(self._entries()[one].fixed for one in others)
-            self._say(f"{name} belongs to “{names}”.", can_take=not fixed, wrong=True)
+            self._say(f"{name} belongs to “{names}”.", can_take=True, wrong=True)
             return
         self._set(keys)
 

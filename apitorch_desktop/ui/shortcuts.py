@@ -43,13 +43,12 @@ WIDGET_KEYS = {
         ("Space", "Select or deselect the photo with the focus"),
         ("1 … 9, 0", "Put what is selected under that label; right click on one below to change it"),
         ("A … Z", "Type a label’s first letters to pick or make it"),
-        ("Ctrl+Shift+I", "Select the others"),
-        ("Ctrl+wheel, Ctrl+0", "Size of the thumbnails; back to the first one"),
+        ("Ctrl+wheel", "Size of the thumbnails"),
         ("Esc", "Deselect, or go one step back"),
     ),
     "Full size": (
         ("Left, Right", "The photo before, the next one"),
-        ("Return, Ctrl+0, Ctrl+1", "Fit or pixel for pixel; fit; pixel for pixel"),
+        ("Return", "The whole photo, or pixel for pixel"),
         ("Plus, Minus, wheel", "Zoom in, zoom out"),
         ("Shift+arrows", "Pan; so does the mouse"),
         ("1 … 9, 0, A … Z", "Labels, as in the grid"),
@@ -68,13 +67,9 @@ WIDGET_KEYS = {
         ("Drag, Ctrl+drag", "Select with the lasso; add to what is selected"),
         ("Right drag, arrows", "Move"),
         ("Wheel, +, −, Home", "Zoom; show all"),
-        ("1 … 9, 0, A … Z, Delete", "As among the photos"),
+        ("1 … 9, 0, A … Z", "As among the photos"),
     ),
-    "Tree": (
-        ("F2", "Rename a label or a training set"),
-        ("Delete", "Delete it; Undo brings it back"),
-        ("Return", "Open it"),
-    ),
+    "Tree": (("Return", "Open the row"),),
 }
 """Keys that widgets handle themselves, by section of the sheet."""
 
@@ -88,11 +83,12 @@ MENUS = {
     ),
     "&Edit": (
         "edit.undo", "edit.redo", "", "photo.copy", "photo.copy_paths", "edit.paste", "",
-        "photo.select_all", "photo.split", "photo.copy_to_set", "photo.unlabel", "photo.delete", "",
+        "photo.select_all", "photo.invert", "photo.split", "photo.copy_to_set", "photo.unlabel", "photo.delete", "",
         "view.search", "", "edit.preferences",
     ),
     "&View": (
-        "photo.open", "photo.show_in_file_manager", "", "view.training_sets", "view.classify_panel", "view.transfers",
+        "photo.open", "photo.show_in_file_manager", "", "view.zoom_in", "view.zoom_out", "view.zoom_reset", "view.actual_size",
+        "", "view.training_sets", "view.classify_panel", "view.transfers",
         "view.menu_bar", "", "view.refresh",
     ),
     "&Training set": (
@@ -169,8 +165,11 @@ def add_set_actions(
 ) -> None:
     """Add the actions of the open training set."""
 
+    def is_row(row_type: RowType) -> Callable[[], bool]:
+        return lambda: (row := tree.row()) is not None and row.row_type is row_type
+
     def node() -> TreeNode | None:
-        row = tree.menu_row()
+        row = tree.menu_row() or (tree.row() if tree.hasFocus() and is_row(RowType.TRAINING_SET)() else None)
         if row is not None:
             return row.parent if row.row_type is RowType.LABEL else row
         return model.find(session.open_set.training_set.id) if session.open_set is not None else None
@@ -215,22 +214,22 @@ def add_set_actions(
         ),
         ActionSpec("set.new_label", "New label…", on(node, tree.start_naming), reason=of_set("labels"), icon="tag"),
         ActionSpec(
-            "set.rename", "Rename…", on(node, tree.rename), "F2",
-            reason=of_set("training-sets"), binds_keys=False, icon="pencil",
+            "set.rename", "Rename…", on(node, tree.rename), "F2", "Rename a training set", "Tree",
+            reason=of_set("training-sets"), within=(tree,), applies=is_row(RowType.TRAINING_SET), icon="pencil",
         ),
         ActionSpec("set.export", "Export…", on(node, lambda row: exports.ask(row.set_id)), reason=of_set("")),
         ActionSpec("set.compare", "Compare…", on(node, lambda row: comparisons.open(row.set_id)), reason=of_set("")),
         ActionSpec(
-            "set.delete", "Delete training set", on(node, tree.delete), "Delete",
-            reason=of_set("training-sets"), binds_keys=False, icon="trash",
+            "set.delete", "Delete training set", on(node, tree.delete), "Delete", "Delete a training set", "Tree",
+            reason=of_set("training-sets"), within=(tree,), applies=is_row(RowType.TRAINING_SET), icon="trash",
         ),
         ActionSpec(
-            "label.rename", "Rename label…", on(label_row, tree.rename), "F2",
-            reason=no_name, binds_keys=False, icon="pencil",
+            "label.rename", "Rename label…", on(label_row, tree.rename), "F2", "Rename a label", "Tree",
+            reason=no_name, within=(tree,), applies=is_row(RowType.LABEL), icon="pencil",
         ),
         ActionSpec(
-            "label.delete", "Delete label with its photos", on(label_row, tree.delete), "Delete",
-            reason=of_label(), binds_keys=False, icon="trash",
+            "label.delete", "Delete label with its photos", on(label_row, tree.delete), "Delete", "Delete a label", "Tree",
+            reason=of_label(), within=(tree,), applies=is_row(RowType.LABEL), icon="trash",
         ),
     )  # fmt: skip
 

@@ -174,6 +174,7 @@ class Wiring(QObject):
                 checked=lambda: parts.settings.menu_bar_shown,
             ),
         )  # fmt: skip
+        parts.actions.extend(parts.map.view, "photo.delete", "photo.select_all", "photo.invert")
         parts.actions.add(
             ActionSpec("edit.preferences", "Preferences…", self._open_preferences, "Ctrl+,", "Preferences"),
             ActionSpec("help.documentation", "Documentation", lambda: self._open_page("Documentation"), icon="info"),

@@ -11,12 +11,13 @@ from PySide6.QtWidgets import QFileDialog, QLineEdit
 from apitorch_desktop.dataset.workspace.workspace import Workspace
 from apitorch_desktop.ui.compare.controller import CompareDialog
 from apitorch_desktop.ui.exporter.controller import ExportDialog
+from apitorch_desktop.ui.grid.view import DEFAULT
 from apitorch_desktop.ui.importer.dialog import ImportDialog
 from tests.helpers import app_runner as program
 from tests.helpers import x11_pointer as pointer
 from tests.helpers.import_plan import closed, shown_plan
 from tests.helpers.summer_set import summer
-from tests.helpers.widget_driver import choose_in_menu_bar, write_path
+from tests.helpers.widget_driver import choose_in_menu_bar, to_grid, write_path
 
 NOT_YET: frozenset[str] = frozenset()
 """Ids of actions that no test drives yet. It may only shrink: a new action comes with a test that drives it."""
@@ -48,6 +49,7 @@ def test_every_action_is_driven_by_a_test():
 
 @pytest.mark.action(
     "view.training_sets", "view.classify_panel", "view.refresh", "label.auto_advance", "photo.select_all", "photo.open",
+    "photo.invert", "view.zoom_in", "view.zoom_out", "view.zoom_reset", "view.actual_size",
     "file.import_folder", "file.import_files", "file.import_clipboard", "file.new_set", "set.export", "set.compare",
     "classifier.classify_file", "file.quit",
 )  # fmt: skip
@@ -102,10 +104,27 @@ def test_actions_of_the_menu_bar(monkeypatch, photos, tmp_path, home):
     def photos_chosen(made):
         choose_in_menu_bar(made, "&Edit", "Select all")
         program.wait(lambda: len(made.model.selection) == 4, "all selected")
-        made.photos.grid.choose(1)
+        grid, big = made.photos.grid, made.photos.big
+        to_grid(made)
+        pointer.key("ctrl+shift+i")
+        program.wait(lambda: not made.model.selection, "none, by the inverted selection")
+        before = grid.cell_size()
+        pointer.key("ctrl+plus")
+        program.wait(lambda: grid.cell_size() > before, "larger thumbnails")
+        pointer.key("ctrl+minus", "ctrl+minus")
+        program.wait(lambda: grid.cell_size() < before, "smaller ones")
+        pointer.key("ctrl+0")
+        program.wait(lambda: grid.cell_size() == DEFAULT, "those of the first size")
+        grid.choose(1)
         choose_in_menu_bar(made, "&View", "Open")
         program.wait(made.photos.big.isVisible, "full size")
         assert made.photos.big.image() is made.model.image(1)
+        program.wait(lambda: big.hasFocus() and big.canvas.zoom() > 0, "the photo")
+        fitted = big.canvas.zoom()
+        pointer.key("ctrl+1")
+        program.wait(lambda: big.canvas.zoom() == 1, "pixel for pixel")
+        pointer.key("ctrl+0")
+        program.wait(lambda: big.canvas.zoom() == fitted, "all of it")
         pointer.key("Escape")
         program.wait(made.photos.grid.hasFocus, "the grid")
 

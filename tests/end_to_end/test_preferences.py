@@ -113,14 +113,23 @@ def test_preferences_are_applied_at_once_and_kept(monkeypatch, photos, tmp_path,
 
     def keys(made, dialog):
         shown = page(dialog, KeysPage, "Keys")
-        program.press(shown.search)
-        pointer.write("transf")
-        row = program.wait(
-            lambda: next((at for at in range(shown.table.rowCount()) if not shown.table.isRowHidden(at)), None),
-            "the row",
-        )
-        press_cell(shown.table, shown.table.model().index(row, 0))
-        program.press(shown.edit)
+
+        def choose(words):
+            program.press(shown.search)
+            pointer.key("ctrl+a")
+            pointer.write(words)
+            rows = range(shown.table.rowCount())
+            row = program.wait(
+                lambda: (found := [at for at in rows if not shown.table.isRowHidden(at)])[1:] == [] and found, "the row"
+            )[0]
+            press_cell(shown.table, shown.table.model().index(row, 0))
+            program.press(shown.edit)
+            return row
+
+        row = choose("delete photos")
+        pointer.key("Insert")  # plain, since it works among the photos alone
+        program.wait(lambda: shown.table.item(row, 1).text() == "Ins", "another key for Delete")
+        row = choose("transf")
         for sequence, words in (
             ("ctrl+z", "Ctrl+Z belongs to “Undo"),
             ("k", "K alone is for photos and labels: add Ctrl or Alt."),
@@ -181,9 +190,18 @@ def test_preferences_are_applied_at_once_and_kept(monkeypatch, photos, tmp_path,
         assert made.actions.keys("view.transfers") == "Ctrl+Shift+T"
         assert made.labeling.strip.advance.toolTip() == "Select the next photo after each label (F4)"
         assert (made.embedded.url, made.embedded.key) == (f"http://127.0.0.1:{port}/api/", kept["key"])
+        made.window.activateWindow()
+        made.photos.grid.setFocus()
+        program.wait(made.photos.grid.hasFocus, "the focus in the grid")
+        made.photos.grid.choose(0)
+        client = made.session.workspace.client
+        pointer.key("Delete", "Insert")  # the first is nothing's key any more
+        program.wait(lambda: sum(client.training_sets()[0].counts) == 3, "one photo deleted, by its new key")
+        assert made.model.total == 3
         dialog = opened(made)
         shown = page(dialog, KeysPage, "Keys")
         program.press(shown.reset_all)
+        assert made.actions.keys("photo.delete") == "Delete"
         assert made.actions.keys("view.transfers") == "Ctrl+J"
         sharing = page(dialog, ServicePage, "Service")
         program.press(sharing.shared)

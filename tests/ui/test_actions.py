@@ -5,7 +5,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QLineEdit, QMenu, QPushButton, QVBoxLayout, QWidget
 
-from apitorch_desktop.ui.actions import ActionRegistry, ActionSpec
+from apitorch_desktop.ui.actions import ActionRegistry, ActionSpec, always
 from tests.helpers.event_loop import expose, wait_until
 
 
@@ -41,7 +41,7 @@ def test_keys_of_a_widget_work_only_there(window):
     ran = []
     window.registry.add(
         ActionSpec("edit.paste", "Paste", lambda: ran.append(1), "F6", within=(window.inner,)),
-        ActionSpec("edit.delete", "Delete", lambda: ran.append(2), "F7", binds_keys=False),
+        ActionSpec("edit.delete", "Delete", lambda: ran.append(2), "F7", within=(window.inner,), applies=always),
     )
     window.other.setFocus()
     QTest.keyClick(window.other, Qt.Key.Key_F6)
@@ -49,7 +49,42 @@ def test_keys_of_a_widget_work_only_there(window):
     assert ran == []
     window.inner.setFocus()
     QTest.keyClick(window.inner, Qt.Key.Key_F6)
-    assert ran == [1]
+    QTest.keyClick(window.inner, Qt.Key.Key_F7)
+    assert ran == [1, 2]
+    window.registry.extend(window.other, "edit.delete")
+    window.other.setFocus()
+    QTest.keyClick(window.other, Qt.Key.Key_F7)
+    assert ran == [1, 2, 2]
+
+
+def test_actions_of_a_widget_share_keys_if_one_applies_at_a_time(window):
+    ran, row, registry = [], ["set"], window.registry
+    registry.add(
+        *(
+            ActionSpec(
+                f"{kind}.rename", "Rename", lambda kind=kind: ran.append(kind), "F2",
+                within=(window.inner,), applies=lambda kind=kind: row[0] == kind,
+            )
+            for kind in ("set", "label")
+        ),
+        ActionSpec("photo.rename", "Rename", lambda: ran.append("photo"), "F2", within=(window.other,), applies=always),
+    )  # fmt: skip
+    assert registry.using("F2", besides="set.rename") == []
+    window.inner.setFocus()
+    for row[0] in ("set", "label", "none"):
+        QTest.keyClick(window.inner, Qt.Key.Key_F2)
+    assert ran == ["set", "label"]
+    registry.set_keys("label.rename", "F3")
+    row[0] = "label"
+    QTest.keyClick(window.inner, Qt.Key.Key_F2)
+    QTest.keyClick(window.inner, Qt.Key.Key_F3)
+    assert ran == ["set", "label", "label"]
+    window.other.setFocus()
+    QTest.keyClick(window.other, Qt.Key.Key_F2)
+    assert ran[-1] == "photo"
+    registry.add(ActionSpec("photo.open", "Open", lambda: None, "F9", within=(window.other,), applies=always))
+    assert registry.using("F9", besides="photo.rename") == ["photo.open"]
+    assert registry.using("F9", besides="set.rename") == []
 
 
 def test_a_menu_shows_text_keys_and_reason_while_it_is_open(window):
@@ -87,10 +122,10 @@ def test_keys_are_changed_restored_and_those_in_use_are_named(qtbot, window, the
     registry.add(
         ActionSpec("edit.undo", "Undo", lambda: ran.append("undo"), "F6, F7"),
         ActionSpec("view.zoom", "Zoom", lambda: ran.append("zoom"), "F8"),
-        ActionSpec("photo.delete", "Delete…", lambda: None, "Delete", binds_keys=False),
+        ActionSpec("photo.delete", "Delete…", lambda: None, "Delete", within=(window.inner,), applies=always),
     )
     registry.bind_button(button, "edit.undo", "Take it back")
-    assert [(one.keys, one.fixed) for one in registry.entries()] == [
+    assert [(one.keys, one.local) for one in registry.entries()] == [
         ("F6, F7", False),
         ("Ctrl+T", False),
         ("Del", True),

@@ -30,7 +30,7 @@ from apitorch_desktop.dataset.sources.image_source import (
 )
 from apitorch_desktop.dataset.workspace.training import wait_until_trained
 from apitorch_desktop.dataset.workspace.workspace import Workspace
-from apitorch_desktop.ui.actions import ActionRegistry, ActionSpec
+from apitorch_desktop.ui.actions import ActionRegistry, ActionSpec, always
 from apitorch_desktop.ui.batch.panel import AddEachDialog, BatchPanel
 from apitorch_desktop.ui.classify.panel import ClassifyPanel
 from apitorch_desktop.ui.classify.scratch_permission import REFUSED, ScratchPermission
@@ -518,7 +518,8 @@ class BatchController(QObject):
             ActionSpec("batch.add_each", "Add each under its answer…", self._ask_add_each, reason=reason_each),
             ActionSpec(
                 "batch.open", "Open in the classify panel", lambda: self._open_row(panel.selected()[0]),
-                "Return", "Show the photo in the classify panel", SECTION, reason=reason, binds_keys=False,
+                "Return, Enter", "Show the photo in the classify panel", SECTION, reason=reason,
+                within=(panel.table,), applies=always,
             ),
             ActionSpec(
                 "batch.copy", lambda: f"Copy the {of_table('photo')}", lambda: self._share.copy(panel.selected()),

@@ -41,11 +41,7 @@ class InteractiveGrid(Protocol):
     images: GridModel
 
     @property
-    def image_activated(self) -> SignalInstance: ...
-    @property
     def left(self) -> SignalInstance: ...
-    @property
-    def delete_requested(self) -> SignalInstance: ...
     @property
     def label_key(self) -> SignalInstance: ...
     @property
@@ -68,8 +64,6 @@ class InteractiveGrid(Protocol):
     def row_under(self, point: QPoint) -> int | None: ...
     def header_under(self, point: QPoint) -> int | None: ...
     def group_under(self, point: QPoint) -> int | None: ...
-    def set_cell_size(self, size: int) -> None: ...
-    def zoom_steps(self, steps: float) -> None: ...
     def set_current(self, row: int | None) -> None: ...
     def set_pivot(self, row: int) -> None: ...
     def choose(self, row: int) -> None: ...
@@ -77,8 +71,6 @@ class InteractiveGrid(Protocol):
     def extend_to(self, row: int, *, add: bool = False) -> None: ...
     def choose_group(self, position: int, *, add: bool = False, extend: bool = False) -> None: ...
     def selection_changed(self) -> None: ...
-    def selectAll(self) -> None: ...
-    def invert_selection(self) -> None: ...
     def clearSelection(self) -> None: ...
     def focused_image(self) -> TrainingImage | None: ...
     def start_drag(self) -> None: ...
@@ -226,7 +218,7 @@ class GridMouse(QObject):
 
 
 class GridKeys:
-    """Keyboard: arrows and paging move the focus; selection, zoom and commands; other characters are label keys."""
+    """Keyboard: arrows and paging move the focus, Space and Escape select; other characters are label keys."""
 
     def __init__(self, view: InteractiveGrid) -> None:
         self._view = view
@@ -238,7 +230,7 @@ class GridKeys:
         ctrl = bool(modifiers & CTRL)
         if key in _STEPS and view.images.shown:
             self._step(_STEPS[key], ctrl=ctrl, shift=bool(modifiers & SHIFT))
-        elif not self._command(key, ctrl, bool(modifiers & SHIFT)):
+        elif not self._command(key):
             text = event.text()
             if not modifiers & ~SHIFT and len(text) == 1 and text.isalnum():
                 view.label_key.emit(text)
@@ -247,26 +239,11 @@ class GridKeys:
                     view.left.emit()
                 event.ignore()
 
-    def _command(self, key: int, ctrl: bool, shift: bool) -> bool:
+    def _command(self, key: int) -> bool:
         """Run the command of a key. Return False for a key without one."""
         view = self._view
-        image = view.focused_image()
-        if ctrl and key in (Qt.Key.Key_Plus, Qt.Key.Key_Equal):
-            view.zoom_steps(1)
-        elif ctrl and key == Qt.Key.Key_Minus:
-            view.zoom_steps(-1)
-        elif ctrl and key == Qt.Key.Key_0:
-            view.set_cell_size(DEFAULT)
-        elif ctrl and key == Qt.Key.Key_A:
-            view.selectAll()
-        elif ctrl and shift and key == Qt.Key.Key_I:
-            view.invert_selection()
-        elif key == Qt.Key.Key_Space and image is not None:
+        if key == Qt.Key.Key_Space and view.focused_image() is not None:
             view.toggle(view.currentIndex().row())
-        elif key in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and not ctrl and image is not None:
-            view.image_activated.emit(image)
-        elif key == Qt.Key.Key_Delete and view.images.selection:
-            view.delete_requested.emit(view.images.selected_ids())
         elif key == Qt.Key.Key_Escape and view.images.selection:
             view.clearSelection()
         else:

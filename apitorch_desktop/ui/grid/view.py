@@ -90,8 +90,6 @@ class GridView(QListView):
     """SelectionSummary, at most once each turn of the event loop."""
     zoom_changed = Signal(int)
     """The minimum cell size in pixels."""
-    delete_requested = Signal(list)
-    """Image ids."""
     left = Signal()
     """Escape with nothing selected."""
     label_key = Signal(str)

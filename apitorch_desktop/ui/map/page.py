@@ -255,7 +255,7 @@ class MapPage(CentralPage):
         text = event.text()
         if event.key() == Qt.Key.Key_Escape:
             self.closed.emit()
-        elif event.key() == Qt.Key.Key_Delete or (len(text) == 1 and text.isalnum()):
+        elif len(text) == 1 and text.isalnum():
             self._grid.keyPressEvent(event)
 
     def showEvent(self, event: QShowEvent) -> None:

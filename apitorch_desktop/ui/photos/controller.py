@@ -15,7 +15,7 @@ from apitorch_desktop.api.types import INBOX, SPLITS, Evidence, SimilarImage, Tr
 from apitorch_desktop.dataset.edits.history import EditOutcome
 from apitorch_desktop.dataset.review.findings import OutOfFoldAnswer
 from apitorch_desktop.dataset.workspace.listing import image_ids, image_labels, without_label
-from apitorch_desktop.ui.actions import ActionRegistry, ActionSpec
+from apitorch_desktop.ui.actions import ActionRegistry, ActionSpec, always
 from apitorch_desktop.ui.grid.filters import Filter, now, one_of
 from apitorch_desktop.ui.grid.model import GridModel
 from apitorch_desktop.ui.grid.view import DEFAULT, GridView, SelectionSummary
@@ -167,7 +167,6 @@ class PhotosController(QObject):
         grid, big = self.grid, self.big
         grid.summary_changed.connect(self._show_selection)
         grid.zoom_changed.connect(self.zoomed)
-        grid.delete_requested.connect(self.delete)
         grid.images_dropped.connect(self.move)
         grid.image_activated.connect(self.show_big)
         grid.context_menu_requested.connect(lambda place, label: self._menu(label).popup(place))
@@ -175,7 +174,6 @@ class PhotosController(QObject):
         big.image_changed.connect(self._show_origin)
         big.image_changed.connect(lambda _image: self._show_selection(grid.summary()))
         big.drag_requested.connect(lambda image: self.grid.start_drag([image]))
-        big.delete_requested.connect(self.delete)
         big.context_menu_requested.connect(lambda place: self._menu(None).popup(place))
         self.model.counts_changed.connect(self._show_found)
         self.model.ids_replaced.connect(self._follow)
@@ -445,8 +443,29 @@ class PhotosController(QObject):
         def reason() -> str:
             return "" if self.selected() else "Select photos first."
 
+        def focused() -> TrainingImage | None:
+            return self.grid.focused_image() if self.grid.hasFocus() else None
+
         def open_photo() -> None:
-            self.show_big(self.selected()[0])
+            self.show_big(focused() or self.selected()[0])
+
+        def zoom(steps: int) -> None:
+            if self.big.isVisible():
+                self.big.canvas.step(steps)
+            else:
+                self.grid.zoom_steps(steps)
+
+        def reset_zoom() -> None:
+            if self.big.isVisible():
+                self.big.canvas.fit()
+            else:
+                self.grid.set_cell_size(DEFAULT)
+
+        def no_photos() -> str:
+            return "" if self.model.shown else "There are no photos."
+
+        def no_big() -> str:
+            return "" if self.big.isVisible() else "Open a photo first."
 
         def counted() -> str:
             count = len(self.selected())
@@ -476,59 +495,85 @@ class PhotosController(QObject):
             ActionSpec(
                 "photo.delete", lambda: f"Delete {counted()}",
                 lambda: self.delete(image_ids(self.selected())),
-                "Delete", "Delete what is selected; Undo brings it back", "Photos", reason=reason, binds_keys=False,
+                "Delete", "Delete what is selected; Undo brings it back", "Photos", reason=reason,
+                within=both, applies=always, icon="trash",
             ),
             ActionSpec(
                 "photo.unlabel", "Remove label", lambda: self._edits.move(self.selected(), INBOX),
                 "Ctrl+U", "Remove the label: the photo waits under “No label yet”", "Photos", reason=no_unlabel, within=both,
+                icon="tag",
             ),
             ActionSpec(
                 "photo.select_all", "Select all", self.grid.selectAll, "Ctrl+A", "Select all", "Photos",
-                reason=lambda: "" if self.model.shown else "There are no photos.", binds_keys=False,
+                reason=no_photos, within=(self.grid,), applies=always, icon="select-all",
+            ),
+            ActionSpec(
+                "photo.invert", "Invert selection", self.grid.invert_selection, "Ctrl+Shift+I", "Select the others", "Photos",
+                reason=no_photos, within=(self.grid,), applies=always, icon="invert",
+            ),
+            ActionSpec(
+                "view.zoom_in", "Zoom in", lambda: zoom(1), "Ctrl++, Ctrl+=", "Larger thumbnails, or a larger photo", "Photos",
+                within=both, applies=always,
+            ),
+            ActionSpec(
+                "view.zoom_out", "Zoom out", lambda: zoom(-1), "Ctrl+-", "Smaller thumbnails, or a smaller photo", "Photos",
+                within=both, applies=always,
+            ),
+            ActionSpec(
+                "view.zoom_reset", "Reset zoom", reset_zoom, "Ctrl+0", "Thumbnails of the first size, or the whole photo",
+                "Photos", within=both, applies=always,
+            ),
+            ActionSpec(
+                "view.actual_size", "Pixel for pixel", lambda: self.big.canvas.set_zoom(1), "Ctrl+1",
+                "A pixel of the photo for each of the screen", "Full size", reason=no_big,
+                within=(self.big,), applies=always,
             ),
             ActionSpec(
                 "photo.copy", copy_text, lambda: self.share.copy(self.selected()),
-                "Ctrl+C", "Copy photos", "Photos", reason=reason, within=both,
+                "Ctrl+C", "Copy photos", "Photos", reason=reason, within=both, icon="copy",
             ),
             ActionSpec(
                 "photo.copy_paths", lambda: "Copy path" if len(self.selected()) == 1 else "Copy paths",
                 lambda: self.share.copy_paths(self.selected()),
-                "Ctrl+Shift+C", "Copy their paths", "Photos", reason=reason, within=both,
+                "Ctrl+Shift+C", "Copy their paths", "Photos", reason=reason, within=both, icon="link",
             ),
             ActionSpec(
                 "photo.show_in_file_manager", "Show in file manager",
                 lambda: self.share.show_in_folder(self.selected()[0]),
-                reason=lambda: "" if len(self.selected()) == 1 else "Select one photo to show it.",
+                reason=lambda: "" if len(self.selected()) == 1 else "Select one photo to show it.", icon="folder",
             ),
             ActionSpec(
-                "photo.classify_with", lambda: f"Classify {chosen()} with", submenu=self._fill_classifiers, reason=online
+                "photo.classify_with", lambda: f"Classify {chosen()} with", submenu=self._fill_classifiers, reason=online,
+                icon="sparkle",
             ),
             ActionSpec(
                 "photo.find_similar", "Find similar", self.find_similar, "Ctrl+Shift+F",
                 "Find photos like the selected one", "Photos", reason=lambda: one() or self._similar.reason(), within=both,
+                icon="search",
             ),
             ActionSpec(
                 "photo.find_similar_everywhere", "Find similar in all training sets",
                 lambda: self.find_similar(everywhere=True),
-                reason=lambda: one() or self._similar.reason(everywhere=True),
+                reason=lambda: one() or self._similar.reason(everywhere=True), icon="globe",
             ),
             ActionSpec(
                 "photo.evidence", "Explain the label", self._switch_evidence, "Ctrl+E",
                 "Show where the evidence for the classifier’s answer lies, or hide it", "Full size",
                 reason=lambda: self._session.unavailable_reason("evidence") if self.big.isVisible() else "Open a photo first.",
-                checked=lambda: self._explaining, within=both,
+                checked=lambda: self._explaining, within=both, icon="eye",
             ),
             ActionSpec(
                 "photo.export", lambda: f"Export {chosen()}…", lambda: self.export_requested.emit(list(self.selected())),
-                reason=online,
+                reason=online, icon="export",
             ),
             ActionSpec(
-                "photo.copy_to_set", lambda: f"Copy {chosen()} to training set", submenu=self._fill_sets, reason=online
+                "photo.copy_to_set", lambda: f"Copy {chosen()} to training set", submenu=self._fill_sets, reason=online,
+                icon="copy-to",
             ),
             ActionSpec("photo.split", "Split", submenu=self._fill_splits, reason=reason, icon="split"),
             ActionSpec(
-                "photo.open", "Open", open_photo, "Return", "Show the photo full size", "Photos",
-                reason=reason, binds_keys=False,
+                "photo.open", "Open", open_photo, "Return, Enter", "Show the photo full size", "Photos",
+                reason=lambda: "" if focused() is not None else reason(), within=(self.grid,), applies=always, icon="image",
             ),
         )  # fmt: skip
 
@@ -542,8 +587,8 @@ class PhotosController(QObject):
             action.triggered.connect(lambda: self.grid.select_label(label))
         if chosen and open_set is not None:
             if len(chosen) == 1:
-                self._actions.fill(menu, "photo.evidence" if self.big.isVisible() else "photo.open")
-            move = menu.addMenu(f"Move {plural(len(chosen), 'photo')} to")
+                self._actions.fill(menu, "photo.evidence" if self.big.isVisible() else "photo.open", icons=True)
+            move = menu.addMenu(self._theme.icon("tag"), f"Move {plural(len(chosen), 'photo')} to")
             for below, name in menus_of(move, open_set.labels):
                 action = below.addAction(name.replace("&", "&&"))
                 action.triggered.connect(lambda _checked=False, name=name: self._edits.move(chosen, name))
@@ -554,9 +599,10 @@ class PhotosController(QObject):
                 menu, "photo.split", "photo.copy_to_set", "", "photo.classify_with",
                 "photo.find_similar", "photo.find_similar_everywhere", "",
                 "photo.copy", "photo.copy_paths", "photo.show_in_file_manager", "photo.export", "", "photo.delete",
+                icons=True,
             )  # fmt: skip
         elif label is None:
-            self._actions.fill(menu, "photo.select_all")
+            self._actions.fill(menu, "photo.select_all", icons=True)
         menu.aboutToHide.connect(menu.deleteLater)
         return menu
 

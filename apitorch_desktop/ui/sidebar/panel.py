@@ -158,17 +158,11 @@ class TreeView(QTreeView):
             self._choose(node)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Enter chooses, F2 renames, Delete requests the deletion."""
+        """Enter chooses a row."""
         node = self._rows.node(self.currentIndex())
-        if node is None or self.state() == QAbstractItemView.State.EditingState:
-            super().keyPressEvent(event)
-        elif event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+        editing = self.state() == QAbstractItemView.State.EditingState
+        if node is not None and not editing and event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
             self._choose(node)
-        elif event.key() == Qt.Key.Key_F2 and node.row_type in (RowType.TRAINING_SET, RowType.LABEL):
-            if not node.is_inbox:
-                self.rename(node)
-        elif event.key() == Qt.Key.Key_Delete and node.row_type in (RowType.TRAINING_SET, RowType.LABEL):
-            self.delete(node)
         else:
             super().keyPressEvent(event)
 

@@ -61,8 +61,6 @@ class PhotoView(QWidget):
     """The TrainingImage shown now."""
     label_key = Signal(str)
     """A typed digit or letter."""
-    delete_requested = Signal(list)
-    """[id]"""
     drag_requested = Signal(object)
     """The TrainingImage to drag to another program."""
     context_menu_requested = Signal(object)
@@ -233,7 +231,6 @@ class PhotoView(QWidget):
         """Arrows show the previous or next photo, with Shift they pan; Escape closes; other characters are label keys."""
         key, modifiers = event.key(), event.modifiers() & ~Qt.KeyboardModifier.KeypadModifier
         shift = bool(modifiers & Qt.KeyboardModifier.ShiftModifier)
-        ctrl = bool(modifiers & Qt.KeyboardModifier.ControlModifier)
         arrows = {
             Qt.Key.Key_Left: (-1, 0),
             Qt.Key.Key_Right: (1, 0),
@@ -246,14 +243,14 @@ class PhotoView(QWidget):
                 self.canvas.pan(-x * _PAN, -y * _PAN)
             else:
                 self.go(-x if self.isRightToLeft() and x else x or y)
-        elif not self._command(key, ctrl):
+        elif not self._command(key):
             text = event.text()
             if not modifiers & ~Qt.KeyboardModifier.ShiftModifier and len(text) == 1 and text.isalnum():
                 self.label_key.emit(text)
             else:
                 event.ignore()
 
-    def _command(self, key: int, ctrl: bool) -> bool:
+    def _command(self, key: int) -> bool:
         """Run the command of a key. Return False for a key without one."""
         if key == Qt.Key.Key_Escape:
             self.closed.emit()
@@ -265,14 +262,8 @@ class PhotoView(QWidget):
             self.canvas.step(1)
         elif key == Qt.Key.Key_Minus:
             self.canvas.step(-1)
-        elif ctrl and key == Qt.Key.Key_0:
-            self.canvas.fit()
-        elif ctrl and key == Qt.Key.Key_1:
-            self.canvas.set_zoom(1)
         elif key in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
             self.canvas.toggle(QPointF(self.canvas.width() / 2, self.canvas.height() / 2))
-        elif key == Qt.Key.Key_Delete and self._image is not None:
-            self.delete_requested.emit([self._image.image_id])
         else:
             return False
         return True

@@ -135,12 +135,12 @@ def test_the_chevron_folds_without_choosing(panel, qtbot):
     assert chosen == []
 
 
-def test_f2_names_a_label_in_its_row(panel, qtbot):
+def test_a_label_is_named_in_its_row(panel, qtbot):
     named = []
     panel.model.renamed.connect(lambda node, name: named.append((node.key, name)))
     pointer.click(place(panel, Id(1), "hat"))
     panel.view.setFocus()
-    pointer.key("F2")
+    panel.view.rename(panel.model.find(Id(1), "hat"))
     editor = panel.view.findChild(QLineEdit)
     assert editor.text() == "hat"
     editor.selectAll()

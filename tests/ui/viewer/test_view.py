@@ -111,7 +111,7 @@ def test_what_exif_turns_is_shown_upright(view, album):
 
 def test_one_to_one_zoom_and_pan(view, album):
     show(view, album.add(jpeg(4000, 3000)))
-    key("ctrl+1")
+    view.canvas.set_zoom(1)
     assert view.canvas.zoom() == 1
     wait_until(lambda: photo(view).complete)
     assert photo(view).image_for(1).width() == 4000
@@ -125,7 +125,7 @@ def test_one_to_one_zoom_and_pan(view, album):
     assert view.canvas._target().topLeft().toPoint() == QPoint(0, 0), "no further than the photo's edge"
     key("plus")
     assert view.canvas.zoom() == 1.25
-    key("ctrl+0")
+    view.canvas.fit()
     assert view.canvas.fitted
     for _ in range(40):
         key("plus")
@@ -198,16 +198,14 @@ def test_neighbours_are_loaded_ahead_and_what_is_left_behind_is_let_go(view, alb
     assert view._photos._photos == {}
 
 
-def test_label_keys_delete_and_escape_are_passed_on(view, album):
-    typed, asked, closed = [], [], []
+def test_label_keys_and_escape_are_passed_on(view, album):
+    typed, closed = [], []
     view.label_key.connect(typed.append)
-    view.delete_requested.connect(asked.append)
     view.closed.connect(lambda: closed.append(1))
     show(view, album.images[0])
     write("1s0")
-    key("Delete", "Escape")
+    key("Escape")
     assert typed == ["1", "s", "0"]
-    assert asked == [[album.images[0].image_id]]
     assert closed == [1]
 
 
@@ -297,7 +295,7 @@ def test_a_photo_of_forty_megapixels_does_not_stop_the_window(view, album):
     timer.timeout.connect(lambda: beats.append(time.thread_time()))
     timer.start()
     show(view, one)
-    key("ctrl+1")
+    view.canvas.set_zoom(1)
     wait_until(lambda: photo(view).complete)
     turn()
     timer.stop()
