@@ -118,7 +118,7 @@ def test_actions_of_the_menu_bar(monkeypatch, photos, tmp_path, home):
         grid.choose(1)
         choose_in_menu_bar(made, "&View", "Open")
         program.wait(made.photos.big.isVisible, "full size")
-        assert made.photos.big.image() is made.model.image(1)
+        assert made.photos.big.image().image_id == made.model.image(1).image_id
         program.wait(lambda: big.hasFocus() and big.canvas.zoom() > 0, "the photo")
         fitted = big.canvas.zoom()
         pointer.key("ctrl+1")

@@ -118,10 +118,10 @@ def test_preferences_are_applied_at_once_and_kept(monkeypatch, photos, tmp_path,
             program.press(shown.search)
             pointer.key("ctrl+a")
             pointer.write(words)
-            rows = range(shown.table.rowCount())
-            row = program.wait(
-                lambda: (found := [at for at in rows if not shown.table.isRowHidden(at)])[1:] == [] and found, "the row"
-            )[0]
+            program.wait(lambda: shown.search.text() == words, "the words")
+            texts = [shown.table.item(at, 0).text().lower() for at in range(shown.table.rowCount())]
+            row = next(at for at, text in enumerate(texts) if text.startswith(words))
+            assert not shown.table.isRowHidden(row)
             press_cell(shown.table, shown.table.model().index(row, 0))
             program.press(shown.edit)
             return row

@@ -195,7 +195,6 @@ def test_undo_takes_back_what_is_in_sight_and_offers_what_is_not(monkeypatch, su
         found = (action.text(), action.toolTip(), action.isEnabled())
         pointer.key("Escape")
         program.wait(lambda: popup() is None, "the menu closed")
-        pointer.key("Escape")
         return found
 
     def steps(made):

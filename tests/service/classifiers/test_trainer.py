@@ -18,6 +18,7 @@ from apitorch_desktop.service.classifiers import training_data
 from apitorch_desktop.service.classifiers.trainer import Trainer, unmet_requirements
 from apitorch_desktop.service.storage.errors import DiskFull, RecordConflict, RecordNotFound
 from apitorch_desktop.service.storage.store import Store
+from apitorch_desktop.utils.text import percent
 from apitorch_desktop.vision import head, images, linear
 from apitorch_desktop.vision.encoder import Encoder, UnusableEncoder, model_file
 from tests.helpers.curating import OWNER, CountingEncoder, add, fill, state, training, until_ready
@@ -542,7 +543,7 @@ def test_validation_and_test_photos_are_not_learned_but_measured(store, clothes,
         assert set(figures) == {"validation", "test"}
         assert figures["test"][0] == 8 and figures["test"][1] >= 0.75
         assert figures["validation"][0] == 4 and figures["validation"][1] <= 0.25
-        assert f"{figures['test'][1]:.0%} on the 8 test photos" in ready.message
+        assert f"{percent(figures['test'][1])} on 8 test photos" in ready.message
         store.images.set_split(OWNER, clothes, held["dress"], "train")
         store.images.set_split(OWNER, clothes, held["hat"], "")
         until(lambda: state(store, trainer, clothes).metrics.images == 24)

@@ -141,7 +141,8 @@ def test_zoom_by_steps_within_its_limits(filled):
     columns = filled.content.columns
     filled.zoom_steps(1)
     assert filled.content.columns == columns - 1
-    filled.zoom_steps(-2)
+    filled.zoom_steps(-1)
+    filled.zoom_steps(-1)
     assert filled.content.columns >= columns + 1
     filled.set_cell_size(DEFAULT)
     assert filled.cell_size() == DEFAULT
