@@ -253,7 +253,9 @@ class DataPage(_Page):
         cores = os.cpu_count() or 1
         choices = [(0, f"All {cores}"), *((count, str(count)) for count in range(1, cores))]
         self.threads = self.add_choice("Processor cores", choices, settings.threads, choose_threads)
-        self.explain("For training and classification on this computer. The service restarts, which takes a few seconds.")
+        self.explain(
+            "For training and classification on this computer. The service restarts, which takes a few seconds."
+        )
         session.tasks.run(
             Lane.INTERACTIVE,
             lambda context: folder_size(folder, context),

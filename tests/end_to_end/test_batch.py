@@ -178,7 +178,7 @@ def test_a_folder_of_photos_becomes_a_table(monkeypatch, photos, folder, tmp_pat
         pointer.key("ctrl+c")
         program.wait(lambda: clipboard.mimeData().hasImage(), "the picture on the clipboard")
         press_cell(table.table, row_of(table, first.name), button=3)
-        choose("Copy paths of the table")
+        choose("Copy path")
         program.wait(lambda: clipboard.text() == str(first.source.path), "its path")
         opened = OpenedFolders()
         QDesktopServices.setUrlHandler("file", opened, "open_url")

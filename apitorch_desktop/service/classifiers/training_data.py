@@ -202,8 +202,8 @@ class TooFewReadable(Exception):  # noqa: N818 - named for what happened
 class TrainingData:
     """Embeddings (n, d), the label and the image id of each, in the order of arrival, as of `revision`.
 
-    `complete`: no readable image is missing. `enough`: a head can be trained. `held_out`: embeddings (m, d), labels and
-    splits of the images that are not learned.
+    `complete`: no readable image is missing. `enough`: a head can be trained. `held_out` are the images that are not
+    learned, but measured.
     """
 
     set_id: int
@@ -214,7 +214,7 @@ class TrainingData:
     ids: list[str]
     complete: bool
     enough: bool
-    held_out: tuple[NDArray[np.float32], list[str], list[str]]
+    held_out: "list[ExampleRow]"
 
     @property
     def large(self) -> bool:
@@ -226,14 +226,16 @@ def load(
     store: "Store", set_id: int, encoder: str, unreadable: Callable[[str], bool], *, vectors: bool = True
 ) -> TrainingData:
     """Load the training data of a training set; without `vectors`, embeddings (0, 0). Raises RecordNotFound."""
-    revision, examples = store.models.examples(set_id)
+    revision, rows = store.models.examples(set_id, held_out=True)
+    examples = [example for example in rows if example.split not in types.HELD_OUT]
+    held_out = [example for example in rows if example.split in types.HELD_OUT]
+    missing = set(store.models.missing(set_id, encoder)) if held_out or not vectors else set()
     if vectors:
         embedded, embeddings = _load_embeddings(store, encoder, examples)
     else:
-        missing = set(store.models.missing(set_id, encoder))
         embedded = [example for example in examples if example.sha256 not in missing]
         embeddings = np.empty((0, 0), np.float32)
-    available = {example.sha256 for example in embedded}
+    available = {example.sha256 for example in embedded} | ({example.sha256 for example in held_out} - missing)
     counts = Counter(example.label for example in embedded)
     return TrainingData(
         set_id,
@@ -242,9 +244,9 @@ def load(
         embeddings,
         [example.label for example in embedded],
         [example.image_id for example in embedded],
-        all(example.sha256 in available or unreadable(example.sha256) for example in examples),
+        all(example.sha256 in available or unreadable(example.sha256) for example in rows),
         sum(count >= heads.MIN_IMAGES for count in counts.values()) >= heads.MIN_LABELS,
-        (held_out, [example.label for example in tested], [example.split for example in tested]),
+        held_out,
     )
 
 
@@ -322,7 +324,7 @@ def store_version(
     Raises RecordNotFound, DiskFull, and RecordConflict where another process has taken over the training.
     """
     metrics = wire_metrics(training.metrics)
-    metrics.held_out = measure_held_out(training.head, data) or msgspec.UNSET
+    metrics.held_out = measure_held_out(store, data, training.head) or msgspec.UNSET
     row = store.models.put_version(
         data.set_id,
         revision=data.revision,
@@ -339,17 +341,18 @@ def store_version(
     return to_current_head(row, training.head)
 
 
-def measure_held_out(head: heads.Head, data: TrainingData) -> list[types.SplitMetrics]:
+def measure_held_out(store: "Store", data: TrainingData, head: heads.Head) -> list[types.SplitMetrics]:
     """Return the accuracy of a head on each split that it has not learned; a label that it does not know is wrong."""
-    embeddings, labels, splits = data.held_out
-    if not labels:
+    tested, embeddings = _load_embeddings(store, data.encoder, data.held_out)
+    if not tested:
         return []
     best = head.smooth(embeddings).argmax(axis=1)
-    right = Counter(split for split, label, at in zip(splits, labels, best, strict=True) if head.labels[at] == label)
+    count = Counter(example.split for example in tested)
+    right = Counter(example.split for example, at in zip(tested, best, strict=True) if head.labels[at] == example.label)
     return [
-        types.SplitMetrics(split=split, images=count, accuracy=right[split] / count)
+        types.SplitMetrics(split=split, images=count[split], accuracy=right[split] / count[split])
         for split in types.HELD_OUT
-        if (count := splits.count(split))
+        if count[split]
     ]
 
 

@@ -511,8 +511,8 @@ class BatchController(QObject):
                 return "There is no training set yet."
             return "" if panel.model.counts[0] else "There is no answer yet."
 
-        def of_table(what: str) -> str:
-            return f"{what}{'' if len(panel.selected()) == 1 else 's'} of the table"
+        def named(what: str) -> str:
+            return f"{what}{'' if len(panel.selected()) == 1 else 's'}"
 
         self._actions.add(
             ActionSpec("batch.add_each", "Add each under its answer…", self._ask_add_each, reason=reason_each),
@@ -522,11 +522,11 @@ class BatchController(QObject):
                 within=(panel.table,), applies=always,
             ),
             ActionSpec(
-                "batch.copy", lambda: f"Copy the {of_table('photo')}", lambda: self._share.copy(panel.selected()),
+                "batch.copy", lambda: f"Copy {named('photo')}", lambda: self._share.copy(panel.selected()),
                 "Ctrl+C", "Copy photos", SECTION, reason=reason, within=(panel.table,),
             ),
             ActionSpec(
-                "batch.copy_paths", lambda: f"Copy {of_table('path')}", lambda: self._share.copy_paths(panel.selected()),
+                "batch.copy_paths", lambda: f"Copy {named('path')}", lambda: self._share.copy_paths(panel.selected()),
                 "Ctrl+Shift+C", "Copy their paths", SECTION, reason=reason, within=(panel.table,),
             ),
             ActionSpec(

@@ -79,7 +79,9 @@ class PageSwitcher(QObject):
             and not open_set.seen_at
             and session.state is not ConnectionState.READY
         ):
-            empty.show_failure(f"“{open_set.training_set.name}” has not been loaded on this computer yet", session.state_text)
+            empty.show_failure(
+                f"“{open_set.training_set.name}” has not been loaded on this computer yet", session.state_text
+            )
         elif open_set is not None:
             empty.show_empty_set(open_set.training_set.name)
         elif session.state in (ConnectionState.AWAY, ConnectionState.REFUSED) and not session.training_sets:

@@ -98,7 +98,9 @@ class MapPage(CentralPage):
             margins=(16, 8, 8, 4),
             spacing=8,
         )
-        foot = in_row(label(_KEYS.format(add=native_keys("Ctrl+drag")), "small", "muted", wrap=True), margins=(16, 4, 16, 8))
+        foot = in_row(
+            label(_KEYS.format(add=native_keys("Ctrl+drag")), "small", "muted", wrap=True), margins=(16, 4, 16, 8)
+        )
         in_column(head, self.meter, (self.view, 1), foot, on=self, margins=0, spacing=2)
 
     def _wire(self) -> None:
