@@ -11,7 +11,9 @@ from apitorch_desktop.dataset.connections.store import ConnectionStore
 from apitorch_desktop.dataset.edits.model import EditStage
 from apitorch_desktop.utils.paths import desktop_folder
 from tests.helpers import app_runner as program
+from tests.helpers import x11_pointer as pointer
 from tests.helpers.service_process import KEY, serving
+from tests.helpers.widget_driver import close_dialog, compare_with, pick, to_grid
 
 
 def picture(folder, number):
@@ -63,7 +65,7 @@ def test_two_homes_are_compared_pushed_and_pulled(monkeypatch, elsewhere, tmp_pa
         program.wait(lambda: session.find_set(mine.id), "the training set")
 
         def compared(wanted):
-            dialog = made.comparisons.open(mine.id)
+            dialog = compare_with(made, "Elsewhere")
             assert dialog.connection.currentData() == connection.id
             program.wait(lambda: dialog.target.findText("Coats") >= 0 and dialog.compare.isEnabled(), "the other sets")
             assert dialog.target.currentText() == "Coats"
@@ -72,7 +74,7 @@ def test_two_homes_are_compared_pushed_and_pulled(monkeypatch, elsewhere, tmp_pa
             return dialog
 
         dialog = compared("2 only here · 2 only there · 1 under another label · 1 the same.")
-        dialog.labels.setCurrentIndex(1)
+        pick(dialog.labels, dialog.labels.itemText(1))
         assert dialog.push.text() == "Send 3 there"
         program.press(dialog.push)
         program.wait(lambda: len(contents(far, theirs.id)) == 6, "what was pushed")
@@ -80,14 +82,15 @@ def test_two_homes_are_compared_pushed_and_pulled(monkeypatch, elsewhere, tmp_pa
         assert dialog.pull.text() == "Fetch 2 from there"
         program.press(dialog.pull)
         program.wait(lambda: len(contents(client, mine.id)) == 6, "what was pulled")
-        compared("Both are the same").reject()
+        close_dialog(compared("Both are the same"))
         assert contents(client, mine.id) == contents(far, theirs.id)
         journal = session.stores.edits.journal
         program.wait(lambda: journal.undoable(session.connection.id), "the import in the journal")
         assert journal.undoable(session.connection.id).title == "import 2 photos"
         pushed = journal.imports(connection.id, EditStage.BEGUN)  # finished when that connection is open
         assert [row.title for row in pushed] == ["the import"]
-        made.edits.undo()
+        to_grid(made)
+        pointer.key("ctrl+z")
         program.wait(lambda: len(contents(client, mine.id)) == 4, "the undo of what was pulled")
 
     assert program.run(monkeypatch, steps) == 0

@@ -6,6 +6,7 @@ import shutil
 import pytest
 from PySide6.QtCore import QPoint
 
+from apitorch_desktop.api.types import Id
 from apitorch_desktop.ui.classify.scratch_permission import ScratchPermissionDialog
 from apitorch_desktop.ui.photo_board.model import PhotoRow
 from apitorch_desktop.ui.session.session import ConnectionState
@@ -15,6 +16,14 @@ from tests.helpers.app_runner import dialog
 from tests.helpers.documented_program import coats, listed, run
 from tests.helpers.fake_api import FakeApi
 from tests.helpers.planted_set import plant
+from tests.helpers.widget_driver import (
+    choose_in_connection_menu,
+    close_dialog,
+    compare_with,
+    pick,
+    press_cell,
+    save_table,
+)
 
 CORNER = QPoint(1500, 920)
 
@@ -67,8 +76,7 @@ def test_a_folder_is_classified_by_way_of_the_scratch_label_asked_for_once(monke
         program.press(table.again)
         program.wait(lambda: table.model.counts[:2] == (7, 1), "the failed ones")
         assert dialog(ScratchPermissionDialog) is None
-        made.batch.save(tmp_path / "answers.csv")
-        program.wait((tmp_path / "answers.csv").exists, "the saved table")
+        save_table(made, "As CSV…", tmp_path / "answers.csv")
         rows = list(csv.DictReader((tmp_path / "answers.csv").read_text("utf-8").splitlines()))
         assert sorted(one["label"] for one in rows if one["label"]) == ["safe for work"] * 6
         program.wait(lambda: service.content(service.number)["desktop_scratch"] == [], "an empty scratch label")
@@ -98,8 +106,7 @@ def test_two_such_services_are_compared_pushed_and_pulled_whatever_goes_wrong_on
                     for fault in faults:
                         one.wrong(fault, path="^/files/")
                         one.wrong(fault, path="/images$")
-                shown = made.comparisons.open(str(service.number))
-                shown.connection.setCurrentIndex(shown.connection.findData(other.id))
+                shown = compare_with(made, "Elsewhere")
                 program.wait(lambda: shown.target.findText("Coats") >= 0 and shown.compare.isEnabled(), "their sets")
                 assert shown.target.findData(None) < 0, "no new one: that is made on the service’s page"
                 service.expire()
@@ -112,7 +119,7 @@ def test_two_such_services_are_compared_pushed_and_pulled_whatever_goes_wrong_on
 
             shown = compared("3 only here · 2 only there · 1 under another label · 2 the same.", 500, "half", "longer")
             before = flat(far, theirs)
-            shown.labels.setCurrentIndex(1)
+            pick(shown.labels, shown.labels.itemText(1))
             assert flat(far, theirs) == before, "nothing is sent before it is wanted"
             for fault in (500, "lost"):
                 far.wrong(fault, method="POST", path="/image$")
@@ -128,10 +135,9 @@ def test_two_such_services_are_compared_pushed_and_pulled_whatever_goes_wrong_on
             program.wait(lambda: flat(service, service.number) == flat(far, theirs), "what was pulled")
             program.wait(lambda: made.model.total == 8, "the grid")
             far.vanish()
-            shown = made.comparisons.open(str(service.number))
-            shown.connection.setCurrentIndex(shown.connection.findData(other.id))
+            shown = compare_with(made, "Elsewhere")
             program.wait(lambda: "Nothing answers" in shown.text.text(), "that nobody is there")
-            shown.reject()
+            close_dialog(shown)
 
     run(monkeypatch, steps)
 
@@ -146,18 +152,18 @@ def test_labels_that_could_not_be_changed_there_are_said_and_changed_when_it_is_
             theirs = far.add_set("Coats", {"plains": data[:3], "mountain": data[3:6]})
             other = stores.connections.add("Elsewhere", far.url)
             stores.keys.store(other, far.key)
-            shown = made.comparisons.open(str(service.number))
-            shown.connection.setCurrentIndex(shown.connection.findData(other.id))
+            shown = compare_with(made, "Elsewhere")
             program.wait(lambda: shown.target.findText("Coats") >= 0 and shown.compare.isEnabled(), "their sets")
             program.press(shown.compare)
             program.wait(lambda: "1 under another label" in shown.text.text(), "the comparison")
-            shown.labels.setCurrentIndex(1)
+            pick(shown.labels, shown.labels.itemText(1))
             far.wrong(500, method="POST", path="/image$", times=20)
             program.press(shown.push)
             sentence = program.wait(lambda: next((one for one in said if "“Elsewhere”" in one), ""), "what came of it")
             assert "1 label could not be changed yet: that goes on when “Elsewhere” is open" in sentence
             far.right()
-            made.connection_menu.chosen.emit(other.id)
+            made.window.activateWindow()
+            choose_in_connection_menu(made, "Elsewhere")
             program.wait(lambda: flat(far, theirs) == flat(service, service.number), "the label")
 
     run(monkeypatch, steps)
@@ -167,8 +173,7 @@ def test_a_set_elsewhere_is_compared_with_this_computer_whose_service_is_started
     def steps(made, _said):
         listed(made, 6)
         assert not made.embedded.url, "not needed until now"
-        shown = made.comparisons.open(str(service.number))
-        shown.connection.setCurrentIndex(shown.connection.findData("embedded"))
+        shown = compare_with(made, "On this computer")
         program.wait(
             lambda: shown.target.findData(None) >= 0 and shown.compare.isEnabled(), "that one can be made here"
         )
@@ -193,19 +198,26 @@ def test_review_finds_and_cleans_up_what_is_wrong_while_answers_break(monkeypatc
 
     def steps(made, _said):
         program.wait(lambda: made.session.find_set(number), "the training sets")
-        made.session.open(number)
+        tree = made.central_widget.tree
+        press_cell(tree.view, tree.model.index_of(tree.model.find(Id(number))))
         listed(made, total)
         review, panel = made.review.review, made.review.panel
         program.wait(lambda: review.found is not None and not review.busy, "what Review found")
         program.wait(lambda: len(review.surplus()) == 3, "the copies")
-        made.review.open_page("duplicates")
+        finding = program.wait(
+            lambda: next((row for row in tree.model.top() if row.key == "duplicates"), None), "the finding in the tree"
+        )
+        press_cell(tree.view, tree.model.index_of(finding))
         program.wait(lambda: any(isinstance(row, PhotoRow) for row in panel.board.rows.rows), "the board")
         for fault in (500, "lost", 429):
             service.wrong(fault, method="DELETE")
         program.press(panel.clean)
         program.wait(lambda: made.model.total == total - 3, "the copies gone")
         program.wait(lambda: sum(map(len, service.content(number).values())) == total - 3, "at the service too")
-        made.edits.undo()
+        made.window.activateWindow()
+        panel.board.setFocus()
+        program.wait(panel.board.hasFocus, "the focus on the board")
+        pointer.key("ctrl+z")
         program.wait(lambda: sum(map(len, service.content(number).values())) == total, "they are back")
         program.wait(lambda: made.model.total == total, "in the grid too")
 

@@ -1,7 +1,13 @@
 """Nobody else on the machine reads what the program keeps; what it writes for the user is as the user's own files are."""
 
+from PySide6.QtWidgets import QPushButton
+
 from apitorch_desktop.utils.paths import cache_folder, desktop_folder, service_folder
 from tests.helpers import app_runner
+
+
+def button(made, text):
+    return next((one for one in made.central_widget.empty.findChildren(QPushButton) if one.text() == text), None)
 
 
 def open_to_others(folder):
@@ -19,7 +25,8 @@ def test_every_file_of_the_program_is_its_owners_alone(home, monkeypatch):
 
     def steps(made):
         app_runner.wait(lambda: made.session.connected, "the service")
-        made.imports.open_sample()
+        app_runner.wait(made.central_widget.empty.isVisible, "the welcome")
+        app_runner.press(lambda: button(made, "Open the sample"))
         app_runner.wait(lambda: made.model.total > 20, "the sample")
         for folder in (desktop_folder(), cache_folder(), service_folder()):
             assert not open_to_others(folder)

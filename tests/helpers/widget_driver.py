@@ -5,6 +5,7 @@ import subprocess
 from PySide6.QtCore import QObject, QPersistentModelIndex, QRect, QTimer, QUrl, Slot
 from PySide6.QtWidgets import QApplication, QFileDialog, QLineEdit, QMenu, QPushButton
 
+from apitorch_desktop.ui.compare.controller import CompareDialog
 from apitorch_desktop.ui.exporter.controller import FORMATS, ExportDialog
 from tests.helpers import app_runner as program
 from tests.helpers import x11_pointer as pointer
@@ -70,6 +71,26 @@ def export(made, form, folder, split=None, jpeg=False):
     program.press(shown.start)
     program.wait(lambda: program.dialog(ExportDialog) is None, "the dialog closed")
     made.window.activateWindow()
+
+
+def compare_with(made, connection):
+    """Ask to compare the open training set with those of a connection, given by its name."""
+    program.wait(lambda: program.dialog(CompareDialog) is None, "the last comparison closed")
+    made.window.activateWindow()
+    program.wait(made.window.isActiveWindow, "the focus in the window")
+    choose_in_menu_bar(made, "&Training set", "Compare…")
+    shown = program.wait(lambda: program.dialog(CompareDialog), "the comparison")
+    program.wait(shown.isActiveWindow, "the focus in it")
+    if shown.connection.currentText() != connection:
+        pick(shown.connection, connection)
+    return shown
+
+
+def close_dialog(shown):
+    """Leave a dialog by Escape."""
+    program.wait(shown.isActiveWindow, "the focus in the dialog")
+    pointer.key("Escape")
+    program.wait(lambda: not shown.isVisible(), "the dialog closed")
 
 
 def write_into(line, text):
