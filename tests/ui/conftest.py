@@ -52,7 +52,7 @@ def nothing_left_alive(qapp, qtlog):
     windows = [repr(widget) for widget in QApplication.topLevelWidgets() if widget.isVisible()]
     assert not windows, f"left open: {windows}"
     end = time.monotonic() + 20  # a thread that has ended is still seen for a moment
-    while _lane_threads() and time.monotonic() < end:
+    while not _lane_threads().keys() <= threads.keys() and time.monotonic() < end:
         time.sleep(0.001)
     left_running = [name for thread, name in _lane_threads().items() if thread not in threads]
     assert not left_running, f"a lane's thread is left running: call Tasks.shutdown ({left_running})"

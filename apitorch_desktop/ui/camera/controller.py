@@ -364,12 +364,11 @@ class CameraController(QObject):
 
 def _read(frame: QVideoFrame) -> tuple[Pixels, QImage]:
     """Return a frame's pixels, and the picture to show."""
-    import cv2
     import numpy as np
 
     image = source.pixels(frame)
     longest = max(image.shape[:2])
-    small = image if longest <= VIEW else cv2.resize(image, None, fx=VIEW / longest, fy=VIEW / longest)
+    small = image if longest <= VIEW else source.load_opencv().resize(image, None, fx=VIEW / longest, fy=VIEW / longest)
     small = np.ascontiguousarray(small)
     height, width = small.shape[:2]
     return image, QImage(small.data, width, height, small.strides[0], QImage.Format.Format_BGR888).copy()

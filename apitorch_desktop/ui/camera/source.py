@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 from importlib.util import find_spec
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from PySide6.QtCore import QCameraPermission, QCoreApplication, QObject, Qt, Signal
@@ -55,6 +56,14 @@ def load_multimedia() -> None:
         missing = str(error).partition(":")[0]
         text = f"The camera needs the system’s library {missing}: install that, and start the program again."
         raise NoMultimedia(text) from error
+
+
+def load_opencv() -> ModuleType:
+    """Return OpenCV without threads of its own, which would outlive the lane, and take the service's cores."""
+    import cv2
+
+    cv2.setNumThreads(1)
+    return cv2
 
 
 class Cameras(QObject):
@@ -164,8 +173,9 @@ _PACKED: Final = {
 
 def _converted(form: str, width: int, height: int, planes: list[tuple[Pixels, int]]) -> Pixels:
     """Convert the bytes of a frame, given with the length of their lines, to blue, green and red."""
-    import cv2
     import numpy as np
+
+    cv2 = load_opencv()
 
     def plane(at: int, columns: int, rows: int) -> Pixels:
         data, line = planes[at]
@@ -201,9 +211,9 @@ def _converted(form: str, width: int, height: int, planes: list[tuple[Pixels, in
 
 def as_jpeg(image: Pixels, quality: int, edge: int = 0) -> bytes:
     """Encode a picture, with its longer edge reduced to `edge` pixels if given; for a worker."""
-    import cv2
     import numpy as np
 
+    cv2 = load_opencv()
     longest = max(image.shape[:2])
     if edge and longest > edge:
         scale = edge / longest
