@@ -2,7 +2,9 @@
 
     .venv/bin/python packaging/notices.py
 
-Walks the run-time dependencies of `apitorch-desktop` and writes each one's license files once, identical texts once for all.
+Walks the run-time dependencies of `apitorch-desktop`, with the extras that its bundle has, and writes each one's license
+files once, identical texts once for all. `of_bundle` names the other texts that a bundle carries: those of Python and of the
+build machine's libraries.
 Packages whose wheels carry no license file are named with the license their metadata states; its text is in `resources/notices`.
 `tests/test_notices.py` fails when a dependency is missing from the file.
 """
@@ -11,11 +13,18 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterable, Iterator
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 
 from packaging.requirements import Requirement
+
+sys.path.append(str(Path(__file__).parent / "bundle"))
+
+from contents import EXTRAS
 
 TARGET = Path("resources", "notices", "third-party.txt")
 STATED = {
@@ -35,7 +44,9 @@ def normalized(name: str) -> str:
 
 
 def dependencies(root: str = "apitorch-desktop") -> dict[str, Distribution]:
-    """Return the installed distributions that `root` needs at run time, by normalized name, without `root` itself."""
+    """Return the installed distributions that `root` needs at run time, by normalized name, without `root` itself; for the
+    program with the extras of its bundle.
+    """
     found: dict[str, Distribution] = {}
 
     def visit(requirement: Requirement) -> None:
@@ -49,7 +60,7 @@ def dependencies(root: str = "apitorch-desktop") -> dict[str, Distribution]:
         for needed in _needed(found[name], requirement.extras):
             visit(needed)
 
-    for requirement in _needed(distribution(root), set()):
+    for requirement in _needed(distribution(root), set(EXTRAS)):
         visit(requirement)
     return found
 
@@ -67,6 +78,31 @@ def license_texts(package: Distribution) -> list[str]:
     paths = [path for path in package.files or [] if _FILES.search(path.name) and path.suffix not in {".py", ".pyc"}]
     texts = [path.read_text("utf-8").strip() for path in paths]
     return list(dict.fromkeys(text for text in texts if text))
+
+
+def of_bundle(libraries: Iterable[str]) -> dict[str, Path]:
+    """Return the files of license texts by the names that a bundle gives them: of Python, of PyInstaller's boot loader, and of
+    the Debian packages that libraries of the build machine are from.
+    """
+    found: dict[str, Path] = {}
+    standard = Path(sysconfig.get_path("stdlib"))
+    named = [standard / "LICENSE.txt", standard.parent.parent / "LICENSE.txt", Path("/usr/share/doc/python3/copyright")]
+    found["python.txt"] = next(path for path in named if path.is_file())
+    (loader,) = [path for path in distribution("pyinstaller").files or [] if path.name == "COPYING.txt"]
+    found["pyinstaller.txt"] = Path(str(loader.locate()))
+    for library in libraries:
+        package = _debian_package(library)
+        found[f"system/{package}.txt"] = Path("/usr/share/doc", package, "copyright")
+    return found
+
+
+def _debian_package(library: str) -> str:
+    real = Path(library).resolve()
+    for path in (real, Path("/", *real.parts[2:])):  # packages may name /lib what is in /usr/lib
+        run = subprocess.run(["dpkg-query", "-S", path], capture_output=True, text=True, check=False)
+        if run.returncode == 0:
+            return run.stdout.partition(":")[0]
+    raise LookupError(f"no package has “{library}”: its license is not known")
 
 
 def render() -> str:

@@ -53,10 +53,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(words: list[str]) -> int:
     """Run a command and return its exit status; an error becomes a sentence on standard error."""
-    from apitorch_desktop.cli.connect import CommandError  # as in `_parser`: 50 ms that the window need not wait for
+    from apitorch_desktop.cli.connect import CommandError  # as in `make_parser`: 50 ms that the window need not wait for
 
     try:
-        arguments = _parser().parse_args(words)
+        arguments = make_parser().parse_args(words)
         status: int = arguments.command(arguments)
         sys.stdout.flush()  # a full disk shows here, not while Python ends
     except SystemExit as end:  # after the help, or a usage error
@@ -103,7 +103,8 @@ def _is_for_the_window(words: list[str]) -> bool:
     return all(word.partition("://")[1] or os.path.exists(word) for word in words)  # noqa: PTH110 - a word may be too long for a path
 
 
-def _parser() -> argparse.ArgumentParser:
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands; man page and shell completion are made of it (packaging/linux)."""
     import argparse
 
     from apitorch_desktop.cli import classify, import_export, serve

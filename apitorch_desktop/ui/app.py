@@ -159,7 +159,7 @@ def run(arguments: Sequence[str]) -> int:
     running = QApplication.instance()
     app = running if isinstance(running, QApplication) else QApplication(sys.argv[:1])
     app.setApplicationName("API Torch Desktop")
-    app.setDesktopFileName("apitorch-desktop")
+    app.setDesktopFileName(os.environ.get("FLATPAK_ID", "apitorch-desktop"))  # a Flatpak's entry has to be named so
     settings_file = paths.desktop_folder() / "window.ini"
     with suppress(OSError):
         private_file(settings_file)  # QSettings keeps the permissions of the file it replaces
