@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -27,12 +26,11 @@ from PIL import Image, ImageDraw, ImageFont, ImageGrab
 from apitorch_desktop.utils.paths import resources
 from apitorch_desktop.vision.standard_classifiers import TextReader
 
-_PATIENCE = 240.0
+_PATIENCE = 300.0
 """Seconds until something is given up; nothing is hurried by it."""
 _STANDARD = ("safe-for-work", "extract-text", "design-score")
 _HOME = "home/me"
 _TITLE = "API Torch Desktop"
-_IMPORT = re.compile(r"import\d+photos")
 _SAMPLE = 48
 
 
@@ -44,6 +42,7 @@ class Bare:
         self.home = root / _HOME
         self.errors = root / "errors.txt"
         self.errors.write_text("")
+        self.started: list[subprocess.Popen[str]] = []
         self._reader = TextReader()
         self._reader._engine = self._reader._load()  # rapidocr's own answer has the places of the words
 
@@ -52,10 +51,12 @@ class Bare:
         environment = {"HOME": f"/{_HOME}", "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "DISPLAY": self.display}
         inside = ["env", "-i", *(f"{name}={value}" for name, value in environment.items()), self.command, *words]
         with self.errors.open("a") as errors:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 ["chroot", "--userspec=me:me", str(self.root), *inside],
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True, **options,
             )  # fmt: skip
+        self.started.append(process)
+        return process
 
     def run(self, *words: str) -> str:
         """Run the command to its end and return what it printed."""
@@ -99,6 +100,10 @@ class Bare:
         pairs = zip(found.txts or (), found.boxes if found.boxes is not None else (), strict=True)
         return [("".join(text.lower().split()), *(int(mean) for mean in np.mean(box, axis=0))) for text, box in pairs]
 
+    def shows(self, beginning: str) -> bool:
+        """Return whether a text on the screen begins so."""
+        return any(text.startswith(beginning) for text, *_ in self.places())
+
     def press(self, text: str) -> None:
         """Press the button with a text, once it is on the screen."""
         wanted = "".join(text.lower().split())
@@ -119,7 +124,7 @@ class Bare:
 
     def find_window(self, name: str) -> str:
         """Return the id of the window with a title, empty if none is shown."""
-        return self.xdotool("search", "--onlyvisible", "--name", f"^{name}$").split("\n")[0]
+        return self.xdotool("search", "--onlyvisible", "--name", f"{name}$").split("\n")[0]
 
     def key(self, window: str, *words: str) -> None:
         """Give a window the keyboard, then run xdotool's `key` or `type`."""
@@ -135,7 +140,7 @@ class Bare:
                 inside = (process / "root").readlink() == self.root
             except OSError:
                 continue
-            if inside and words[0].endswith("apitorch-desktop"):
+            if inside and words[0].endswith("apitorch-desktop") and words[1] != "-B":  # multiprocessing's own
                 found.add(words[1].lstrip("-") or "window")
         return found
 
@@ -182,8 +187,13 @@ def drive(bare: Bare) -> None:
     say(f"“Open the sample”: {sum(counts.values())} photos under {len(counts)} labels, and their classifier")
 
     bare.run(f"/{_HOME}/Photos")  # goes to the window
-    button = wait(lambda: next((text for text, *_ in bare.places() if _IMPORT.fullmatch(text)), ""), "plan", bare)
-    bare.press(button)
+    wait(
+        lambda: any(text.startswith(f"notsent:{_SAMPLE}") for text, *_ in bare.places()),
+        "plan, with what is there already",
+        bare,
+    )
+    bare.key("Import photos", "key", "Home")  # from the open training set to a new one
+    bare.press(f"Import {_SAMPLE} photos")
     counts = wait(lambda: ready(bare, "Photos", "photos"), "imported photos with their classifier", bare)
     say(f"a folder is imported by its plan: {counts}, and their classifier")
     classify(bare)
@@ -223,11 +233,11 @@ def ready(bare: Bare, name: str, slug: str) -> dict[str, int]:
 def classify(bare: Bare) -> None:
     """Ask in the window, and all standard classifiers by the command."""
     bare.run("--classify", f"/{_HOME}/sign.jpg")
-    wait(lambda: any("freshbread" in text for text, *_ in bare.places()), "answer of extract-text in the window", bare)
-    say("the window shows what extract-text reads in a photo")
+    wait(lambda: bare.shows("safeforwork") and bare.shows("containstext"), "answers in the window", bare)
+    say("the window shows the answers of safe-for-work and extract-text about a photo")
     for slug in (*_STANDARD, "photos"):
-        lines = bare.run("classify", f"/{_HOME}/sign.jpg", "--classifier", slug, "--json").splitlines()
-        say(f"{slug}: {lines}")
+        answer = json.loads(bare.run("classify", f"/{_HOME}/sign.jpg", "--classifier", slug, "--json"))
+        say(f"{slug}: {answer['sentence']}")
 
 
 def export(bare: Bare) -> None:
@@ -246,7 +256,7 @@ def watch(bare: Bare) -> None:
     """Watch a folder until one photo has come."""
     process = bare.start("watch", f"/{_HOME}/Camera", "--classifier", "photos", start_new_session=True)
     shutil.copy(next((bare.home / "Photos").rglob("*.jpg")), bare.home / "Camera")
-    line = process.stdout.readline().strip() if process.stdout else ""
+    line = next((line for line in process.stdout or () if ".jpg" in line), "").strip()
     os.killpg(process.pid, signal.SIGINT)
     check(process.wait(_PATIENCE) in (0, 130), "“watch” did not end by Ctrl+C")
     say(f"watch: {line}")
@@ -262,7 +272,12 @@ def main(root: Path, command: str) -> None:
     os.close(writer)
     try:
         with os.fdopen(reader) as line:
-            drive(Bare(root.resolve(), command, f":{line.readline().strip()}"))
+            bare = Bare(root.resolve(), command, f":{line.readline().strip()}")
+        try:
+            drive(bare)
+        finally:
+            for process in bare.started:
+                process.kill()  # what is left after a failure; the service ends with its window
     finally:
         server.terminate()
         server.wait()

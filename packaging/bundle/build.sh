@@ -1,6 +1,7 @@
 #!/bin/sh
 # Builds the one-folder bundle: sh packaging/bundle/build.sh TARGET. It needs Python 3.11 or newer with its shared library
-# (Debian: python3-venv, libpython3.11, binutils, gcc), 3 GB in TARGET, and leaves the bundle in TARGET/apitorch-desktop.
+# (Debian: python3-venv, libpython3.11, binutils, gcc, and packaging/prerequisites.sh), 3 GB in TARGET, and leaves the bundle in
+# TARGET/apitorch-desktop.
 # PYTHON names another Python; the bundle runs where the C library is not older than on the machine that it is built on.
 # On macOS there is also TARGET/API Torch Desktop.app; on Windows the shell is that of Git.
 set -eu
@@ -22,6 +23,9 @@ cd "$here"
 "$python" -m PyInstaller --noconfirm --log-level ERROR --distpath "$target" --workpath "$target/work" apitorch-desktop.spec
 cd "$target/apitorch-desktop"
 if [ "$(uname)" = Linux ]; then
+  for library in libxcb-cursor.so.0 libxkbcommon-x11.so.0; do
+    [ -e "_internal/$library" ] || { echo "$library is not on this machine: run packaging/prerequisites.sh first." >&2; exit 1; }
+  done
   "$python" "$here/slim.py" "$target/apitorch-desktop"
   mv _internal/apitorch_desktop/resources/notices notices  # where people look for them
   ln -s ../../../notices _internal/apitorch_desktop/resources/notices

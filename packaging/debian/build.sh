@@ -33,14 +33,19 @@ find "$tree/usr" -type f ! -path "*/servicemenus/*" -exec chmod 644 {} +
 chmod 755 "$tree/usr/lib/$name/$name"
 
 # what the libraries in it need of the system; themes and other plugins of Qt that not every desktop can load are optional
-mkdir "$target/debian-work" 2>/dev/null || true
+rm -rf "$target/debian-work"
+mkdir -p "$target/debian-work/debian"
 cd "$target/debian-work"
-mkdir -p debian && printf 'Source: %s\n\nPackage: %s\nArchitecture: any\n' "$name" "$name" >debian/control
+printf 'Source: %s\n\nPackage: %s\nArchitecture: any\n' "$name" "$name" >debian/control
 inside=$tree/usr/lib/$name/_internal
 find "$inside" -type d \( -name '*.libs' -o -path '*/Qt/lib' \) -printf '-l%p\n' >options
 find "$inside" -name '*.so*' -type f ! -path '*/Qt/plugins/*' ! -name 'libQt6Wayland*' ! -name 'libQt6WlShell*' >>options
 printf '%s\n' "-l$inside" "$tree/usr/lib/$name/$name" "$inside/PySide6/Qt/plugins/platforms/libqxcb.so" >>options
-needed=$(xargs -d '\n' dpkg-shlibdeps -O --ignore-missing-info --warnings=0 <options | sed 's/^shlibs:Depends=//')
+xargs -d '\n' dpkg-shlibdeps -O --ignore-missing-info --warnings=0 <options >needed
+# without the packages whose libraries are in the bundle: their licenses are
+needed=$(sed -n 's/^shlibs:Depends=//p' needed | sed 's/, /\n/g' | while read -r package version; do
+  [ -e "$target/$name/notices/system/$package.txt" ] || echo "$package${version:+ $version}, "
+done | tr -d '\n' | sed 's/, $//')
 cd "$here"
 
 size=$(du -sk --apparent-size "$tree/usr" | cut -f1)
@@ -48,7 +53,7 @@ sed -e "s/@VERSION@/$version/; s/@ARCHITECTURE@/$architecture/; s/@SIZE@/$size/;
 (cd "$tree" && find usr -type f -print0 | LC_ALL=C sort -z | xargs -0 md5sum) >"$tree/DEBIAN/md5sums"
 find "$tree" -newermt "@$SOURCE_DATE_EPOCH" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
 package=$target/${name}_${version}_$architecture.deb
-dpkg-deb --root-owner-group -Zxz --build "$tree" "$package"
+dpkg-deb --root-owner-group -Z"${COMPRESSION:-xz}" --build "$tree" "$package"
 if command -v lintian >/dev/null; then
   lintian --fail-on error --suppress-tags bad-distribution-in-changes-file "$package"
 fi
