@@ -259,14 +259,15 @@ def test_debians_changelog_is_that_of_the_program():
     assert "(9.9)" not in changelog.debian_changelog("## 9.9 (not released)\n- New.\n", "9.8")
 
 
-def test_the_flatpak_is_of_the_same_program():
+def test_the_flatpak_is_of_the_same_program(tmp_path):
     manifest = yaml.safe_load((PACKAGING / "flatpak" / f"{install.APPSTREAM_ID}.yml").read_text("utf-8"))
     assert manifest["id"] == install.APPSTREAM_ID
     assert manifest["command"] == manifest["rename-icon"] == install.NAME
     assert manifest["rename-desktop-file"] == f"{install.NAME}.desktop"
     if shutil.which("flatpak-builder"):
         command = ["flatpak-builder", "--show-manifest", PACKAGING / "flatpak" / f"{install.APPSTREAM_ID}.yml"]
-        assert f'"id" : "{install.APPSTREAM_ID}"' in subprocess.run(command, capture_output=True, text=True).stdout
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)  # it leaves a folder where it runs
+        assert f'"id" : "{install.APPSTREAM_ID}"' in done.stdout
 
 
 @pytest.mark.parametrize("script", sorted(PACKAGING.rglob("*.sh")), ids=lambda path: str(path.relative_to(PACKAGING)))
