@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(words: list[str]) -> int:
     """Run a command and return its exit status; an error becomes a sentence on standard error."""
-    from apitorch_desktop.cli.connect import CommandError  # as in `make_parser`: 50 ms that the window need not wait for
+    from apitorch_desktop.cli.connect import CommandError  # as in `make_parser`: 50 ms the window need not wait for
 
     try:
         arguments = make_parser().parse_args(words)
