@@ -20,7 +20,7 @@ class ProgressLine:
     """One line of progress on a terminal, drawn over and over; nothing is drawn if standard error is no terminal."""
 
     def __init__(self, *, quiet: bool = False) -> None:
-        self._on = sys.stderr.isatty() and not quiet
+        self._on = not quiet and sys.stderr.isatty() and _understands_escapes()
         self._next = 0.0
         self._shown = False
 
@@ -38,6 +38,21 @@ class ProgressLine:
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()
             self._shown = False
+
+
+def _understands_escapes() -> bool:
+    """Return whether the terminal of standard error understands escape sequences, which a console of Windows is told to."""
+    if sys.platform == "win32":
+        import ctypes
+        import msvcrt
+
+        kernel, mode = ctypes.windll.kernel32, ctypes.c_ulong()
+        handle = msvcrt.get_osfhandle(sys.stderr.fileno())
+        if not kernel.GetConsoleMode(handle, ctypes.byref(mode)):
+            return False
+        virtual_terminal = 0x0004  # ENABLE_VIRTUAL_TERMINAL_PROCESSING
+        return bool(kernel.SetConsoleMode(handle, mode.value | virtual_terminal))
+    return True
 
 
 def write(text: str, stream: TextIO | None = None) -> None:

@@ -21,7 +21,7 @@ from apitorch_desktop.service.storage.database import LOCAL_OWNER
 from apitorch_desktop.service.storage.errors import StorageFault, StoreError, to_store_error
 from apitorch_desktop.service.storage.store import Store, lock_folder, open_blobs
 from apitorch_desktop.utils.errors import UserError
-from apitorch_desktop.utils.files import atomic_write, fsync_folder, sync
+from apitorch_desktop.utils.files import atomic_write, fsync_folder, move_into_place, sync
 
 DATABASE = "store.db"
 MANIFEST = "backup.json"
@@ -289,7 +289,7 @@ def _move_aside(folder: Path) -> Path | None:
     for end in ("", "-wal", "-shm"):
         path = folder / f"{DATABASE}{end}"
         if path.exists():
-            path.replace(aside / path.name)
+            move_into_place(path, aside / path.name)
     fsync_folder(folder)
     return aside
 

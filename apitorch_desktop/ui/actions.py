@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, MutableMapping
 from dataclasses import dataclass, replace
 
@@ -27,6 +28,10 @@ from apitorch_desktop.ui.widgets.controls import Card, ElidedLabel, in_column, l
 
 def _available() -> str:
     return ""
+
+
+DELETE_KEYS = "Delete, Ctrl+Backspace" if sys.platform == "darwin" else "Delete"
+"""Keys that delete what is selected: few keyboards of a Mac have Delete, and programs there use Command with Backspace."""
 
 
 def always() -> bool:

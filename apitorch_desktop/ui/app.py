@@ -10,7 +10,8 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QLockFile, QObject, QSettings, Signal
+from PySide6.QtCore import QEvent, QLockFile, QObject, QSettings, QTimer, Signal
+from PySide6.QtGui import QFileOpenEvent
 from PySide6.QtWidgets import QApplication
 
 from apitorch_desktop import CLASSIFY_OPTION, __version__
@@ -24,6 +25,48 @@ if TYPE_CHECKING:
     from PySide6.QtNetwork import QLocalServer, QLocalSocket
 
     from apitorch_desktop.ui.bootstrap import Bootstrap
+
+
+class FileOpenApplication(QApplication):
+    """The application on macOS, where the files and addresses that are opened with it come as events, not as arguments."""
+
+    paths_opened = Signal(list)
+    """Paths and addresses, as a second start passes them on."""
+
+    def __init__(self, arguments: list[str]) -> None:
+        super().__init__(arguments)
+        self._opened: list[str] = []
+        self._together = QTimer(self, interval=0, singleShot=True)  # an event for each file that was chosen
+        self._together.timeout.connect(self._announce)
+        self._begun = False
+
+    def event(self, event: QEvent) -> bool:
+        if isinstance(event, QFileOpenEvent):
+            url = event.url()
+            self._opened.append(event.file() or url.toLocalFile() or url.toString())
+            if self._begun:
+                self._together.start()
+            return True
+        return super().event(event)
+
+    def begin(self) -> None:
+        """Announce what was opened so far, and from now on: the window is there."""
+        self._begun = True
+        self._together.start()
+
+    def _announce(self) -> None:
+        opened, self._opened = self._opened, []
+        if opened:
+            self.paths_opened.emit(opened)
+
+
+def _make_application(arguments: list[str]) -> QApplication:
+    if sys.platform == "win32":
+        import ctypes
+
+        # else the taskbar groups the window with all other programs that Python runs; also in packaging/windows
+        ctypes.windll.shell32.SetCurrentProcessExplicitAppUserModelID("APITorch.Desktop")
+    return FileOpenApplication(arguments) if sys.platform == "darwin" else QApplication(arguments)
 
 
 PATIENCE = 8.0
@@ -157,7 +200,7 @@ def run(arguments: Sequence[str]) -> int:
     log = CrashLog(paths.desktop_folder(), __version__)
     log.open()
     running = QApplication.instance()
-    app = running if isinstance(running, QApplication) else QApplication(sys.argv[:1])
+    app = running if isinstance(running, QApplication) else _make_application(sys.argv[:1])
     app.setApplicationName("API Torch Desktop")
     app.setDesktopFileName(os.environ.get("FLATPAK_ID", "apitorch-desktop"))  # a Flatpak's entry has to be named so
     settings_file = paths.desktop_folder() / "window.ini"
@@ -176,6 +219,9 @@ def run(arguments: Sequence[str]) -> int:
         bootstraps[0].start()
         single.second_start.connect(bootstraps[0].on_second_start)
         single.listen()
+        if isinstance(app, FileOpenApplication):
+            app.paths_opened.connect(bootstraps[0].on_second_start)
+            app.begin()
 
     window.painted.connect(build)
     window.show()

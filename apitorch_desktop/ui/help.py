@@ -13,6 +13,7 @@ from PySide6.QtWidgets import QDialog, QPlainTextEdit, QSizePolicy, QTextBrowser
 
 from apitorch_desktop import __version__
 from apitorch_desktop.ui.main_window.central_widget import CentralWidget
+from apitorch_desktop.ui.session import file_manager
 from apitorch_desktop.ui.session.file_manager import show_file
 from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.settings import Settings
@@ -116,7 +117,9 @@ class AboutDialog(QDialog):
         place = in_row(
             label("Data folder", "base", "muted"), (ElidedLabel(str(folder), mode=Qt.TextElideMode.ElideMiddle), 1)
         )
-        self.show_folder = button("Show in file manager", "", lambda: show_file(paths.service_folder(), session))
+        self.show_folder = button(
+            f"Show in {file_manager.NAME}", "", lambda: show_file(paths.service_folder(), session)
+        )
         place.addWidget(self.show_folder)
         self.license = ComboBox(theme, "License")
         self.text = QPlainTextEdit()

@@ -33,6 +33,7 @@ from apitorch_desktop.ui.connections.menu import SCHEMES
 from apitorch_desktop.ui.encoders import EncodersPage
 from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
 from apitorch_desktop.ui.labeling.controller import KEYS, LabelingController
+from apitorch_desktop.ui.session import file_manager
 from apitorch_desktop.ui.session.embedded_service import KEY_FILE, EmbeddedService, ServiceSettings
 from apitorch_desktop.ui.session.file_manager import show_file
 from apitorch_desktop.ui.session.session import Session
@@ -245,7 +246,7 @@ class DataPage(_Page):
         place = ElidedLabel(str(folder), mode=Qt.TextElideMode.ElideMiddle)
         self.form.addRow("Data folder", place)
         self.bytes = label("Counting…", "base", "muted")
-        self.show_button = button("Show in file manager", "", show_folder)
+        self.show_button = button(f"Show in {file_manager.NAME}", "", show_folder)
         row = in_row((self.bytes, 1), self.show_button)
         self.form.addRow("", row)
         self.explain("Training sets and photos of this computer’s service, what can be undone, and settings.")

@@ -19,7 +19,7 @@ from PySide6.QtWidgets import (
 )
 from shiboken6 import isValid
 
-from apitorch_desktop.ui.actions import ActionRegistry, ActionSpec
+from apitorch_desktop.ui.actions import DELETE_KEYS, ActionRegistry, ActionSpec
 from apitorch_desktop.ui.compare.controller import CompareController
 from apitorch_desktop.ui.exporter.controller import ONNX, ExportController
 from apitorch_desktop.ui.importer.controller import ImportController
@@ -220,7 +220,7 @@ def add_set_actions(
         ActionSpec("set.export", "Export…", on(node, lambda row: exports.ask(row.set_id)), reason=of_set("")),
         ActionSpec("set.compare", "Compare…", on(node, lambda row: comparisons.open(row.set_id)), reason=of_set("")),
         ActionSpec(
-            "set.delete", "Delete training set", on(node, tree.delete), "Delete", "Delete a training set", "Tree",
+            "set.delete", "Delete training set", on(node, tree.delete), DELETE_KEYS, "Delete a training set", "Tree",
             reason=of_set("training-sets"), within=(tree,), applies=is_row(RowType.TRAINING_SET), icon="trash",
         ),
         ActionSpec(
@@ -228,7 +228,7 @@ def add_set_actions(
             reason=no_name, within=(tree,), applies=is_row(RowType.LABEL), icon="pencil",
         ),
         ActionSpec(
-            "label.delete", "Delete label with its photos", on(label_row, tree.delete), "Delete", "Delete a label", "Tree",
+            "label.delete", "Delete label with its photos", on(label_row, tree.delete), DELETE_KEYS, "Delete a label", "Tree",
             reason=of_label(), within=(tree,), applies=is_row(RowType.LABEL), icon="trash",
         ),
     )  # fmt: skip

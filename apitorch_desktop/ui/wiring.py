@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,6 +173,7 @@ class Wiring(QObject):
             ActionSpec(
                 "view.menu_bar", "Menu bar", lambda: self._menu_bar.toggle(), "Ctrl+M", "Show or hide the menu bar",
                 checked=lambda: parts.settings.menu_bar_shown,
+                reason=lambda: "macOS keeps the menu bar at the top of the screen." if sys.platform == "darwin" else "",
             ),
         )  # fmt: skip
         parts.actions.extend(parts.map.view, "photo.delete", "photo.select_all", "photo.invert")

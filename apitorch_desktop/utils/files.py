@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path, PurePosixPath
+from time import sleep
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -26,8 +27,26 @@ _WINDOWS_DEVICES: Final = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.
 """Names that Windows does not give to files (learn.microsoft.com, "Naming Files, Paths, and Namespaces")."""
 SYNCABLE: Final = os.O_RDONLY if os.name == "posix" else os.O_RDWR
 """Flags to open what is to be synced: Windows syncs only what may be written."""
+_PAUSES: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.5)
+"""Seconds between two attempts to rename a file that is open."""
 FEW = 4
 """Up to this many files are synced one by one: syncfs also waits for what other programs have written."""
+
+
+def move_into_place(path: Path, target: Path) -> None:
+    """Rename a file or folder, over a file that is there. Raises OSError.
+
+    On Windows this fails while another program has one of the two open, as indexers and virus scanners have for a moment
+    whatever was just written: it is tried again for two seconds.
+    """
+    for pause in _PAUSES if sys.platform == "win32" else ():
+        try:
+            path.replace(target)
+        except PermissionError:
+            sleep(pause)
+        else:
+            return
+    path.replace(target)
 
 
 @contextmanager
@@ -46,7 +65,7 @@ def atomic_write(path: Path, *, mode: int | None = None, durable: bool = True) -
         yield part
         if durable:
             _on(part, os.fsync)
-        part.replace(path)
+        move_into_place(part, path)
         if durable:
             fsync_folder(path.parent)
     finally:

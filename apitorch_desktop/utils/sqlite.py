@@ -10,7 +10,7 @@ from threading import RLock
 from typing import Any
 
 from apitorch_desktop.utils.errors import UserError
-from apitorch_desktop.utils.files import private_file
+from apitorch_desktop.utils.files import move_into_place, private_file
 
 
 class FileError(UserError, OSError):
@@ -160,7 +160,7 @@ class SqliteFile:
             if self._cache:
                 self.path.unlink(missing_ok=True)
             else:
-                self.path.replace(aside)
+                move_into_place(self.path, aside)
                 self.note = f"{self.path.name} was damaged and is begun anew; the old one is {aside}."
             for suffix in ("-wal", "-shm"):
                 self.path.with_name(self.path.name + suffix).unlink(missing_ok=True)

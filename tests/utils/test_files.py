@@ -153,3 +153,29 @@ def test_a_private_folder_is_its_owners_alone_with_all_that_was_in_it(tmp_path):
         for path in (folder, folder / "trash", folder / "trash" / "photo", outside)
     }
     assert modes == {"desktop": 0o700, "trash": 0o700, "photo": 0o600, "outside": 0o644}
+
+
+def test_a_file_that_is_open_for_a_moment_is_renamed_all_the_same_on_windows(tmp_path, monkeypatch):
+    part, target, refused = tmp_path / "part", tmp_path / "target", []
+    part.write_text("new")
+    target.write_text("old")
+    replace = Path.replace
+
+    def busy(path, to):
+        if len(refused) < 3:
+            refused.append(path)
+            raise PermissionError(13, "Access is denied", str(path))
+        return replace(path, to)
+
+    monkeypatch.setattr(Path, "replace", busy)
+    monkeypatch.setattr(syncing.sys, "platform", "win32")
+    monkeypatch.setattr(syncing, "sleep", lambda _seconds: None)
+    syncing.move_into_place(part, target)
+    assert target.read_text() == "new" and not part.exists() and len(refused) == 3
+
+    part.write_text("newer")
+    refused.clear()
+    monkeypatch.setattr(syncing.sys, "platform", "linux")
+    with pytest.raises(PermissionError):
+        syncing.move_into_place(part, target)
+    assert target.read_text() == "new" and len(refused) == 1

@@ -16,7 +16,7 @@ from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.errors import ApiError, BadRequest, WrongKey
 from apitorch_desktop.api.transport import normalize_url
 from apitorch_desktop.api.types import KEY_LENGTH, Id, Ping
-from apitorch_desktop.utils.files import atomic_write
+from apitorch_desktop.utils.files import atomic_write, move_into_place
 
 EMBEDDED: Final = "embedded"
 """Id of the connection to the embedded service, which always exists."""
@@ -180,7 +180,7 @@ class ConnectionStore:
         except (ValueError, TypeError, KeyError, AttributeError):
             damaged = self._path.with_name(f"{_FILE}.damaged")
             try:
-                self._path.replace(damaged)
+                move_into_place(self._path, damaged)
             except OSError:
                 damaged = self._path
             self.note = f"The connections could not be read; the damaged file is {damaged}."

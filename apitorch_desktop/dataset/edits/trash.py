@@ -9,7 +9,7 @@ from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
-from apitorch_desktop.utils.files import atomic_write, sync
+from apitorch_desktop.utils.files import atomic_write, move_into_place, sync
 
 
 class TrashStore:
@@ -62,7 +62,7 @@ class TrashStore:
         if not self._folder.is_dir():
             return None
         aside = self._folder.with_name(f"{self._folder.name}.{secrets.token_hex(4)}")
-        self._folder.replace(aside)
+        move_into_place(self._folder, aside)
         return aside
 
     def all(self) -> set[str]:

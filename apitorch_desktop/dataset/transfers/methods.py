@@ -6,6 +6,7 @@ Files of a download appear complete; existing ones are skipped.
 import csv
 import hashlib
 import os
+import sys
 import zlib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
@@ -34,7 +35,7 @@ from apitorch_desktop.dataset.workspace.image_fetcher import (
 from apitorch_desktop.dataset.workspace.listing import Listing, iter_answers, iter_images, list_labels
 from apitorch_desktop.dataset.workspace.scratch import scratch_label
 from apitorch_desktop.utils.errors import Cancelled, UserError
-from apitorch_desktop.utils.files import atomic_write, safe_filename, shortened_names, sync
+from apitorch_desktop.utils.files import atomic_write, move_into_place, safe_filename, shortened_names, sync
 
 MAX_BYTES = 256 * 2**20
 _BUNDLES: Final = "images.archive"
@@ -451,7 +452,10 @@ class Downloader:
         try:
             with open(part, "wb") as file:  # noqa: PTH123 - one `Path` less for each of many small files
                 file.write(data)
-            os.replace(part, target)  # noqa: PTH105
+            if sys.platform == "win32":
+                move_into_place(Path(part), target)
+            else:
+                os.replace(part, target)  # noqa: PTH105 - one `Path` less
         except BaseException:
             self._folders.discard(folder)  # it may have been deleted
             Path(part).unlink(missing_ok=True)

@@ -24,7 +24,7 @@ from apitorch_desktop.dataset.watch.arrivals import Arrival, state_of
 from apitorch_desktop.dataset.watch.journal import WatchJournal
 from apitorch_desktop.dataset.watch.task import Answer, WatchTask
 from apitorch_desktop.utils.errors import Cancelled, UserError
-from apitorch_desktop.utils.files import atomic_write, fsync_folder, safe_filename
+from apitorch_desktop.utils.files import atomic_write, fsync_folder, move_into_place, safe_filename
 from apitorch_desktop.utils.text import plural, reason, shown
 
 _POLL = 0.1
@@ -86,7 +86,7 @@ def _names(name: str) -> Iterable[str]:
 def _replace(arrival: Arrival, target: Path) -> None:
     """Move a photo onto its reserved place; to another file system by a copy, verified before the photo is removed."""
     try:
-        arrival.path.replace(target)
+        move_into_place(arrival.path, target)
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise

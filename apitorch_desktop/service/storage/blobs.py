@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from apitorch_desktop.service.storage.errors import StorageFault, to_store_error
-from apitorch_desktop.utils.files import FEW, SYNCABLE, fsync_folder, sync_all
+from apitorch_desktop.utils.files import FEW, SYNCABLE, fsync_folder, move_into_place, sync_all
 
 _AT_ONCE = 64  # files open at a time in `commit`
 SHA256_DIGITS = 64
@@ -243,7 +243,7 @@ class FolderBlobs(Blobs):
         if staged.error is not None or staged.file is None:
             self.discard(staged)
             raise staged.error or StorageFault("The images could not be marked.")
-        staged.file.replace(self._folder / MARKER)
+        move_into_place(staged.file, self._folder / MARKER)
         fsync_folder(self._folder)
 
     def _path(self, sha256: str) -> Path:
@@ -273,7 +273,7 @@ class FolderBlobs(Blobs):
         path = self._path(item.sha256)
         try:
             if item.file is not None:
-                item.file.replace(path)
+                move_into_place(item.file, path)
                 item.file = None
                 self.damaged.discard(item.sha256)
         except OSError as error:

@@ -36,6 +36,7 @@ from apitorch_desktop.ui.classify.panel import ClassifyPanel
 from apitorch_desktop.ui.classify.scratch_permission import REFUSED, ScratchPermission
 from apitorch_desktop.ui.importer.controller import sources_of
 from apitorch_desktop.ui.photos.share import ShareActions, write_copy
+from apitorch_desktop.ui.session import file_manager
 from apitorch_desktop.ui.session.error_messages import error_message
 from apitorch_desktop.ui.session.session import ConnectionState, Session
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane, Task
@@ -530,7 +531,7 @@ class BatchController(QObject):
                 "Ctrl+Shift+C", "Copy their paths", SECTION, reason=reason, within=(panel.table,),
             ),
             ActionSpec(
-                "batch.show_in_file_manager", "Show in file manager",
+                "batch.show_in_file_manager", f"Show in {file_manager.NAME}",
                 lambda: self._share.show_in_folder(panel.selected()[0]), reason=reason,
             ),
         )  # fmt: skip

@@ -15,12 +15,13 @@ from apitorch_desktop.api.types import INBOX, SPLITS, Evidence, SimilarImage, Tr
 from apitorch_desktop.dataset.edits.history import EditOutcome
 from apitorch_desktop.dataset.review.findings import OutOfFoldAnswer
 from apitorch_desktop.dataset.workspace.listing import image_ids, image_labels, without_label
-from apitorch_desktop.ui.actions import ActionRegistry, ActionSpec, always
+from apitorch_desktop.ui.actions import DELETE_KEYS, ActionRegistry, ActionSpec, always
 from apitorch_desktop.ui.grid.filters import Filter, now, one_of
 from apitorch_desktop.ui.grid.model import GridModel
 from apitorch_desktop.ui.grid.view import DEFAULT, GridView, SelectionSummary
 from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
 from apitorch_desktop.ui.photos.share import ShareActions
+from apitorch_desktop.ui.session import file_manager
 from apitorch_desktop.ui.session.edit_controller import EditController
 from apitorch_desktop.ui.session.messages import selection_text
 from apitorch_desktop.ui.session.session import Session
@@ -495,7 +496,7 @@ class PhotosController(QObject):
             ActionSpec(
                 "photo.delete", lambda: f"Delete {counted()}",
                 lambda: self.delete(image_ids(self.selected())),
-                "Delete", "Delete what is selected; Undo brings it back", "Photos", reason=reason,
+                DELETE_KEYS, "Delete what is selected; Undo brings it back", "Photos", reason=reason,
                 within=both, applies=always, icon="trash",
             ),
             ActionSpec(
@@ -538,7 +539,7 @@ class PhotosController(QObject):
                 "Ctrl+Shift+C", "Copy their paths", "Photos", reason=reason, within=both, icon="link",
             ),
             ActionSpec(
-                "photo.show_in_file_manager", "Show in file manager",
+                "photo.show_in_file_manager", f"Show in {file_manager.NAME}",
                 lambda: self.share.show_in_folder(self.selected()[0]),
                 reason=lambda: "" if len(self.selected()) == 1 else "Select one photo to show it.", icon="folder",
             ),

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
+from typing import Final
 
 from PySide6.QtCore import QLoggingCategory, QUrl
 from PySide6.QtGui import QDesktopServices
 
 from apitorch_desktop.ui.session.session import Session
 
+NAME: Final = {"darwin": "Finder", "win32": "Explorer"}.get(sys.platform, "file manager")
+"""The file manager, as the system's users know it."""
 ANSWER = 5000
 """Milliseconds the file manager has to start and to answer."""
 
@@ -30,9 +35,15 @@ def show_file(path: Path, session: Session) -> None:
     """Open a file's folder in the file manager, with the file selected if the desktop can do that. Does not block.
 
     Uses the D-Bus interface that freedesktop.org defines for this, which starts the file manager if necessary; if the
-    call fails, the folder is opened.
+    call fails, the folder is opened. Finder and Explorer select the file themselves.
     """
-
+    if sys.platform in ("darwin", "win32"):
+        command = ["open", "-R", str(path)] if sys.platform == "darwin" else f'explorer.exe /select,"{path}"'
+        try:
+            subprocess.Popen(command)
+        except OSError:
+            open_folder(path.parent, session)
+        return
     address = os.environ.get("DBUS_SESSION_BUS_ADDRESS", "")
     if not address:
         open_folder(path.parent, session)
