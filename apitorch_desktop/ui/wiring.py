@@ -31,9 +31,9 @@ from apitorch_desktop.ui.labeling.controller import LabelingController, LabelTar
 from apitorch_desktop.ui.main_window.central_widget import CentralWidget
 from apitorch_desktop.ui.main_window.main_window import MainWindow
 from apitorch_desktop.ui.main_window.page_switcher import PageSwitcher
+from apitorch_desktop.ui.main_window.toolbar import FilterMenu
 from apitorch_desktop.ui.map.page import MapPage
 from apitorch_desktop.ui.photos.controller import PhotosController
-from apitorch_desktop.ui.photos.filter_menu import FilterMenu
 from apitorch_desktop.ui.photos.similar_page import SimilarPage
 from apitorch_desktop.ui.places import RecentItems, ViewState
 from apitorch_desktop.ui.review.navigation import ReviewNavigation

@@ -8,7 +8,7 @@ from apitorch_desktop.api.types import TrainingImage
 from apitorch_desktop.dataset.review.findings import OutOfFoldAnswer
 from apitorch_desktop.dataset.workspace.image_table import ImageTable
 from apitorch_desktop.ui.grid.filters import Filter
-from apitorch_desktop.ui.photos.filter_menu import FilterMenu, suggestion
+from apitorch_desktop.ui.main_window.toolbar import FilterMenu, suggestion
 from apitorch_desktop.ui.settings import Settings
 from tests.helpers.event_loop import wait_until
 
