@@ -1,6 +1,7 @@
 """Watched folders of the window: photos that arrive are added, written down and moved, once, also after a restart."""
 
 import csv
+import os
 import shutil
 
 import pytest
@@ -132,3 +133,78 @@ def test_photos_that_arrive_are_added_written_down_and_moved_once(monkeypatch, p
 
     assert program.run(monkeypatch, first) == 0
     assert program.run(monkeypatch, second) == 0
+
+
+def test_a_watch_is_changed_and_what_failed_is_tried_again(monkeypatch, photos, tmp_path, home):
+    summer(photos, tmp_path, ("dress", "hat"), 6)
+    folder = tmp_path / "camera"
+    folder.mkdir()
+    arriving = sorted((photos / "test" / "dress").iterdir())[:3]
+
+    def steps(made):
+        page = made.watch_panel
+        program.wait(lambda: made.model.total == 12, "the photos")
+        client = made.session.workspace.client
+        program.wait(lambda: client.classifier("summer").status == "ready", "the classifier")
+        bin_id = client.create_training_set("Arrivals").id
+        made.session.refresh()
+        made.session.refresh_classifiers()
+        program.wait(lambda: any(one.slug == "summer" for one in made.session.classifiers), "the classifier listed")
+        program.wait(lambda: made.session.find_set(bin_id), "the second training set")
+
+        def in_set(name):
+            found = next((one for one in client.training_sets() if one.name == name), None)
+            return sum(found.counts) if found is not None else None
+
+        def status():
+            return made.watches.statuses[0]
+
+        asked = ask(made)
+        enter(asked.folder.line, folder)
+        pick(asked.classifier, "summer")
+        program.press(asked.adds)
+        program.wait(asked.target.isEnabled, "the choice of the training set")
+        pick(asked.target, "Arrivals")
+        pick(asked.how, "Without a label")
+        program.press(asked.start)
+        program.wait(page.isVisible, "the page")
+
+        # the file is damaged, and mended so that size and time stay: only a retry looks at it again
+        whole = arriving[0].read_bytes()
+        (folder / "a.jpg").write_bytes(bytes(len(whole)))
+        program.wait(lambda: status().failed == 1, "the failure")
+        before = (folder / "a.jpg").stat()
+        (tmp_path / "mended.jpg").write_bytes(whole)
+        os.utime(tmp_path / "mended.jpg", ns=(before.st_atime_ns, before.st_mtime_ns))
+        (tmp_path / "mended.jpg").replace(folder / "a.jpg")
+        program.press(page.retry)
+        program.wait(lambda: status().done == 1 and not status().failed, "the photo, once tried again")
+        program.wait(lambda: in_set("Arrivals") == 1, "it added")
+
+        client.delete_training_set(bin_id)
+        shutil.copy(arriving[1], folder / "b.jpg")
+        program.wait(lambda: status().state == "stopped", "that it cannot go on")
+        assert "The training set is not there any more" in page.words.full_text()
+        made.session.refresh()
+        program.wait(lambda: made.session.find_set(bin_id) is None, "the training set gone")
+
+        program.press(page.change)
+        changed = program.wait(lambda: dialog(WatchDialog), "the dialog")
+        assert changed.folder.line.text() == str(folder) and not changed.folder.isEnabled()
+        assert changed.adds.isChecked() and changed.how.currentText() == "Without a label"
+        assert changed.target.currentText() == "Summer"
+        pick(changed.how, "Under their answer, the less sure without a label")
+        program.wait(changed.least.isEnabled, "the confidence")
+        write_into(changed.least, "100")
+        program.wait(lambda: changed.least.value() == 100, "what was typed")
+        program.press(changed.start)
+        program.wait(lambda: in_set("Summer") == 13, "the photo that waited")
+        program.wait(lambda: status().state == "running" and status().done == 2, "that it goes on")
+
+        made.window.activateWindow()
+        client.delete_training_set(made.session.open_set.training_set.id)
+        shutil.copy(arriving[2], folder / "c.jpg")
+        program.wait(lambda: status().state == "stopped", "that the classifier is missing")
+        assert "classifier" in page.words.full_text()
+
+    assert program.run(monkeypatch, steps) == 0

@@ -220,7 +220,7 @@ class SetAdder:
         connection_id, set_id = self._task.connection_id, self._task.training_set_id
         found = next((one for one in self._client().training_sets() if one.id == set_id), None)
         if found is None or set_id is None:
-            raise TargetMissing("The training set is not there any more: remove this watch, and watch anew.")
+            raise TargetMissing("The training set is not there any more: change this watch, and choose another.")
         title = f"Adding {plural(len(items), 'photo')} of “{self._task.folder.name}” to “{found.name}”"
         transfer = self._imports.upload(connection_id, set_id, title, items, labels_before=found.classes)
         try:

@@ -49,6 +49,15 @@ class WatchJournal:
             )
         ]
 
+    def failed(self) -> list[Path]:
+        """Return the photos that have a reason in place of an answer."""
+        rows = self._file.read("SELECT path, answer FROM watched_photos WHERE watch = ?", self._watch)
+        return [
+            Path(os.fsdecode(path))
+            for path, answer in rows
+            if isinstance(next(iter(decode_json(answer, Answers).values())), str)
+        ]
+
     def answer(self, arrival: Arrival) -> Answer | None:
         """Return the answer about a photo, None if there is none or the file has changed since."""
         found = self._file.read(

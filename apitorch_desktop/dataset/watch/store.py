@@ -117,6 +117,19 @@ class WatchStore:
             )
         return report
 
+    def change(self, watch_id: int, task: WatchTask) -> None:
+        """Save another task for a watched folder; what was done stays."""
+        with self._file.transaction() as write:
+            write.execute(
+                "UPDATE watch_list SET classifier = ?, csv = ?, destination = ?, least = ?, training_set = ?, labels = ?,"
+                " unlabelled = ? WHERE id = ?",
+                (
+                    task.classifier, os.fsencode(task.table) if task.table else None,
+                    os.fsencode(task.destination) if task.destination else None,
+                    task.least, task.training_set_id, task.adds_labels, task.adds_unlabelled, watch_id,
+                ),
+            )  # fmt: skip
+
     def set_paused(self, watch_id: int, paused: bool) -> None:
         """Save that a watch is paused or goes on."""
         with self._file.transaction() as write:

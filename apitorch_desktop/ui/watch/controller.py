@@ -87,7 +87,8 @@ class _WatchRun:
         self.note = ""
         self.problem = ""
         """Reason why it ended by itself."""
-        self.retried: list[Path] = []
+        self.retry = False
+        """Try again what has failed, when the job begins."""
 
     def status(self) -> BackgroundStatus:
         stored = self.stored
@@ -165,9 +166,50 @@ class WatchController(QObject):
 
     def ask(self) -> None:
         """Let the user choose a folder and what is done about it."""
+        if (dialog := self._dialog(None)) is not None:
+            dialog.agreed.connect(self.add)
+            dialog.open()
+
+    def _ask_for_change(self, run: _WatchRun) -> None:
+        """Let the user choose another classifier for a watched folder, and other acts."""
+        session, task = self._session, run.stored.task
+        if session.connection is None or session.connection.id != task.connection_id:
+            session.show_message(
+                "Open the connection of this folder first: its classifiers are needed.", "warn", "watch"
+            )
+        elif reason := self._unavailable_reason():
+            session.show_message(reason, "warn", "watch")
+        elif (dialog := self._dialog(run)) is not None:
+            dialog.agreed.connect(lambda changed: self._change(run, changed))
+            dialog.open()
+
+    def _change(self, run: _WatchRun, task: WatchTask) -> None:
+        """Go on with another task; a photo that the new classifier has not seen is classified by it."""
+        if (stores := self._stores) is None or run.stored.id not in self._runs:
+            return
+
+        def job(_context: JobContext) -> WatchTask:
+            destination = task.destination and task.destination.resolve()
+            changed = replace(task, folder=run.stored.task.folder, destination=destination)
+            stores.watches.change(run.stored.id, changed)
+            return changed
+
+        def done(changed: WatchTask) -> None:
+            run.stored.task = changed
+            if not run.stored.paused and run.stored.id in self._runs:
+                if run.stop is not None:
+                    run.stop.set()
+                self._run(run)
+            self._notify(run)
+
+        self._session.tasks.run(
+            Lane.DISK, job, done=done, failed=self._show_error, owner=self, title="Changing the watch"
+        )
+
+    def _dialog(self, run: _WatchRun | None) -> WatchDialog | None:
         session = self._session
         if (connected := session.connected) is None:
-            return
+            return None
         slugs = [found.slug for found in session.classifiers if isinstance(found.slug, str)]
         dialog = WatchDialog(
             self._theme,
@@ -176,15 +218,16 @@ class WatchController(QObject):
             session.training_sets,
             session.open_set.training_set if session.open_set is not None else None,
             "" if connected.workspace.has_inbox else "The service has no photos without a label.",
-            self._problem,
+            lambda task: self._problem(task, run),
             self._window,
         )
-        dialog.agreed.connect(self.add)
-        dialog.open()
+        if run is not None:
+            dialog.fill(run.stored.task)
+        return dialog
 
-    def _problem(self, task: WatchTask) -> str:
+    def _problem(self, task: WatchTask, changed: _WatchRun | None) -> str:
         key = (task.connection_id, task.classifier, task.folder)
-        known = [run.stored.task for run in self._runs.values()]
+        known = [run.stored.task for run in self._runs.values() if run is not changed]
         if any((one.connection_id, one.classifier, one.folder) == key for one in known):
             return f"“{shown(task.folder.name)}” is being watched by {task.classifier} already."
         return ""
@@ -224,13 +267,13 @@ class WatchController(QObject):
             return
         run.problem = run.note = ""
         run.again = False
-        retried, run.retried = run.retried, []
+        retry, run.retry = run.retry, False
 
         stop = run.stop = StopEvent()
 
         def job(context: JobContext) -> None:
             stop.cancelled = context.cancelled
-            _work(context, stores, run.stored, stop, retried)
+            _work(context, stores, run.stored, stop, retry=retry)
 
         self._session.tasks.run(
             Lane.FOLDERS,
@@ -283,7 +326,7 @@ class WatchController(QObject):
     # --- commands
 
     def command(self, verb: str, work_id: int) -> None:
-        """Run `open`, `pause`, `resume`, `cancel` (stop for good), `retry_failed` or `forget` on a watched folder."""
+        """Run `open`, `pause`, `resume`, `cancel` (stop for good), `retry_failed`, `change` or `forget` on a watched folder."""
         run = self._runs[_FIRST_ID - work_id]
         match verb:
             case "open":
@@ -297,6 +340,8 @@ class WatchController(QObject):
                 self._run(run)
             case "retry_failed":
                 self._retry(run)
+            case "change":
+                self._ask_for_change(run)
             case _:
                 self._remove(run)
 
@@ -318,7 +363,7 @@ class WatchController(QObject):
         failed = [report for report in stored.reports if isinstance(report.answer, str)]
         stored.reports = [report for report in stored.reports if not isinstance(report.answer, str)]
         stored.failed = 0
-        run.retried = [report.path for report in failed]
+        run.retry = True
         self._write(lambda stores: stores.watches.clear_failed(stored.id, failed))
         if run is self._current:
             self._panel.show_reports(stored.reports)
@@ -359,7 +404,7 @@ class WatchController(QObject):
         self._panel.table.setFocus()
 
 
-def _work(context: JobContext, stores: AppData, stored: StoredWatch, stop: Event, retried: list[Path]) -> None:
+def _work(context: JobContext, stores: AppData, stored: StoredWatch, stop: Event, *, retry: bool) -> None:
     """Work on a watched folder until it is stopped; posts sentences, (count, edit) of added photos, and reports."""
     task, folder = stored.task, paths.desktop_folder()
     while (lock := lock_task(folder, task)) is None:
@@ -395,7 +440,7 @@ def _work(context: JobContext, stores: AppData, stored: StoredWatch, stop: Event
 
     try:
         with closing(WatchJournal(folder, task)) as journal:
-            for path in retried:
+            for path in journal.failed() if retry else ():
                 journal.forget(path)
             adder = SetAdder(task, stores.imports, stores.transfers, client, added)
             FolderWatch(task, journal, on_done=done, on_state=context.post, add=adder.add).work(connect, stop)
@@ -490,6 +535,26 @@ class WatchDialog(QDialog):
         about = label(text, "base", "muted", wrap=True)
         lay_out_dialog(self, theme, (about, fields), (self.cancel, self.start), beside=self.note, spacing=12)
         self.setMinimumWidth(theme.px(560))
+
+    def fill(self, task: WatchTask) -> None:
+        """Show a task that is to be changed; its folder stays."""
+        self.setWindowTitle("Change the watch")
+        self.start.setText("Change")
+        self.folder.line.setText(str(task.folder))
+        self.folder.setEnabled(False)
+        self.classifier.setCurrentIndex(max(0, self.classifier.findText(task.classifier)))
+        self.writes.setChecked(task.table is not None)
+        self.table.line.setText(str(task.table or ""))
+        self.moves.setChecked(task.destination is not None)
+        self.destination.line.setText(str(task.destination or ""))
+        self.least.setValue(round(100 * task.least))
+        if task.training_set_id is not None:
+            self.adds.setChecked(True)
+            self.target.setCurrentIndex(max(0, self.target.findData(task.training_set_id)))
+            how = (task.adds_labels, task.adds_unlabelled)
+            offered = [self.how.itemData(at) for at in range(self.how.count())]
+            self.how.setCurrentIndex(offered.index(how) if how in offered else 0)
+        self._update()
 
     def task(self) -> WatchTask | None:
         """Return what was chosen, None without a folder. Folders are without links once `_confirm` has passed them on."""

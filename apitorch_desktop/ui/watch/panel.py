@@ -97,9 +97,10 @@ class WatchPanel(CentralPage):
         self.pause = button("Pause", "", lambda: command("pause"))
         self.resume = button("Resume", "", lambda: command("resume"))
         self.retry = button("Retry failed", "", lambda: command("retry_failed"))
+        self.change = button("Change…", "", lambda: command("change"))
         self.stop = button("Stop watching", "", lambda: command("cancel"))
         head = in_row((self.title, 1), self.close_button)
-        controls = in_row(self.pause, self.resume, self.retry, self.stop, 1)
+        controls = in_row(self.pause, self.resume, self.retry, self.change, self.stop, 1)
         below = in_row((self.words, 1), self.failed)
         in_column(
             head,
