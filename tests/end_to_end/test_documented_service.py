@@ -15,8 +15,19 @@ from apitorch_desktop.ui.tasks.runner import Lane
 from tests.helpers import app_runner as program
 from tests.helpers import x11_pointer as pointer
 from tests.helpers.app_runner import dialog
-from tests.helpers.documented_program import cell, coats, digests, listed, pictures_shown, run, shown, waiting
-from tests.helpers.widget_driver import export, to_grid
+from tests.helpers.documented_program import (
+    cell,
+    classify_address,
+    coats,
+    digests,
+    listed,
+    pictures_shown,
+    run,
+    select,
+    shown,
+    waiting,
+)
+from tests.helpers.widget_driver import choose, export, to_grid
 
 CORNER = QPoint(1500, 920)
 PASSING = [429, 500, 502, "late", "half", "twice", "drop", "lost", "longer", "shorter", "garbage"]
@@ -62,10 +73,11 @@ def test_addresses_that_run_out_are_fetched_anew_and_changed_ids_followed(monkey
         pictures_shown(made)
         service.expire()
         image = made.model.image(0)
-        made.photos.show_big(image)  # its bytes are fetched by an address of yesterday
+        select(made, [image.image_id])
+        pointer.key("Return")  # its bytes are fetched by an address of yesterday
         program.wait(lambda: made.photos.big.canvas._photo and made.photos.big.canvas._photo.fitted, "the photo")
         program.wait(lambda: any("/files/" in one.path and one.status == 200 for one in service.seen[-4:]), "the photo")
-        made.photos.close_big()
+        pointer.key("Escape")
         service.change_ids()
         made.session.refresh()
         program.wait(lambda: made.model.row_of(image.image_id) is None, "the new ids")
@@ -167,9 +179,7 @@ def test_a_classification_that_fails_says_so_on_its_card_and_can_be_asked_again(
         made.classify_panel.set_classifiers(made.session.classifiers, ["work-safe"])
         url = made.session.workspace.listing(service.number).images[0].url
         service.wrong(fault, path="/classify$", times=2)
-        from apitorch_desktop.ui.widgets.drag_drop import DroppedContent
-
-        made.classify.begin(DroppedContent(urls=(url,)))
+        classify_address(made, url)
         card = program.wait(lambda: made.classify_panel.cards.get("work-safe"), "the card")
         program.wait(lambda: card.again.isVisible(), f"{fault}: a failure on the card")
         text = card.sentence.text()
@@ -184,13 +194,11 @@ def test_a_classification_that_fails_says_so_on_its_card_and_can_be_asked_again(
 
 def test_feedback_and_a_message_arrive_and_a_failure_is_said(monkeypatch, service):
     def steps(made, said):
-        from apitorch_desktop.ui.widgets.drag_drop import DroppedContent
-
         listed(made, 6)
         program.wait(lambda: made.session.classifiers, "the classifiers")
         made.classify_panel.set_classifiers(made.session.classifiers, ["work-safe"])
         url = made.session.workspace.listing(service.number).images[0].url
-        made.classify.begin(DroppedContent(urls=(url,)))
+        classify_address(made, url)
         card = program.wait(lambda: made.classify_panel.cards.get("work-safe"), "the card")
         program.wait(lambda: card.answer, "the answer")
         program.press(card.wrong)
@@ -296,7 +304,8 @@ def test_labels_are_renamed_merged_and_deleted_by_copies_with_undo(monkeypatch, 
         assert not [one for one in said if "Cancel" in one]
         assert service.content(service.number)["prairie"] == before["plains"]
         pictures_shown(made)  # by what is kept: no photo is fetched anew for its new id
-        made.edits.merge_labels(str(service.number), "mountain", "prairie")
+        pointer.click(row_of(made, "mountain"), 3)
+        choose("Merge into", "prairie")
         ended(made, states[2], "merged")
         pointer.click(row_of(made, "prairie"))
         pointer.key("Delete")
@@ -320,7 +329,10 @@ def test_renaming_a_label_says_how_far_it_is_and_is_cancelled_by_a_button(monkey
         listed(made, 6)
         pictures_shown(made)
         service.wrong_in_turn("", "", "held", method="POST", path="/image$")  # under way until it is cancelled
-        made.edits.rename_label(str(service.number), "plains", "prairie")
+        pointer.click(row_of(made, "plains"))
+        pointer.key("F2")
+        pointer.write("prairie")
+        pointer.key("Return")
         message = made.central_widget.status.message
         program.wait(lambda: any("of 4" in one for one in said), "how far it is")
         cancel = program.wait(
@@ -340,8 +352,10 @@ def test_edits_in_a_storm_come_out_as_meant(monkeypatch, service):
         listed(made, 6)
         ids = shown(made)
         service.chaos(0.25, [429, 500, 502, "drop", "lost", "half", "shorter"], seed=5)
-        made.photos.move(ids["plains"][:3], "mountain")
-        made.photos.delete(ids["plains"][3:])
+        select(made, ids["plains"][:3])
+        pointer.key("1")
+        select(made, ids["plains"][3:])
+        pointer.key("Delete")
         program.wait(lambda: not made.tasks.active(Lane.INTERACTIVE) or not service.seen, "the first tries")
         service.right()
         made.session.connect_service()

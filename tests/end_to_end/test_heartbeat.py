@@ -8,7 +8,19 @@ import pytest
 from apitorch_desktop.ui.session import session
 from apitorch_desktop.ui.session.session import ConnectionState, Rhythm
 from tests.helpers import app_runner as program
-from tests.helpers.documented_program import away, coats, counts, listed, pictures_shown, run, shown, waiting
+from tests.helpers import x11_pointer as pointer
+from tests.helpers.documented_program import (
+    away,
+    coats,
+    counts,
+    drop_on_label,
+    listed,
+    pictures_shown,
+    run,
+    select,
+    shown,
+    waiting,
+)
 
 
 @pytest.fixture
@@ -34,8 +46,6 @@ def test_a_service_that_vanishes_is_missed_by_itself_and_what_waits_goes_on_when
     dropped = sorted((photos / "train" / "shoes").iterdir())[:3]
 
     def steps(made, said):
-        from apitorch_desktop.ui.widgets.drag_drop import DroppedContent
-
         listed(made, 6)
         pictures_shown(made)
         quickly(made)
@@ -47,8 +57,9 @@ def test_a_service_that_vanishes_is_missed_by_itself_and_what_waits_goes_on_when
             program.wait(lambda: not made.central_widget.offline_banner.isVisible(), "the band to go")
         service.vanish()
         away(made)
-        made.photos.move(shown(made)["plains"][:1], "mountain")
-        made.imports.begin(DroppedContent(paths=tuple(dropped)), str(service.number), "mountain")
+        select(made, shown(made)["plains"][:1])
+        pointer.key("1")
+        drop_on_label(made, dropped, "mountain")
         program.wait(lambda: waiting(made) and made.transfers.statuses, "an edit and a transfer that wait")
         service.come_back()
         program.wait(lambda: len(service.content(service.number)["mountain"]) == 6, "all that waited")

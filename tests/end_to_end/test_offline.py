@@ -11,7 +11,19 @@ from apitorch_desktop.ui.tasks.runner import Lane
 from apitorch_desktop.utils.paths import desktop_folder
 from tests.helpers import app_runner as program
 from tests.helpers import x11_pointer as pointer
-from tests.helpers.documented_program import away, cell, coats, counts, listed, pictures_shown, run, shown, waiting
+from tests.helpers.documented_program import (
+    away,
+    cell,
+    coats,
+    counts,
+    drop_on_label,
+    listed,
+    pictures_shown,
+    run,
+    select,
+    shown,
+    waiting,
+)
 from tests.helpers.widget_driver import choose_in_connection_menu, to_grid
 
 
@@ -114,10 +126,12 @@ def sent_into_conflict(made, service):
     listed(made, 6)
     pictures_shown(made)
     moved, deleted = shown(made)["plains"][:2], shown(made)["plains"][2:]
+    select(made, moved)
     service.vanish()
-    made.photos.move(moved, "mountain")
-    made.photos.delete(deleted)
+    pointer.key("1")
     away(made)
+    select(made, deleted)
+    pointer.key("Delete")
     program.wait(lambda: len(waiting(made)) == 2, "the edits that wait")
     someone_moves(service, moved[0], "desert")
     someone_deletes(service, moved[1])
@@ -189,10 +203,8 @@ def test_a_photo_that_others_deleted_is_sent_again_from_where_it_came(monkeypatc
     path = min((photos / "train" / "shoes").iterdir())
 
     def steps(made, said):
-        from apitorch_desktop.ui.widgets.drag_drop import DroppedContent
-
         listed(made, 6)
-        made.imports.begin(DroppedContent(paths=(path,)), str(service.number), "plains")
+        drop_on_label(made, [path], "plains")
         program.wait(lambda: made.model.total == 7 and any(one.startswith("Added 1") for one in said), "the photo")
         pictures_shown(made)
         new = next(
@@ -200,8 +212,9 @@ def test_a_photo_that_others_deleted_is_sent_again_from_where_it_came(monkeypatc
             for one in shown(made)["plains"]
             if made.session.stores.transfers.origin(made.session.connection.id, one)
         )
+        select(made, [new])
         service.vanish()
-        made.photos.move([new], "mountain")
+        pointer.key("1")
         away(made)
         program.wait(lambda: waiting(made), "the edit that waits")
         someone_deletes(service, new)
@@ -220,13 +233,11 @@ def test_photos_dropped_while_it_is_away_are_sent_on_return(monkeypatch, service
     dropped = sorted((photos / "train" / "shoes").iterdir())[:3]
 
     def steps(made, _said):
-        from apitorch_desktop.ui.widgets.drag_drop import DroppedContent
-
         listed(made, 6)
         service.vanish()
         made.session.refresh()
         away(made)
-        made.imports.begin(DroppedContent(paths=tuple(dropped)), str(service.number), "mountain")
+        drop_on_label(made, dropped, "mountain")
         program.wait(lambda: [one.state for one in made.transfers.statuses] == ["waiting"], "a transfer that waits")
         program.wait(lambda: "Nothing answers" in made.transfers.statuses[0].note, "why it waits")
         service.come_back()

@@ -305,12 +305,17 @@ def test_set_place_and_unfinished_transfer_are_there_at_the_next_start(monkeypat
         from apitorch_desktop.dataset.sources.image_source import ImageFile, UploadItem
 
         ready(made)
-        wanted = made.session.find_set(next(one.id for one in made.session.training_sets if one.name == "Winter"))
-        made.wiring._choose_set(wanted.id)
+        row = program.wait(
+            lambda: next((one for one in made.central_widget.tree.model.top() if one.text == "Winter"), None), "its row"
+        )
+        wanted = row.training_set
+        press_cell(made.central_widget.tree.view, made.central_widget.tree.model.index_of(row))
         program.wait(lambda: made.model.total == EACH and made.session.open_set.listed, "the other set")
-        made.photos.set_sort("newest")
+        program.press(made.central_widget.toolbar.sort)
+        choose("Newest first")
         made.photos.grid.set_cell_size(120)
-        made.central_widget.show_side("right", False)
+        pointer.key("F9")
+        program.wait(lambda: not made.central_widget.side_shown("right"), "no classify panel")
         transfers, connection = made.session.stores.transfers, made.session.connection
         uploads = [UploadItem("skirt", ImageFile(photo), photo.name) for photo in more]
         transfer = transfers.add_upload(connection.id, wanted.id, "Skirts", uploads)
@@ -325,7 +330,7 @@ def test_set_place_and_unfinished_transfer_are_there_at_the_next_start(monkeypat
         assert not made.central_widget.side_shown("right")
         paused = program.wait(lambda: next(iter(made.transfers.statuses), None), "the transfer")
         assert paused.state == "paused"
-        made.transfers.command("resume", paused.id)
+        program.press(made.central_widget.status.transfer._pause)
         program.wait(lambda: made.session.open_set.counts.get("skirt") == len(more), "the rest came in")
 
     assert program.run(monkeypatch, first) == 0

@@ -3,10 +3,17 @@
 import hashlib
 from contextlib import contextmanager
 
+from PySide6.QtCore import QPoint
+from PySide6.QtGui import QGuiApplication
+
 from apitorch_desktop.dataset.connections.store import KEY_VARIABLE, URL_VARIABLE
 from apitorch_desktop.ui.session.session import ConnectionState
 from tests.helpers import app_runner as program
+from tests.helpers import x11_pointer as pointer
 from tests.helpers.fake_api import FakeApi
+
+CORNER = QPoint(1500, 920)
+"""Where files are dragged from, beside what is under the pointer in the window."""
 
 
 def use(monkeypatch, service):
@@ -87,6 +94,33 @@ def cell(made, image_id):
     grid.scrollTo(index)
     program.turn()
     return grid.viewport().mapToGlobal(grid.visualRect(index).center())
+
+
+def select(made, ids):
+    """Select photos beside one another, by a click and Shift with the arrow."""
+    grid, model = made.photos.grid, made.model
+    program.press(grid.viewport(), lambda: grid.visualRect(model.index(model.row_of(ids[0]), 0)))
+    program.wait(lambda: model.selected_ids() == ids[:1], "the first one selected")
+    if ids[1:]:
+        pointer.key(*["shift+Right"] * len(ids[1:]))
+        program.wait(lambda: set(model.selected_ids()) == set(ids), "all selected")
+
+
+def drop_on_label(made, paths, label):
+    """Drag files from another program onto a label in the tree."""
+    tree, set_id = made.central_widget.tree, made.session.open_set.training_set.id
+    row = tree.view.visualRect(tree.model.index_of(tree.model.find(set_id, label)))
+    assert pointer.drag(paths, pointer.center(tree.view.viewport(), row), CORNER) == "dropped"
+    made.window.activateWindow()
+
+
+def classify_address(made, url):
+    """Paste an address into the classify panel."""
+    QGuiApplication.clipboard().setText(url)
+    made.window.activateWindow()
+    made.classify_panel.photo.setFocus()
+    program.wait(made.classify_panel.photo.hasFocus, "the focus in the panel")
+    pointer.key("ctrl+v")
 
 
 def digests(paths):
