@@ -173,7 +173,7 @@ def test_a_set_elsewhere_is_compared_with_this_computer_whose_service_is_started
     def steps(made, _said):
         listed(made, 6)
         assert not made.embedded.url, "not needed until now"
-        shown = compare_with(made, "On this computer")
+        shown = compare_with(made, made.session.stores.connections.get("embedded").name)
         program.wait(
             lambda: shown.target.findData(None) >= 0 and shown.compare.isEnabled(), "that one can be made here"
         )
@@ -215,8 +215,8 @@ def test_review_finds_and_cleans_up_what_is_wrong_while_answers_break(monkeypatc
         program.wait(lambda: made.model.total == total - 3, "the copies gone")
         program.wait(lambda: sum(map(len, service.content(number).values())) == total - 3, "at the service too")
         made.window.activateWindow()
-        panel.board.setFocus()
-        program.wait(panel.board.hasFocus, "the focus on the board")
+        tree.view.setFocus()
+        program.wait(tree.view.hasFocus, "the focus in the tree")
         pointer.key("ctrl+z")
         program.wait(lambda: sum(map(len, service.content(number).values())) == total, "they are back")
         program.wait(lambda: made.model.total == total, "in the grid too")

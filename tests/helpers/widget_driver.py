@@ -4,6 +4,7 @@ import subprocess
 
 from PySide6.QtCore import QObject, QPersistentModelIndex, QRect, QTimer, QUrl, Slot
 from PySide6.QtWidgets import QApplication, QFileDialog, QLineEdit, QMenu, QPushButton
+from shiboken6 import isValid
 
 from apitorch_desktop.ui.compare.controller import CompareDialog
 from apitorch_desktop.ui.exporter.controller import FORMATS, ExportDialog
@@ -90,7 +91,7 @@ def close_dialog(shown):
     """Leave a dialog by Escape."""
     program.wait(shown.isActiveWindow, "the focus in the dialog")
     pointer.key("Escape")
-    program.wait(lambda: not shown.isVisible(), "the dialog closed")
+    program.wait(lambda: not isValid(shown) or not shown.isVisible(), "the dialog closed")
 
 
 def write_into(line, text):
