@@ -20,9 +20,9 @@ from apitorch_desktop.service.classifiers.embeddings import Embedder
 from apitorch_desktop.service.classifiers.encoders import FOLDER, EncoderPool, OwnEncoders
 from apitorch_desktop.service.classifiers.training import train_and_store
 from apitorch_desktop.service.config import InvalidConfig, storage_urls
-from apitorch_desktop.service.storage.errors import StorageUnreachable, StoreError
+from apitorch_desktop.service.storage.errors import CannotOpen, StorageUnreachable, StoreError
 from apitorch_desktop.service.storage.store import Store
-from apitorch_desktop.vision.encoder import Encoder, UnusableEncoder
+from apitorch_desktop.vision.encoder import Encoder
 from apitorch_desktop.vision.head import TrainingCancelled
 
 _LEASE_CHECK = 2.0  # seconds between two looks whether the training is still wanted
@@ -82,7 +82,10 @@ _opening = threading.Lock()
 
 def _resources() -> _Resources:
     with _opening:  # `cache` alone would open it once a thread
-        return _opened()
+        try:
+            return _opened()
+        except CannotOpen as error:  # as while the database starts: the service asks again
+            raise StorageUnreachable(str(error)) from error
 
 
 @cache
@@ -111,6 +114,3 @@ def _threads_of_worker() -> int:
         return int(get_worker().state.nthreads)
     except ValueError:  # outside of a task
         return 1
-
-
-__all__ = ["StorageUnreachable", "UnusableEncoder", "embed", "train"]

@@ -24,7 +24,13 @@ from apitorch_desktop.service.classifiers.training import train_and_store
 from apitorch_desktop.service.classifiers.training_data import TooFewReadable, TrainingData
 from apitorch_desktop.service.storage.base import NO_SUCH_SET
 from apitorch_desktop.service.storage.coordination import JobRepository
-from apitorch_desktop.service.storage.errors import Closed, RecordConflict, RecordNotFound, StoreError
+from apitorch_desktop.service.storage.errors import (
+    Closed,
+    RecordConflict,
+    RecordNotFound,
+    StorageUnreachable,
+    StoreError,
+)
 from apitorch_desktop.service.storage.records import TrainingSetRow, VersionRow
 from apitorch_desktop.service.storage.store import Store
 from apitorch_desktop.utils.text import percent, plural
@@ -41,6 +47,7 @@ _NICE = 10
 _THREADS = 2  # heads trained at the same time, so that a small training set does not wait for a large one
 _SCAN_INTERVAL = 1.0  # seconds between two scans for missing embeddings while a batch is available
 _RETRY_AFTER = 30.0  # seconds after a failure of the store, such as a full disk
+_RETRY_UNREACHABLE = 2.0  # seconds after the database or the bucket was out of reach
 _LEAST_EARLIER = 0.9  # of the images of a version that its encoder's embeddings must still be there of
 _MOST_EARLIER = 32  # new images encoded by an earlier encoder too, before a training
 _MAX_NAMED = 3  # labels named in a sentence
@@ -601,7 +608,8 @@ class Trainer:
         reason = str(error) if expected else f"Training failed ({type(error).__name__}: {str(error)[:200]})."
         with self._wake:
             job.failure = f"{reason} It is tried again with the next change."
-            job.retry_at = time.monotonic() + _RETRY_AFTER if isinstance(error, StoreError) else None
+            pause = _RETRY_UNREACHABLE if isinstance(error, StorageUnreachable) else _RETRY_AFTER
+            job.retry_at = time.monotonic() + pause if isinstance(error, StoreError) else None
             job.missing.clear()
             self._wake.notify_all()
 
