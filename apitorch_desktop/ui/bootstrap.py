@@ -336,7 +336,7 @@ class Bootstrap(QObject):
         from apitorch_desktop.ui.transfers.panel import TransfersPanel
 
         self.imports = ImportController(self.session, self.edits, self.transfers, self.theme, self.window)
-        self.exports = ExportController(self.session, self.transfers, self.theme, self.window)
+        self.exports = ExportController(self.session, self.transfers, self.theme, self.settings, self.window)
         self.comparisons = CompareController(self.session, self.transfers, self.theme, self.window)
         self.connection_menu = ConnectionMenu(
             self.session, self.central_widget.toolbar.connection_menu, self.theme, self.settings, self.window

@@ -70,6 +70,8 @@ class Settings(msgspec.Struct, kw_only=True, eq=False):
     """Least confidence of the classifier in percent for which its label was accepted last."""
     camera: str = field(default="", name="camera/device")
     """Id of the camera that was chosen last."""
+    export_folder: str = field(default="", name="export/folder")
+    """The folder that was exported to last."""
     duplicate_rule: DuplicateRule = field(default="largest", name="review/keep")
 
     def __post_init__(self) -> None:

@@ -1,6 +1,7 @@
 """Menus, choices and tables as a person uses them: with the pointer, where they are on the screen."""
 
 import subprocess
+from pathlib import Path
 
 from PySide6.QtCore import QObject, QPersistentModelIndex, QRect, QTimer, QUrl, Slot
 from PySide6.QtWidgets import QApplication, QFileDialog, QLineEdit, QMenu, QPushButton
@@ -60,6 +61,7 @@ def export(made, form, folder, split=None, jpeg=False):
     program.wait(shown.isActiveWindow, "the focus in the dialog")
     if shown.format.currentText() != FORMATS[form][0]:
         pick(shown.format, FORMATS[form][0])
+    assert shown.folder.text() == (made.settings.export_folder or str(Path.home())), "the folder of the last export"
     write_into(shown.folder, str(folder))
     if jpeg:
         program.press(shown.jpeg)
@@ -71,6 +73,7 @@ def export(made, form, folder, split=None, jpeg=False):
     program.wait(shown.start.isEnabled, "an export that can begin")
     program.press(shown.start)
     program.wait(lambda: program.dialog(ExportDialog) is None, "the dialog closed")
+    assert made.settings.export_folder == str(folder)
     made.window.activateWindow()
 
 

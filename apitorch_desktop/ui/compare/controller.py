@@ -66,8 +66,6 @@ class CompareDialog(QDialog):
         self.table.setProperty("kind", "table")
         self.table.setAccessibleName("Differences")
         self.table.header().setSectionResizeMode(QHeaderView.ResizeMode.Interactive)
-        self.table.setColumnWidth(0, theme.px(260))
-        self.table.setColumnWidth(1, theme.px(150))
         self.labels = ComboBox(theme, "Photos under another label there")
         self.labels.addItem("Leave labels as they are", False)
         self.labels.addItem("Use the labels of the side that sends", True)
@@ -123,7 +121,11 @@ class CompareDialog(QDialog):
         columns: list[Column[Difference]] = [
             Column(title=title, text=itemgetter(at)) for at, title in enumerate(titles)
         ]
+        first = not self.model.columnCount()
         self.model.show(_differences(found) if found is not None else [], columns)
+        if first:  # a width is that of a column which is there
+            for at, width in enumerate((260, 180)):
+                self.table.setColumnWidth(at, self._theme.px(width))
         if found is None:
             self.text.setText("Nothing is sent before you have seen what would change.")
         elif found.equal:

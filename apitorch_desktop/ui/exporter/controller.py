@@ -25,6 +25,7 @@ from apitorch_desktop.dataset.exporter.split import Split
 from apitorch_desktop.dataset.workspace.workspace import Workspace
 from apitorch_desktop.ui.session.file_manager import open_folder
 from apitorch_desktop.ui.session.session import Session
+from apitorch_desktop.ui.settings import Settings
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.transfers.controller import TransferController
@@ -72,7 +73,8 @@ class ExportDialog(QDialog):
     """Emits the confirmed choices for what `name` calls the photos.
 
     `splits`: some of them have a split, which is used at first. `no_onnx` is the reason why the classifier cannot be
-    exported, or ""; None if it is no choice. `labels` that are too long for folders are told.
+    exported, or ""; None if it is no choice. `folder` is offered at first, the user's own if "". `labels` that are too
+    long for folders are told.
     """
 
     agreed = Signal(object)
@@ -86,6 +88,7 @@ class ExportDialog(QDialog):
         no_onnx: str | None = "",
         labels: Sequence[str] = (),
         splits: bool = False,
+        folder: str = "",
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
@@ -98,7 +101,7 @@ class ExportDialog(QDialog):
             if key != ONNX or no_onnx is not None:
                 self.format.addItem(title, str(key))
         self.about = label("", "small", "muted", wrap=True)
-        self.folder = QLineEdit(str(Path.home()))
+        self.folder = QLineEdit(folder or str(Path.home()))
         self.folder.setAccessibleName("Folder")
         self.browse = button("Choose…", "", self._browse)
         self.split = QCheckBox("Split the photos, each label in the same proportions")
@@ -197,8 +200,11 @@ _TOPIC = "export"
 class ExportController(QObject):
     """Exports training sets of the open connection."""
 
-    def __init__(self, session: Session, transfers: TransferController, theme: Theme, window: QWidget) -> None:
+    def __init__(
+        self, session: Session, transfers: TransferController, theme: Theme, settings: Settings, window: QWidget
+    ) -> None:
         super().__init__(window)
+        self._settings = settings
         self._session = session
         self._transfers = transfers
         self._theme = theme
@@ -228,9 +234,11 @@ class ExportController(QObject):
             no_onnx=no_onnx,
             labels=labels,
             splits=is_open and session.images.has_splits(),
+            folder=self._settings.export_folder,
             parent=self._window,
         )
         dialog.format.setCurrentIndex(max(0, dialog.format.findData(export_format)))
+        dialog.agreed.connect(self._keep_folder)
         dialog.agreed.connect(lambda order: self.export(found, order))
         dialog.open()
 
@@ -244,9 +252,17 @@ class ExportController(QObject):
         name = f"{plural(len(chosen), 'photo')} of “{found.name}”"
         labels = [str(image.label) for image in images]
         splits = any(image.known_split for image in images)
-        dialog = ExportDialog(self._theme, name, no_onnx=None, labels=labels, splits=splits, parent=self._window)
+        folder = self._settings.export_folder
+        dialog = ExportDialog(
+            self._theme, name, no_onnx=None, labels=labels, splits=splits, folder=folder, parent=self._window
+        )
+        dialog.agreed.connect(self._keep_folder)
         dialog.agreed.connect(lambda order: self._files(found, workspace, order, frozenset(chosen)))
         dialog.open()
+
+    def _keep_folder(self, order: ExportOrder) -> None:
+        self._settings.export_folder = str(order.folder)
+        self._settings.save()
 
     def export(self, found: TrainingSet, order: ExportOrder) -> None:
         """Export a training set."""

@@ -30,6 +30,7 @@ from apitorch_desktop.ui.widgets.controls import (
     label,
     surface,
 )
+from apitorch_desktop.ui.widgets.dates import parsed_date_text
 from apitorch_desktop.ui.widgets.flow_layout import FlowLayout
 from apitorch_desktop.utils.text import percent, plural, size
 
@@ -62,7 +63,8 @@ def duplicates(review: ReviewController) -> list[Row]:
 def _figures(twin: Duplicate, *, named: bool) -> tuple[str, ...]:
     pixels = f"{twin.width:,} × {twin.height:,}" if twin.width else ""
     first = " · ".join(part for part in (pixels, size(twin.bytes) if twin.bytes else "") if part)
-    second = " · ".join(part for part in (label_name(twin.label) if named else "", twin.created_at[:10]) if part)
+    date = parsed_date_text(twin.created_at)
+    second = " · ".join(part for part in (label_name(twin.label) if named else "", date) if part)
     return (first, second)
 
 

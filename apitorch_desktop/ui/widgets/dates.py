@@ -19,6 +19,14 @@ def date_text(moment: datetime) -> str:
     return _locale().toString(local, QLocale.FormatType.ShortFormat)  # type: ignore[call-overload,no-any-return]
 
 
+def parsed_date_text(text: str) -> str:
+    """Return the date of an ISO 8601 time, "" if it is none."""
+    try:
+        return date_text(datetime.fromisoformat(text))
+    except (ValueError, OverflowError):
+        return ""
+
+
 def _locale() -> QLocale:
     locale = QLocale()
     if locale.language() == QLocale.Language.C:
