@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from PySide6.QtCore import QAbstractItemModel, QEvent, QObject, QSize, QStringListModel, Qt, Signal
+from PySide6.QtCore import QAbstractItemModel, QEvent, QObject, QSize, QStringListModel, Qt, QTimer, Signal
 from PySide6.QtGui import QKeyEvent, QResizeEvent
 from PySide6.QtWidgets import (
     QCompleter,
@@ -321,6 +321,7 @@ class ImportDialog(QDialog):
     def _follow_rename(self, old: str, new: str) -> None:
         if self._label == old:
             self._label = new
+        QTimer.singleShot(0, self.labels, self.labels.setFocus)  # once the field of the old row is gone
 
     def _confirm(self) -> None:
         if self._plan is not None:

@@ -10,7 +10,7 @@ from PySide6.QtGui import QFont, QIcon
 
 from apitorch_desktop.api.slugs import snake_case
 from apitorch_desktop.api.types import INBOX, Id, label_name
-from apitorch_desktop.dataset.importer.plan import Plan, PlanItem, PlanLabel
+from apitorch_desktop.dataset.importer.plan import ItemStatus, Plan, PlanItem, PlanLabel
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane, Task, TaskRunner
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets.table_model import ROW_ROLE, Column, Index, TableFilter, TableModel
@@ -177,6 +177,10 @@ class PlanLabelsModel(TableModel[PlanLabel]):
         return True
 
 
+_NOT_SENT = (ItemStatus.THERE, ItemStatus.TWICE)
+"""A tick would promise that they are sent."""
+
+
 class PlanItemsModel(TableModel[PlanItem]):
     """Photos of a plan: a check box for those that are included, name, label (editable), size and a note."""
 
@@ -195,7 +199,7 @@ class PlanItemsModel(TableModel[PlanItem]):
                 icon=icon,
                 tooltip=_tooltip,
                 font=lambda item: self._skipped_font if item.standing == "left_out" else None,
-                checked=lambda item: item.included and item.problem is None,
+                checked=lambda item: item.included and item.problem is None and item.standing not in _NOT_SENT,
                 check=self._include,
                 editable=_readable,
             ),

@@ -20,7 +20,7 @@ from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets.controls import button, in_row, surface
 from apitorch_desktop.ui.widgets.label_menu import menus_of
 
-MIN_WIDTH = 92
+MIN_WIDTH = 84
 """Minimum width of a key with the start of its label: narrower ones are moved to a menu."""
 GAP = 2
 NARROW = 560

@@ -190,7 +190,8 @@ class TransferController(QObject):
         if before is None:
             self.listed.emit(self.statuses)
         self.changed.emit(status)
-        self._notify(before, status)
+        if before is not None or self._listed_at:  # else it may have ended in an earlier run, as in the first list
+            self._notify(before, status)
 
     def _notify(self, before: TransferStatus | None, status: TransferStatus) -> None:
         if status.kind == "upload" and status.done > (before.done if before else 0):

@@ -79,6 +79,6 @@ def state_text(status: WorkStatus) -> str:
         case "done" | "failed" if status.kind == "batch":
             return f"{status.done:,} classified"
         case "done":
-            return f"All {status.total:,} {_DONE[status.kind]}"
+            return f"{'All ' if status.total > 1 else ''}{status.total:,} {_DONE[status.kind]}"
         case _:
             return counts_text(status)

@@ -188,7 +188,7 @@ def answers_text(version: ClassifierVersion) -> str:
     found = version.difference
     if found is UNSET:
         return ""
-    counts = ((found.better, "better"), (found.worse, "worse"), (found.sideways, "sideways"))
+    counts = ((found.better, "better"), (found.worse, "worse"), (found.sideways, "still wrong"))
     return ", ".join(f"{count:,} {word}" for count, word in counts if count) or "none changed"
 
 

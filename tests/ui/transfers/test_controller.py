@@ -122,3 +122,20 @@ def test_a_transfer_that_another_process_removed_is_dropped_and_a_command_on_it_
     assert failures[-1][0].startswith("This transfer is not in the list any more")
     other.close()
     desk.deleteLater()
+
+
+def test_what_ended_in_an_earlier_run_is_not_reported_though_its_status_comes_before_the_list(
+    tasks, transfers, tmp_path
+):
+    desk, ended = TransferController(tasks), []
+    desk.ended.connect(lambda status: ended.append(status.id))
+    earlier = transfers.add_upload("c1", Id(1), "Earlier", uploads(tmp_path, 1))
+    transfers.cancel(earlier)
+    desk._receive(transfers.status(earlier))
+    desk._show_all(transfers.snapshot())
+    assert ended == []
+    now = transfers.add_upload("c1", Id(1), "Now", uploads(tmp_path, 1))
+    transfers.cancel(now)
+    desk._receive(transfers.status(now))
+    assert ended == [now]
+    desk.deleteLater()

@@ -31,7 +31,7 @@ def test_changes_of_a_version_are_told_in_a_few_words():
     assert (data_text(version(2)), answers_text(version(2))) == ("the same photos", "none changed")
     changed = version(2, added=12, removed=3, relabeled=2, better=5, sideways=1)
     assert data_text(changed) == "+12 −3, 2 relabeled"
-    assert answers_text(changed) == "5 better, 1 sideways"
+    assert answers_text(changed) == "5 better, 1 still wrong"
     assert data_text(version(2, relabeled=4)) == "4 relabeled"
     states = [state_text(each) for each in (version(1), version(2, current=True), version(3, waiting=True))]
     assert states == ["", "in use", "waits"]
