@@ -73,5 +73,5 @@ def test_changed_photos_come_by_kind_without_those_that_are_gone():
     assert [row.title if isinstance(row, HeadingRow) else row.lines for row in rows] == [
         "Worse · 1", ("cat → dog", "61 % → 84 %"),
         "Better · 1", ("dog → cat", "61 % → 84 %"),
-        "Sideways · 1", ("dog → owl", "is cat"),
+        "Still wrong · 1", ("dog → owl", "is cat"),
     ]  # fmt: skip
