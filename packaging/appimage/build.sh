@@ -18,9 +18,10 @@ ln -s "../lib/$name/$name" "$tree/usr/bin/$name"
 ln -s "usr/share/applications/$name.desktop" "$tree/$name.desktop"
 ln -s "usr/share/icons/hicolor/256x256/apps/$name.png" "$tree/$name.png"
 ln -s "$name.png" "$tree/.DirIcon"
-# appimagetool and software centers look for AppStream data by the name of the desktop entry
-ln -s com.apitorch.desktop.metainfo.xml "$tree/usr/share/metainfo/$name.appdata.xml"
 install -m 755 "$here/AppRun" "$tree/AppRun"
+if command -v appstreamcli >/dev/null; then
+  appstreamcli validate-tree --no-net "$tree" >"$target/appstream.txt" || { cat "$target/appstream.txt" >&2; exit 1; }
+fi
 
 tool=${APPIMAGETOOL:-$(command -v appimagetool || true)}
 if [ -z "$tool" ]; then

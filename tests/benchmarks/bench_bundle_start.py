@@ -1,6 +1,6 @@
 """Cold start of the bundle against that of the installed wheel: until the window is on the screen, A and B in turn.
 
-    xvfb-run -s "-screen 0 1600x1000x24" python tests/benchmarks/bench_bundle_start.py TARGET [RUNS]
+    xvfb-run -s "-screen 0 1600x1000x24 -noreset" python tests/benchmarks/bench_bundle_start.py TARGET [RUNS]
 
 TARGET is the folder of packaging/bundle/build.sh, which has both: the bundle, and the environment that the wheel was installed
 in for it. Before each cold start the files of both are dropped from the page cache. Prints the medians, and the median of the
