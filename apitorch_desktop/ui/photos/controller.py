@@ -654,6 +654,7 @@ class PhotosController(QObject):
         dialog.setWindowTitle("Copy to a new training set")
         dialog.setLabelText("Name")
         dialog.setOkButtonText("Copy")
+        dialog.resize(dialog.fontMetrics().averageCharWidth() * 60, dialog.sizeHint().height())  # the title has room
         dialog.textValueSelected.connect(
             lambda name: self.copy_requested.emit(images, name.strip(), "") if name.strip() else None
         )
