@@ -280,6 +280,10 @@ def main() -> None:
         run(tools / "python", "-m", "twine", "check", "--strict", wheel, archive)
         done("twine check --strict")
         offline(tools, work, wheel, archive)
+        if chosen.keep:
+            chosen.keep.mkdir(parents=True, exist_ok=True)
+            for file in (wheel, archive):
+                shutil.copy(file, chosen.keep)
         installed = environment(work / "installed")
         for what, file in (("wheel", wheel), ("source archive", archive)):
             again = ["--force-reinstall", "--no-deps"] if file == archive else []
@@ -289,10 +293,6 @@ def main() -> None:
         if chosen.tests:
             (source,) = (work / "unpacked").iterdir()
             run_tests(chosen.tests.absolute(), source, wheel)
-        if chosen.keep:
-            chosen.keep.mkdir(parents=True, exist_ok=True)
-            for file in (wheel, archive):
-                shutil.copy(file, chosen.keep)
     done("all of it")
 
 
