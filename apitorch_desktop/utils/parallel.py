@@ -14,7 +14,12 @@ T = TypeVar("T")
 _THREADS = 4
 
 
-def run_parallel(items: Sequence[T], work: Callable[[T], None], cancelled: Callable[[], bool] | None = None) -> None:
+def run_parallel(
+    items: Sequence[T],
+    work: Callable[[T], None],
+    cancelled: Callable[[], bool] | None = None,
+    threads: int | None = None,
+) -> None:
     """Call `work` for each item, and return when all calls have ended. Raises Cancelled and the first exception."""
     stop = Event()
 
@@ -32,7 +37,7 @@ def run_parallel(items: Sequence[T], work: Callable[[T], None], cancelled: Calla
     if len(items) == 1:
         call(items[0])
         return
-    with ThreadPoolExecutor(min(_THREADS, len(items)) or 1, "parallel") as pool:
+    with ThreadPoolExecutor(min(threads or _THREADS, len(items)) or 1, "parallel") as pool:
         futures = [pool.submit(call, item) for item in items]
     for future in futures:
         future.result()

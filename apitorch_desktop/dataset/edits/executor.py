@@ -386,9 +386,11 @@ class EditExecutor:
 
     def _save_content(self, ops: ImageOperations) -> None:
         placements = self._row.placements
-        for start in range(0, len(placements), 200):
-            ops.ensure_content(placements[start : start + 200], durable=True)
-            self._run.progress(min(start + 200, len(placements)), len(placements))
+        done = 0
+        for chunk in _chunks(placements, _MANY if ops.direct else _CHUNK):
+            ops.ensure_content(chunk, durable=True)
+            done += len(chunk)
+            self._run.progress(done, len(placements))
 
     def _index(self) -> LabelIndex:
         return LabelIndex(self._workspace, self.outcome.training_set_id)
@@ -408,6 +410,8 @@ class EditExecutor:
 
 _CHUNK = 200
 """Images between two writes to the journal, where each image takes a call of its own."""
+_MANY = 2000
+"""The same where a call takes many, and many come in one archive."""
 _BATCH = 5000
 """Images in one call, where a call takes many."""
 _ATTEMPTS = 3
@@ -470,7 +474,7 @@ class ImageMover:
             batch = [placement for placement in self._pending(batch) if not placement.merged]
             if not batch:
                 return
-            ids = [ops.current_id(placement) for placement in batch]
+            ids = ops.current_ids(batch)
             ops.mark_unconfirmed()
             try:
                 moved = ops.workspace.client.move_images(ops.training_set_id, ids, label)
@@ -505,7 +509,7 @@ class ImageMover:
             copied = ops.ensure_content(chunk)
             ops.upload(copied)
             self._confirm_copies(copied)
-            olds = [ops.current_id(placement) for placement in copied]
+            olds = ops.current_ids(copied)
             originals = [old for old, placement in zip(olds, copied, strict=True) if old != placement.copy_id]
             ops.delete(originals)
             self._outcome.removed += originals
@@ -565,11 +569,11 @@ class ImageMover:
         if lost:
             raise BadRequest(f"{len(lost)} of the photos are no longer in the trash.", advice="")
         self._calls_per_image = 2
-        for chunk in _chunks(restoring, _CHUNK):
+        for chunk in _chunks(restoring, _MANY if ops.direct else _CHUNK):
             copied = ops.ensure_content(chunk)
             ops.upload(copied)
             self._fetch_records(copied)
-            olds = [ops.current_id(placement) for placement in copied]
+            olds = ops.current_ids(copied)
             before = self._ids_before_deletion(copied, olds)
             own = self._record_copies(copied, olds)
             self._outcome.changed |= {before[old]: new for old, new in own.items() if before.get(old, new) != new}
@@ -603,7 +607,7 @@ class ImageMover:
     def _delete(self, deleting: list[Placement]) -> None:
         ops = self._ops
         self._calls_per_image = 1 if ops.direct else 2
-        for chunk in _chunks(deleting, _CHUNK):
+        for chunk in _chunks(deleting, _MANY if ops.direct else _CHUNK):
             ops.ensure_content(chunk, durable=True)
             ops.journal.save(self._row, chunk)
         existing = self._pending(deleting)
@@ -613,7 +617,7 @@ class ImageMover:
             if ops.direct:
                 self._delete_batch(chunk)
             else:
-                ops.delete([ops.current_id(placement) for placement in chunk])
+                ops.delete(ops.current_ids(chunk))
             ops.mark_deleted(chunk)
         ops.mark_deleted([placement for placement in existing if placement.merged])
         self._count_images(len(deleting))
@@ -622,9 +626,7 @@ class ImageMover:
         ops = self._ops
         for _ in range(_ATTEMPTS):
             try:
-                ops.workspace.client.delete_images(
-                    ops.training_set_id, [ops.current_id(placement) for placement in batch]
-                )
+                ops.workspace.client.delete_images(ops.training_set_id, ops.current_ids(batch))
             except NotFound:  # someone else deleted some first; their content is in the trash all the same
                 ops.index.refresh()
                 listed = ops.index.labels_by_id()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from hashlib import sha256
 
 from msgspec.structs import replace
 
@@ -24,6 +25,15 @@ from apitorch_desktop.dataset.edits.model import (
 from apitorch_desktop.dataset.edits.trash import TrashStore
 from apitorch_desktop.dataset.workspace.workspace import Workspace
 from apitorch_desktop.utils.parallel import run_parallel
+
+_FEW = 8
+"""Images from which on an archive is worth its call."""
+_ARCHIVED = 500
+_ARCHIVE = 16 * 2**20
+"""Most images, and their bytes, in one archive."""
+_HEADER = 1024
+_UPLOADS = 16
+"""Uploads at a time to a service of our own."""
 
 
 @dataclass
@@ -65,10 +75,16 @@ class ImageOperations:
         """Return the current id of an image, or its name while it does not exist by itself."""
         return self.journal.resolve(placement.handle)
 
+    def current_ids(self, placements: Sequence[Placement]) -> list[str]:
+        """Return the current ids of images, or their names while they do not exist by themselves."""
+        names = self.journal.resolve_all([placement.handle for placement in placements])
+        return [names.get(placement.handle) or new_absent_name() for placement in placements]
+
     def ensure_content(self, placements: Sequence[Placement], *, durable: bool = False) -> list[Placement]:
         """Download the content that is not on this machine yet. Returns the placements whose images still exist.
 
-        `durable`: it also survives a loss of power; for images about to be deleted.
+        `durable`: it also survives a loss of power; for images about to be deleted. Where the service packs archives, and
+        lists hashes, the images come many in one call.
         """
         unknown: list[Placement] = []
         for placement in placements:
@@ -93,7 +109,24 @@ class ImageOperations:
                 raise ServerError("The service sent other bytes than it lists for a photo; nothing was deleted.")
             self.on_call()
 
-        run_parallel(unknown, download, self.cancelled)
+        archived: set[int] = set()
+
+        def unpack(batch: list[Placement]) -> None:
+            names = {placement.record.filename: placement for placement in batch if placement.record is not None}
+            with suppress(NotFound):  # none of them exists any more
+                ids = [image_id(placement.record.image_id) for placement in batch if placement.record is not None]
+                packed = self.workspace.run(
+                    lambda: self.workspace.client.archive(self.training_set_id, ids, cancelled=self.cancelled)
+                )
+                for name, data in packed.items():
+                    placement = names.get(name)
+                    if placement is not None and sha256(data).hexdigest() == placement.known_hash:
+                        placement.sha256 = self.trash.add(data, placement.known_hash)
+                        archived.add(placement.n)
+                        self.on_call()
+
+        run_parallel(self._archives(unknown), unpack, self.cancelled)
+        run_parallel([one for one in unknown if one.n not in archived], download, self.cancelled)
         existing = [placement for placement in placements if not placement.missing]
         if durable:
             self.trash.sync({placement.sha256 for placement in existing})
@@ -101,6 +134,23 @@ class ImageOperations:
             self.missing += len(placements) - len(existing)
             self.journal.save(self.row, placements)
         return existing
+
+    def _archives(self, placements: Sequence[Placement]) -> list[list[Placement]]:
+        """Return those that are worth an archive, in batches of a size that is held in memory."""
+        batches: list[list[Placement]] = []
+        room = 0
+        if not self.workspace.has("images.archive") or len(placements) < _FEW:
+            return batches
+        for placement in placements:
+            record = placement.record
+            if record is None or not placement.known_hash or not isinstance(record.bytes, int):
+                continue
+            room -= record.bytes + _HEADER
+            if room < 0 or len(batches[-1]) == _ARCHIVED:
+                batches.append([])
+                room = _ARCHIVE - record.bytes - _HEADER
+            batches[-1].append(placement)
+        return batches
 
     def record_ids_before(self, placements: Sequence[Placement]) -> None:
         """Journal the ids under the destinations before the first upload: one found there is not this edit's copy."""
@@ -136,7 +186,8 @@ class ImageOperations:
             self.on_call()
 
         try:
-            run_parallel(waiting, upload, self.cancelled)
+            # our service stores images that arrive together in one transaction, after one sync
+            run_parallel(waiting, upload, self.cancelled, _UPLOADS if self.direct else None)
         finally:
             for placement in waiting:
                 if placement.n not in begun:
@@ -185,8 +236,7 @@ class ImageOperations:
     def mark_deleted(self, deleted: Sequence[Placement], *, at_target: bool | None = None) -> None:
         """Journal that images are gone from the service and in the trash. `at_target`: the side that this is."""
         renamed, trashed = [], []
-        for placement in deleted:
-            old = self.current_id(placement)
+        for placement, old in zip(deleted, self.current_ids(deleted), strict=True):
             name = old if is_absent(old) else new_absent_name()
             if not placement.merged:
                 self.outcome.removed.append(old)
@@ -206,10 +256,9 @@ class ImageOperations:
 
     def _refresh_records(self, placements: Sequence[Placement]) -> None:
         """Find the current records of images where they are not at hand; None for those that are not listed."""
-        ids = {
-            placement.n: self.journal.resolve(placement.merged_with) if placement.merged else self.current_id(placement)
-            for placement in placements
-        }
+        handles = {one.n: one.merged_with if one.merged else one.handle for one in placements}
+        names = self.journal.resolve_all(list(handles.values()))
+        ids = {n: names.get(handle) or new_absent_name() for n, handle in handles.items()}
         unknown = [
             placement
             for placement in placements

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,6 +55,7 @@ _SCHEMA = (
     "CREATE INDEX IF NOT EXISTS trash_image ON trash (connection, image)",
     "CREATE INDEX IF NOT EXISTS trash_sha256 ON trash (sha256)",
 )
+_IN_QUERY = 500
 _KEPT = 10_000
 """Edits of a connection that can be undone."""
 
@@ -302,6 +303,15 @@ class EditJournal:
         for (name,) in self._file.read("SELECT name FROM handle WHERE id = ?", handle):
             return str(name)
         return new_absent_name()
+
+    def resolve_all(self, handles: Sequence[int]) -> dict[int, str]:
+        """Return what many handles lead to; unknown ones are left out."""
+        found: dict[int, str] = {}
+        for start in range(0, len(handles), _IN_QUERY):
+            some = handles[start : start + _IN_QUERY]
+            marks = ", ".join("?" * len(some))
+            found.update(self._file.read(f"SELECT id, name FROM handle WHERE id IN ({marks})", *some))  # noqa: S608
+        return found
 
     def training_set_id(self, row: EditRow) -> Id:
         """Return the id of an edit's training set: the current one, else the last one, "" before it was created."""

@@ -37,8 +37,8 @@ def check_near(ops: ImageOperations) -> None:
         return
     elsewhere = [
         placement
-        for placement in pending
-        if placement.n in starts and ops.current_id(placement) not in ops.index.under(starts[placement.n])
+        for placement, name in zip(pending, ops.current_ids(pending), strict=True)
+        if placement.n in starts and name not in ops.index.under(starts[placement.n])
     ]
     if elsewhere and not (ops.row.forward and _follow_own_edits(ops, elsewhere)):
         locate_images(ops)

@@ -18,9 +18,11 @@ class TrashStore:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def add(self, data: bytes) -> str:
-        """Store content, and return its sha256 (hex). It survives a loss of power after `sync`. Raises OSError."""
-        sha256 = hashlib.sha256(data).hexdigest()
+    def add(self, data: bytes, known: str = "") -> str:
+        """Store content, and return its sha256 (hex), `known` if that is at hand. It survives a loss of power after
+        `sync`. Raises OSError.
+        """
+        sha256 = known or hashlib.sha256(data).hexdigest()
         if not self.has(sha256):
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             with atomic_write(self._path(sha256), mode=0o600, durable=False) as part:
