@@ -84,6 +84,21 @@ class Extensions:
         route = f"training-set/{segment(training_set_id)}/images?{parameters}"
         return self._transport.call("GET", route, types.TrainingImages, cancelled=cancelled)
 
+    def image_changes(
+        self,
+        training_set_id: types.Id,
+        since: str | None = None,
+        *,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> types.ListingChanges:
+        """`changes`: return what came, changed and went since a `revision`; None for the present revision alone."""
+        route = f"training-set/{segment(training_set_id)}/changes?{query(since=since)}".rstrip("?")
+        return self._transport.call("GET", route, types.ListingChanges, cancelled=cancelled)
+
+    def training_image(self, image_id: str) -> types.TrainingImage:
+        """`changes`: return an image as it is in a listing, with fresh URLs."""
+        return self._transport.call("GET", f"training-image/{segment(image_id)}", types.TrainingImage)
+
     def classifier(self, slug: str) -> types.Classifier:
         """`training`: return one classifier with its labels, status, version and metrics."""
         return self._transport.call("GET", f"classifier/{segment(slug)}", types.Classifier)

@@ -12,6 +12,7 @@ from msgspec import UNSET, Struct, UnsetType
 EXTENSIONS: Final = (
     "training-sets",
     "paging",
+    "changes",
     "thumbnails",
     "classify.upload",
     "training",
@@ -278,6 +279,21 @@ class LabelCounts(Struct, kw_only=True):
     object: str = "list"
     training_set_id: Id
     data: list[LabelCount]
+
+
+class ListingChanges(Struct, kw_only=True):
+    """`GET training-set/:id/changes?since=` (`changes`): what came, changed and went since a `revision`.
+
+    `images` have their present `label`; `labels` are all there are. `too_old`: the images have to be listed anew.
+    """
+
+    object: str = "training_set_changes"
+    training_set_id: Id
+    revision: str
+    too_old: bool = False
+    labels: list[LabelCount]
+    images: list[TrainingImage]
+    removed: list[str]
 
 
 class ImageAnswer(Struct, kw_only=True):

@@ -26,6 +26,7 @@ from apitorch_desktop.service.http.resources import WorkerPools
 from apitorch_desktop.service.http.routing import Operation, Routes
 from apitorch_desktop.service.http.signed_urls import SignedUrls, Signer
 from apitorch_desktop.service.http.url_fetcher import UrlFetcher
+from apitorch_desktop.service.routes.changes import ChangeRoutes
 from apitorch_desktop.service.routes.classifiers import ClassifierRoutes, ExplanationRoutes
 from apitorch_desktop.service.routes.dependencies import Dependencies
 from apitorch_desktop.service.routes.images import FileRoutes, ImageRoutes
@@ -91,7 +92,7 @@ def build_app(
     table: list[Operation] = []
     table += MetaRoutes(dependencies, lambda: table).operations()
     table += MonitoringRoutes(readiness, metrics).operations()
-    for group in (TrainingSetRoutes, ImageRoutes, ClassifierRoutes, ExplanationRoutes, FileRoutes):
+    for group in (TrainingSetRoutes, ImageRoutes, ChangeRoutes, ClassifierRoutes, ExplanationRoutes, FileRoutes):
         table += group(dependencies).operations()
     return ServiceApplication(table, dependencies, fetcher, readiness, metrics)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from threading import Lock
 from time import monotonic
@@ -17,6 +17,8 @@ T = TypeVar("T")
 
 _PAUSE = 5.0
 """Seconds in which a training set is not listed again for an image that was missing in the last listing too."""
+_RENEWED = 20
+"""Images that are renewed one by one before all of the training set are listed."""
 _KEPT = 4
 """Training sets whose records are kept."""
 
@@ -39,8 +41,16 @@ class ImageFetcher:
     An image is tried `attempts` times, each with a fresh URL: those of some services differ in every listing.
     """
 
-    def __init__(self, relist: Callable[[Id], Iterable[TrainingImage]], attempts: int = 2) -> None:
+    def __init__(
+        self,
+        relist: Callable[[Id], Iterable[TrainingImage]],
+        renew: Callable[[str], TrainingImage | None] = lambda _image_id: None,
+        attempts: int = 2,
+    ) -> None:
+        """`renew` returns one image, or None where the service lists all images only; raises NotFound."""
         self._relist = relist
+        self._renew_one = renew
+        self._renewed: Counter[str] = Counter()
         self._attempts = attempts
         self._lock = Lock()
         self._listing_locks: defaultdict[str, Lock] = defaultdict(Lock)
@@ -105,12 +115,24 @@ class ImageFetcher:
                 return found
             # For an image without a URL an older listing is no proof: it may have been uploaded since
             recent = self._listed_at.get(key, -_PAUSE) > (begun - _PAUSE if stale.url else begun)
+            if self._renewed[key] < _RENEWED and (one := self._renewed_alone(stale.image_id)) is not None:
+                self._renewed[key] += 1
+                with self._lock:
+                    self._images.setdefault(key, {})[stale.image_id] = one
+                return one
             if not recent or found is not None:
+                self._renewed[key] = 0
                 self.update(training_set_id, self._relist(training_set_id))
                 found = self.known(training_set_id, stale.image_id)
         if found is None:
             raise ImageMissing("This image is no longer in the training set.")
         return found
+
+    def _renewed_alone(self, image_id: str) -> TrainingImage | None:
+        try:
+            return self._renew_one(image_id)
+        except NotFound:
+            raise ImageMissing("This image is no longer in the training set.") from None
 
 
 def download(client: ApiClient, image: TrainingImage, *, cancelled: Callable[[], bool] | None = None) -> bytes:

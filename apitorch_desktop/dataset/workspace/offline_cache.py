@@ -46,6 +46,7 @@ class _CachedHeader(msgspec.Struct):
     labels: list[str]
     label_ids: dict[str, str]
     pieces: list[bytes]
+    revision: str = ""
 
 
 class OfflineCache:
@@ -99,6 +100,7 @@ class OfflineCache:
             listing.labels,
             listing.label_ids,
             [key for key, _ in named],
+            listing.revision,
         )
         where = "WHERE connection = ? AND training_set = ?"
         with self._seen.transaction() as rows:
@@ -133,7 +135,16 @@ class OfflineCache:
             images: list[TrainingImage] = []
             for key in head.pieces:
                 images += _decoded(bodies[key], list[TrainingImage]) or []
-            return Listing(head.training_set_id, head.slug, head.labels, images, head.url, head.label_ids, seen_at)
+            return Listing(
+                head.training_set_id,
+                head.slug,
+                head.labels,
+                images,
+                head.url,
+                head.label_ids,
+                seen_at,
+                head.revision,
+            )
         return None
 
     def forget_training_set(self, connection_id: str, training_set_id: Id) -> None:

@@ -25,7 +25,7 @@ from apitorch_desktop.api.types import (
 from apitorch_desktop.dataset.connections.local_client import LOCAL_URL
 from apitorch_desktop.dataset.connections.store import Connection
 from apitorch_desktop.dataset.workspace.image_fetcher import ImageFetcher, download
-from apitorch_desktop.dataset.workspace.listing import Listing, iter_answers, list_labels
+from apitorch_desktop.dataset.workspace.listing import Listing, iter_answers, list_labels, updated
 from apitorch_desktop.dataset.workspace.offline_cache import OfflineCache
 from apitorch_desktop.dataset.workspace.scratch import ScratchUploads
 from apitorch_desktop.utils.errors import UserError
@@ -77,7 +77,9 @@ class Workspace:
         self._offline = False
         self._answered_at = monotonic()
         self._extensions = cache.extensions(connection.id)
-        self._fetcher = ImageFetcher(lambda training_set_id: self.listing(training_set_id).images)
+        self._fetcher = ImageFetcher(
+            lambda training_set_id: self.listing(training_set_id, anew=True).images, self._renewed
+        )
 
     def set_client(self, client: ApiClient, extensions: frozenset[str] | None = None) -> None:
         """Use another client from now on: the service has a new address, a new key or other extensions."""
@@ -146,10 +148,24 @@ class Workspace:
         *,
         progress: Callable[[ListingProgress], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
+        anew: bool = False,
     ) -> Listing:
-        """Return all labels and images, in pages where the service has them; cached. `progress` receives each part."""
+        """Return all labels and images: the cached ones with what has changed since, where the service says that, else
+        all, in pages where it has these; cached. `progress` receives each part; `anew`: all, with fresh URLs.
+        """
         scratch_label, paged = self.scratch_label(training_set_id), self.has("paging")
+        known = None if anew or not self.has("changes") else self.cached_listing(training_set_id)
+        if known is not None and known.revision:
+            with self._recorded():
+                changes = self.client.image_changes(training_set_id, known.revision, cancelled=cancelled)
+            present = None if changes.too_old else updated(known, changes, scratch_label)
+            if present is not None:
+                if progress is not None:
+                    progress(ListingProgress(present.images, len(present.images)))
+                self.cache.save_listing(self.connection.id, present)
+                return present
         with self._recorded():
+            revision = self.client.image_changes(training_set_id).revision if self.has("changes") else ""
             labels = list_labels(self.client, training_set_id, scratch_label) if paged else []
             total = sum(label.count for label in labels) if paged else None
             answers: list[TrainingImages] = []
@@ -167,9 +183,16 @@ class Workspace:
                 listing.label_ids |= {label.label: label.id for label in labels}
             else:
                 self._leave_out_hidden(listing, training_set_id)
+            listing.revision = revision
         self.cache.save_listing(self.connection.id, listing)
         self._fetcher.update(training_set_id, listing.images)
         return listing
+
+    def _renewed(self, image_id: str) -> TrainingImage | None:
+        """Return one image with fresh URLs, None where the service lists all images only."""
+        if not self.has("changes"):
+            return None
+        return self.client.training_image(image_id)
 
     def _leave_out_hidden(self, listing: Listing, training_set_id: Id) -> None:
         hidden = set() if self.has("labels") else set(self._hidden_labels(training_set_id))

@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 _SET = "/api/training-set/{id}"
 _IMAGE = "/api/training-image/{image_id}"
-_WIRE_SIZE = 700
+WIRE_SIZE = 700
 """Approximate bytes of an image in a listing."""
 _ARCHIVE = 64 * 2**20
 """The maximal size of an archive in bytes; it is held in memory."""
@@ -126,7 +126,7 @@ class ImageRoutes(OperationGroup):
         count = sum(row.counts)
         if isinstance(query.limit, int):
             count = min(count, query.limit)
-        return LargeResponse(_WIRE_SIZE * count, lambda: self._workers.run_storage(load))
+        return LargeResponse(WIRE_SIZE * count, lambda: self._workers.run_storage(load))
 
     @Operation("DELETE", _IMAGE, types.ImageAnswer, errors=(404, 507))
     async def delete_image(self, request: Request) -> types.ImageAnswer:

@@ -177,10 +177,10 @@ class ImageRepository(Repository):
         with self._database.querying() as connection:
             number = find_set_id(connection, owner, training_set_id)
             for start in range(0, len(digits), IN_QUERY):
-                query = _ROWS.where(
+                query = ROWS.where(
                     images.c.id.in_(digits[start : start + IN_QUERY]), images.c.training_set_id == number
                 )
-                rows += _image_rows(connection, query)
+                rows += image_rows(connection, query)
         if not rows or "" in digits:
             raise RecordNotFound(NO_SUCH_IMAGE)
         return rows
@@ -202,7 +202,7 @@ class ImageRepository(Repository):
         if limit is not None and limit < 1:
             raise Invalid("The limit must be at least 1.")
         with self._database.querying() as connection:
-            query = _ROWS.order_by(images.c.seq)
+            query = ROWS.order_by(images.c.seq)
             if label is None:
                 number = validation.number(training_set_id)
                 owned = select(training_sets.c.id).where(
@@ -216,7 +216,7 @@ class ImageRepository(Repository):
                 query = query.where(images.c.seq > _position(connection, owner, after))
             if limit is not None:
                 query = query.limit(min(limit, 2**31) + 1)
-            rows = _image_rows(connection, query)
+            rows = image_rows(connection, query)
             if not rows:  # no image, or no such training set
                 find_set_id(connection, owner, training_set_id)
         if limit is None or len(rows) <= limit:
@@ -540,27 +540,28 @@ _LOOKUP = PreparedStatement(
     .where(training_sets.c.id == bindparam("number"), training_sets.c.owner_id == bindparam("owner"))
 )
 _LOCATION_COLUMNS = tuple(images.c[name] for name in ImageLocation._fields)
-_ROWS = select(
-    *(labels.c.name if name == "label" else images.c[name] for name in ImageRow.__struct_fields__)
-).join_from(images, labels, labels.c.seq == images.c.label_seq)
+ROWS = select(*(labels.c.name if name == "label" else images.c[name] for name in ImageRow.__struct_fields__)).join_from(
+    images, labels, labels.c.seq == images.c.label_seq
+)
 
 
-def _image_rows(connection: Connection, query: Select[Any]) -> list[ImageRow]:
+def image_rows(connection: Connection, query: Select[Any]) -> list[ImageRow]:
+    """Return the images of a query that begins with `ROWS`."""
     return [ImageRow(*row) for row in raw(connection, query)]
 
 
 def _by_seq(connection: Connection, seqs: list[int]) -> list[ImageRow]:
     rows: list[ImageRow] = []
     for start in range(0, len(seqs), IN_QUERY):
-        rows += _image_rows(connection, _ROWS.where(images.c.seq.in_(seqs[start : start + IN_QUERY])))
+        rows += image_rows(connection, ROWS.where(images.c.seq.in_(seqs[start : start + IN_QUERY])))
     return rows
 
 
-_SELECT_ONE = PreparedStatement(_ROWS.where(images.c.seq == bindparam("seq")))
+_SELECT_ONE = PreparedStatement(ROWS.where(images.c.seq == bindparam("seq")))
 
 
 _SELECT_OWNED = PreparedStatement(
-    _ROWS.join(training_sets, training_sets.c.id == images.c.training_set_id).where(
+    ROWS.join(training_sets, training_sets.c.id == images.c.training_set_id).where(
         images.c.id == bindparam("id"), training_sets.c.owner_id == bindparam("owner")
     )
 )

@@ -21,7 +21,7 @@ from sqlalchemy import (
     text,
 )
 
-VERSION = 7
+VERSION = 8
 """Incremented with each change of the tables; `MIGRATIONS[n]` turns version n into n + 1."""
 
 metadata = MetaData()
@@ -131,6 +131,20 @@ images = Table(
     ),
     sqlite_autoincrement=True,
 )
+
+image_changes = Table(
+    "image_changes",
+    metadata,
+    Column("image_id", Text, primary_key=True),
+    _of_set(),
+    Column("revision", _Number, nullable=False),
+    Index("image_changes_of_set", "training_set_id", "revision"),
+    sqlite_with_rowid=False,
+)
+"""Images that were moved, split or deleted, each with the revision of its training set that has its last change.
+
+Kept by triggers (`_log_changes`); new images are found by their row numbers.
+"""
 
 embeddings = Table(
     "embeddings",
@@ -308,6 +322,16 @@ INSERT INTO jobs (training_set_id, changes, due)
 """
 """What notifies the other processes, and schedules training, in the transaction of the change itself."""
 
+_LOG_CHANGE = """
+    INSERT INTO image_changes (image_id, training_set_id, revision)
+    SELECT {row}.id, {row}.training_set_id, revision + 1 FROM training_sets WHERE id = {row}.training_set_id
+    ON CONFLICT (image_id) DO UPDATE SET training_set_id = EXCLUDED.training_set_id, revision = EXCLUDED.revision;
+"""
+"""The writer increments the revision at the end of the transaction, so that the change belongs to the next one."""
+
+_CHANGES = {"image_changed": ("UPDATE OF label_seq, split", "NEW"), "image_deleted": ("DELETE", "OLD")}
+"""The triggers of the log of changes: what they follow, and the row they log."""
+
 MIGRATIONS: dict[int, tuple[str, ...]] = {
     1: tuple(
         f"CREATE TABLE {name} (sha256 TEXT NOT NULL PRIMARY KEY, since TEXT NOT NULL)"
@@ -322,6 +346,7 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
     4: ("ALTER TABLE training_sets ADD COLUMN encoder TEXT NOT NULL DEFAULT ''",),
     5: (),  # tables alone
     6: ("CREATE INDEX images_with_split ON images (label_seq, split) WHERE split <> ''",),
+    7: (),
 }
 """The statements that turn a version into the next; `{binary}` is the database's type of bytes."""
 
@@ -337,3 +362,20 @@ def migrate(connection: Connection, found: int) -> None:
     metadata.create_all(connection)
     if postgres:
         connection.exec_driver_sql(_TRIGGERS)
+    _log_changes(connection, postgres=postgres)
+
+
+def _log_changes(connection: Connection, *, postgres: bool) -> None:
+    """Create the triggers that log changes of images."""
+    for name, (event, row) in _CHANGES.items():
+        statement = _LOG_CHANGE.format(row=row)
+        if postgres:
+            connection.exec_driver_sql(
+                f"CREATE OR REPLACE FUNCTION apitorch_{name}() RETURNS trigger LANGUAGE plpgsql AS $$"
+                f" BEGIN {statement} RETURN NULL; END $$;"
+                f" CREATE OR REPLACE TRIGGER {name} AFTER {event} ON images FOR EACH ROW EXECUTE FUNCTION apitorch_{name}();"
+            )
+        else:
+            connection.exec_driver_sql(
+                f"CREATE TRIGGER IF NOT EXISTS {name} AFTER {event} ON images BEGIN {statement} END"
+            )

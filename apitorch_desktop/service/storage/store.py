@@ -29,6 +29,7 @@ from sqlalchemy import select
 from apitorch_desktop.service.storage import validation
 from apitorch_desktop.service.storage.base import NO_SUCH_IMAGE
 from apitorch_desktop.service.storage.blobs import Blobs, FolderBlobs, ThumbnailCache
+from apitorch_desktop.service.storage.changes import ChangeRepository
 from apitorch_desktop.service.storage.classifications import ClassificationRepository
 from apitorch_desktop.service.storage.coordination import JobRepository, Listener
 from apitorch_desktop.service.storage.database import Database
@@ -66,6 +67,7 @@ class Store:
         self.training_sets = TrainingSetRepository(database, self._writer)
         self.labels = LabelRepository(database, self._writer)
         self.images = ImageRepository(database, self._writer, images)
+        self.changes = ChangeRepository(database, self._writer)
         self.models = ModelRepository(database, self._writer)
         self.classifications = ClassificationRepository(database, self._writer, images)
         self._writer.on_deleted(self.thumbnails.delete)

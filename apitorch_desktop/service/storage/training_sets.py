@@ -226,10 +226,10 @@ class LabelRepository(Repository):
     def all(self, owner: int, training_set_id: int | str) -> list[LabelRow]:
         """Return the labels with their counts, by name; the inbox while it has images. Raises RecordNotFound."""
         with self._database.querying() as connection:
-            rows = _label_rows(connection, validation.number(training_set_id) or 0, owner=owner)
+            rows = listed_labels(connection, owner, validation.number(training_set_id) or 0)
             if not rows:  # no label, or no such training set
                 find_set_id(connection, owner, training_set_id)
-            return sorted((row for row in rows if row.count or row.name != INBOX), key=lambda row: row.name)
+            return rows
 
     def get(self, owner: int, training_set_id: int | str, label: str) -> LabelRow:
         """Return one label by name or id. Raises RecordNotFound."""
@@ -299,6 +299,12 @@ def _drop(transaction: Transaction, training_set: int, seq: int) -> None:
     transaction.execute(delete(images).where(images.c.label_seq == seq))
     transaction.execute(delete(labels).where(labels.c.seq == seq))
     transaction.changed_sets.add(training_set)
+
+
+def listed_labels(connection: Connection, owner: int, training_set: int) -> list[LabelRow]:
+    """Return the labels with their counts, by name; the inbox while it has images."""
+    rows = _label_rows(connection, training_set, owner=owner)
+    return sorted((row for row in rows if row.count or row.name != INBOX), key=lambda row: row.name)
 
 
 def _label_rows(

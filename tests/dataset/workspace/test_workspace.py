@@ -42,6 +42,49 @@ def test_a_listing_is_the_same_in_one_piece_and_in_pages(real: Home):
     assert {part.total for part in parts} == {20}
 
 
+def test_a_known_listing_takes_what_has_changed_alone(real: Home, monkeypatch):
+    def same():
+        anew = Home.listing(real).images
+        full = real.workspace.listing(real.set_id, anew=True)
+        assert {one.image_id: one.label for one in anew} == {one.image_id: one.label for one in full.images}
+        assert {one.label for one in anew} <= set(full.labels)
+        return full
+
+    first = same()
+    listed: list[object] = []
+    page = real.client.image_page
+    monkeypatch.setattr(real.client, "image_page", lambda *args, **more: listed.append(args) or page(*args, **more))
+    real.client.upload_image(real.set_id, "l9", data=picture(900))
+    real.client.move_images(real.set_id, [one.image_id for one in first.images[:3]], "l3")
+    real.client.delete_images(real.set_id, [one.image_id for one in first.images[4:6]])
+    real.client.rename_label(real.set_id, "l2", "new")
+    real.client.create_label(real.set_id, "empty")
+    changed = real.workspace.listing(real.set_id)
+    assert listed == []
+    assert real.workspace.cached_listing(real.set_id) == changed
+    assert changed.labels == ["empty", "l0", "l1", "l3", "l9", "new"]
+    full = same()
+    assert {one.label: one.image_id for one in changed.images} == {one.label: one.image_id for one in full.images}
+    assert changed.label_ids == full.label_ids
+    # a record of an earlier day is renewed by itself
+    listed.clear()
+    stale = replace(changed.images[0], url=changed.images[0].url.replace("signature=", "signature=0"))
+    assert real.workspace.image(real.set_id, stale)
+    assert listed == []
+    gone = replace(stale, id="ti_" + "0" * 40)
+    with pytest.raises(NotFound, match="no longer in the training set"):
+        real.workspace.image(real.set_id, gone)
+
+
+def test_a_listing_that_the_service_no_longer_leads_to_is_made_anew(real: Home):
+    full = real.listing()
+    for damage in ({"revision": "999-9"}, {"images": full.images[:-1]}, {"label_ids": {"l0": "tl_" + "0" * 40}}):
+        real.cache.save_listing("c1", dataclasses.replace(full, **damage))
+        again = real.listing()
+        assert [one.image_id for one in again.images] == [one.image_id for one in full.images]
+        assert again.label_ids == full.label_ids
+
+
 def test_many_pages_make_one_listing(real: Home, monkeypatch):
     monkeypatch.setattr("apitorch_desktop.dataset.workspace.workspace._FIRST_PAGE", 3)
     monkeypatch.setattr("apitorch_desktop.dataset.workspace.workspace._PAGE", 4)

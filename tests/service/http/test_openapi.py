@@ -27,6 +27,7 @@ EXTENSIONS = {
     "POST /api/training-set/{id}/labels", "PATCH /api/training-set/{id}/labels/{label}",
     "DELETE /api/training-set/{id}/labels/{label}", "PATCH /api/training-image/{image_id}",
     "POST /api/training-set/{id}/images/move", "POST /api/training-set/{id}/images/delete",
+    "GET /api/training-set/{id}/changes", "GET /api/training-image/{image_id}",
     "GET /api/training-set/{id}/labels", "GET /api/classifier/{slug}", "GET /api/feedback",
     "GET /api/classifier/{slug}/versions", "POST /api/classifier/{slug}/current", "GET /api/classifier/{slug}/changes",
     "GET /api/classifier/{slug}/onnx",

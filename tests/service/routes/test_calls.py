@@ -32,6 +32,7 @@ def test_ping_answers_the_documented_fields_and_lists_every_extension(service):
     named = {"training-sets", "labels", "images", "paging", "thumbnails", "classify.upload", "training", "alternatives"}
     assert set(body["extensions"]) == named | {
         "images.archive",
+        "changes",
         "feedback.read",
         "versions",
         "export.onnx",
