@@ -15,7 +15,7 @@ MOST = 20_000
 
 
 class SetChanges(NamedTuple):
-    """What leads from one revision to `revision`: images that came or changed, and ids of those that are gone.
+    """Changes that lead from one revision to `revision`: images that came or changed, and ids of those that are gone.
 
     `too_old`: that is not known, or too much; the images have to be listed anew.
     """
