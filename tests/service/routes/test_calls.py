@@ -68,7 +68,7 @@ def test_a_base_url_without_api_is_told_where_the_api_is(service):
         ("PUT", "ping", "GET, HEAD"),
         ("OPTIONS", "training-sets", "GET, HEAD, POST"),
         ("GET", "training-set/1/cats/image", "POST"),
-        ("POST", "training-image/ti_1", "DELETE, GET, PATCH"),
+        ("POST", "training-image/ti_1", "DELETE, GET, HEAD, PATCH"),
     ],
 )
 def test_a_wrong_method_is_405_and_told_the_right_ones(service, method, path, allowed):
