@@ -144,7 +144,7 @@ class BatchPanel(CentralPage):
         header.setStretchLastSection(True)
         header.setTextElideMode(Qt.TextElideMode.ElideRight)
         px, room = self._theme.px, self.table.viewport().width() - self._theme.px(14)  # of the scroll bar
-        name, in_set, figure = min(px(240), max(px(160), room // 4)), px(88), px(60)
+        name, in_set, figure = min(px(240), max(px(160), room // 4)), px(112), px(60)
         answer = min(px(170), max(px(88), (room - name) // max(1, len(slugs)) - figure))
         self.table.setColumnWidth(0, name)
         self.table.setColumnWidth(self.model.in_set_column, in_set)
