@@ -30,6 +30,8 @@ _SENSOR: Final = frozenset({32803, 34892})
 """Photometric interpretations of a sensor's own values: color filter array and linear raw (DNG 1.7)."""
 _RAW_PACKING: Final = frozenset({32767, 32769, 32770, 34713, 65000, 65535})
 """Compressions of Sony, Epson, Samsung, Nikon, Kodak and Pentax."""
+_OLD_JPEG: Final = 6
+"""Compression of a camera's preview, whose sub-images hold the sensor's values."""
 _MAGIC: Final = {
     b"IIRO": "ORF",
     b"IIRS": "ORF",
@@ -140,10 +142,13 @@ def raw_kind(data: bytes, directories: list[TiffDirectory]) -> str:
         return ""
     if data[8:10] == b"CR" and data[:2] == b"II":
         return "CR2"
+    if data[8:12] in (b"IIII", b"MMMM"):
+        return "IIQ"
     first = directories[0]
     if _DNG_VERSION in first.tags:
         return "DNG"
-    if any(one.number(_PHOTOMETRIC) in _SENSOR or one.compression in _RAW_PACKING for one in directories):
+    cut_off = first.compression == _OLD_JPEG and any(at >= len(data) for at in _numbers(first, _SUB_IFDS))
+    if cut_off or any(one.number(_PHOTOMETRIC) in _SENSOR or one.compression in _RAW_PACKING for one in directories):
         make = first.tags.get(_MAKE, b"")
         name = make.lower() if isinstance(make, bytes) else b""
         return next((kind for start, kind in _MAKES.items() if name.startswith(start)), "RAW")

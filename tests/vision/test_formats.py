@@ -194,6 +194,14 @@ def test_other_raw_photos_are_read_by_their_own_places():
         assert shown(data) == UPRIGHT
 
 
+def test_a_raw_photo_that_is_cut_off_and_the_dot_of_a_phase_one_are_no_plain_tiffs():
+    """As the first 50 kB of a Sony have no directory of the sensor, and the first image of an IIQ is one pixel."""
+    head = {254: 1, 259: 6, 271: b"SONY\0", 330: 132_000, 513: 135_000, 514: 840_000}
+    assert "raw photo (ARW)" in refusal(samples.tiff([head]))
+    dot = {254: 0, 256: 1, 257: 1, 258: 8, 259: 1, 262: 2, 277: 3, 273: 8, 279: 3}
+    assert "raw photo (IIQ)" in refusal(samples.tiff([dot], blobs=b"IIIICwaR"))
+
+
 def test_a_plain_tiff_of_several_pages_is_no_raw_photo():
     data = samples.animated("TIFF")
     assert raw_photos.raw_kind(data, raw_photos.tiff_directories(data)) == ""
