@@ -90,17 +90,21 @@ def fair_folds(answers: Ints, groups: Sequence[int] | Ints, most: int, seed: int
     members = np.split(order, np.flatnonzero(np.diff(units[order])) + 1)
     largest = int(np.bincount([answers[member[0]] for member in members]).max())
     folds = max(2, min(most, largest))
-    filled = np.zeros((folds, int(answers.max()) + 1), int)
+    filled = [[0] * (int(answers.max()) + 1) for _ in range(folds)]
+    total = [0] * folds
     result = np.zeros(len(answers), np.intp)
-    shuffled = np.random.default_rng(seed).permutation(len(members))
+    own = answers.tolist()
+    shuffled = np.random.default_rng(seed).permutation(len(members)).tolist()
     for index in sorted(
         shuffled, key=lambda index: -len(members[index])
     ):  # the large first, so that the small even out
-        member = members[index]
-        label = answers[member[0]]
-        fold = min(range(folds), key=lambda fold: (filled[fold, label], filled[fold].sum(), fold))
-        result[member] = fold
-        np.add.at(filled[fold], answers[member], 1)
+        member = members[index].tolist()
+        label = own[member[0]]
+        fold = min((filled[fold][label], total[fold], fold) for fold in range(folds))[2]
+        for image in member:
+            result[image] = fold
+            filled[fold][own[image]] += 1
+        total[fold] += len(member)
     return result
 
 

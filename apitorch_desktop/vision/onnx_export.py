@@ -22,7 +22,7 @@ from apitorch_desktop.utils.files import atomic_write
 from apitorch_desktop.vision.encoder import Encoder, UnusableEncoder
 from apitorch_desktop.vision.folds import SAME, SKETCH, projection
 from apitorch_desktop.vision.head import NONE_OF_THESE, REMEMBERED, Head
-from apitorch_desktop.vision.novelty import DISTANCE_WEIGHT, LOUDEST, NEIGHBOR, NoveltyDetector
+from apitorch_desktop.vision.novelty import CROWDING_WEIGHT, LOUDEST, NEIGHBOR, NoveltyDetector
 
 KIND: Final = "apitorch-desktop classifier 1"
 OUTPUT: Final = "probabilities"
@@ -273,11 +273,16 @@ class _Extension:
         within = self._node("Add", self._node("Add", cross, lengths), inner)
         outside = self._node("Add", rest, self._constant(novelty.rests[None]))
         negated = self._scaled(self._node("Add", within, outside), -1)
-        nearness = self._smallest(negated, min(NEIGHBOR, len(novelty.known)))
+        nearness, around = self._smallest(negated, min(NEIGHBOR, len(novelty.known)))
         faint = self._standardized(self._reduce("ReduceMax", logits), *novelty.logit)
         faint = self._node("Min", faint, self._constant(np.array(LOUDEST)))
-        near = self._scaled(self._standardized(nearness, *novelty.nearness), DISTANCE_WEIGHT)
+        near = self._scaled(self._standardized(nearness, *novelty.nearness), novelty.distance_weight)
         score = self._node("Add", faint, near)
+        if novelty.spacings is not None:
+            spacings = self._node("Gather", self._constant(novelty.spacings), around, axis=0)
+            mean = self._node("Max", self._reduce("ReduceMean", spacings), self._constant(np.array(1e-6)))
+            crowding = self._standardized(self._node("Div", nearness, mean), *novelty.crowding)
+            score = self._node("Add", score, self._scaled(crowding, CROWDING_WEIGHT))
         gap = self._node("Sub", self._node("Sqrt", rest), self._constant(np.sqrt(novelty.rests)[None]))
         bound = self._reduce("ReduceMin", self._node("Add", within, self._node("Mul", gap, gap)))
         length = self._sum(self._node("Mul", flat, flat), len(novelty.mean))
@@ -288,8 +293,8 @@ class _Extension:
         score = self._node("Where", known, self._constant(np.array(1e30)), score)
         return self._node("Reshape", score, self._constant(np.array([-1], np.int64)))
 
-    def _smallest(self, negated: str, number: int) -> str:
-        """(n, m) → (n, 1): the `number`-th largest."""
+    def _smallest(self, negated: str, number: int) -> tuple[str, str]:
+        """(n, m) → the `number`-th largest (n, 1), and the places of those up to it (n, number)."""
         from onnx import helper
 
         values, places = self._name(), self._name()
@@ -300,7 +305,7 @@ class _Extension:
                 "TopK", [negated, self._constant(np.array([number], np.int64))], [values, places], axis=1
             )
         self._graph.node.append(node)
-        return self._node("Gather", values, self._constant(np.array([number - 1], np.int64)), axis=1)
+        return self._node("Gather", values, self._constant(np.array([number - 1], np.int64)), axis=1), places
 
     def _standardized(self, tensor: str, center: float, spread: float) -> str:
         return self._scaled(self._node("Sub", tensor, self._constant(np.array(center))), 1 / spread)
