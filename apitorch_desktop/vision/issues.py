@@ -3,7 +3,7 @@
 Pure functions of thumbnails, embeddings and out-of-fold probabilities. See `near_duplicates` for duplicates.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple, get_args
 
@@ -201,13 +201,17 @@ def label_balance(counts: Mapping[str, int], accuracy: Mapping[str, float] | Non
 
 
 def label_next(
-    probabilities: NDArray[Any], embeddings: NDArray[Any], number: int = 20, known: NDArray[Any] | None = None
+    probabilities: NDArray[Any],
+    embeddings: NDArray[Any] | Callable[[NDArray[np.intp]], NDArray[Any]],
+    number: int = 20,
+    known: NDArray[Any] | None = None,
 ) -> list[int]:
     """Return indices of the images most useful to label next: typical of what is uncertain, and unlike one another.
 
     Greedy maximization of the cosine similarity of each image to the nearest one chosen or `known`, weighted by how close its two
-    likeliest labels are (facility location, Wei et al. 2015, on margins). Takes (n, k) and (n, d), and for `known` the
-    embeddings (m, d) of images whose labels are certain. Of more than _MOST_COMPARED images, that many are candidates (the
+    likeliest labels are (facility location, Wei et al. 2015, on margins). Takes (n, k) and (n, d) or what reads rows of it, and
+    for `known` the embeddings (m, d) of images whose labels are certain.
+    Of more than _MOST_COMPARED images, that many are candidates (the
     most uncertain) and that many stand for all.
 
     On clothing (16 splits), 20 random labels and 80 of these in steps of 20 give .799, as some 150 random ones do; 100 random
@@ -219,14 +223,15 @@ def label_next(
         return []
     margin = chances[:, -1] - chances[:, -2] if chances.shape[1] > 1 else np.zeros(len(chances), np.float32)
     unsure = np.maximum(1 - margin, 1e-3)
-    rows = np.asarray(embeddings, np.float32)
-    center = rows.mean(axis=0)
-    candidates, of = np.arange(len(rows)), np.arange(len(rows))
-    if len(rows) > _MOST_COMPARED:
+    read = embeddings if callable(embeddings) else embeddings.__getitem__
+    candidates = of = np.arange(len(chances))
+    if len(chances) > _MOST_COMPARED:
         candidates = np.sort(np.argsort(-unsure, kind="stable")[:_MOST_COMPARED])
-        of = np.linspace(0, len(rows) - 1, _MOST_COMPARED).astype(int)
-    some = _unit(rows[of], center)
-    like = np.maximum(_unit(rows[candidates], center) @ some.T, 0)
+        of = np.linspace(0, len(chances) - 1, _MOST_COMPARED).astype(int)
+    rows = np.asarray(read(of), np.float32)
+    center = rows.mean(axis=0)
+    some = _unit(rows, center)
+    like = np.maximum(_unit(np.asarray(read(candidates), np.float32), center) @ some.T, 0)
     covered = np.zeros(len(of), np.float32)
     if known is not None and len(known):
         certain = known[np.linspace(0, len(known) - 1, min(len(known), 2 * _MOST_COMPARED)).astype(int)]

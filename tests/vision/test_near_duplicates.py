@@ -10,6 +10,7 @@ from apitorch_desktop.vision.images import open_upright, thumbnail
 from apitorch_desktop.vision.near_duplicates import (
     ALIKE,
     DuplicatePair,
+    NearDuplicateIndex,
     find_matches,
     find_near_duplicates,
     group_pairs,
@@ -81,11 +82,30 @@ def test_at_least_38_of_40_planted_copies_are_found_and_at_most_2_others(clothin
 @pytest.mark.usefixtures("real_photos")
 def test_what_an_import_brings_again_is_found(clothing, patterns, planted):
     sources, copies, embeddings = planted
-    pairs = find_matches(copies, patterns, embeddings, clothing.train.embeddings)
-    right = sum(pair.second == sources[pair.first] for pair in pairs)
+    everything, rows = np.stack([*patterns, *copies]), np.concatenate([clothing.train.embeddings, embeddings])
+    index = NearDuplicateIndex(everything.__getitem__, rows.__getitem__)
+    index.extend(600)
+    index.extend(40)
+    pairs = index.compare(600, 640)
+    right = sum(pair.first == sources[pair.second - 600] for pair in pairs if pair.first < 600)
     assert right >= 38 and len(pairs) - right <= 2
     without = find_matches(copies, patterns)
     assert sum(pair.second == sources[pair.first] for pair in without) >= 36
+    index.remove(sources.tolist())
+    assert not [pair for pair in index.compare(600, 640) if pair.first in sources]
+
+
+def test_an_index_that_grows_bit_by_bit_finds_what_one_made_at_once_does(photos):
+    originals = [open_upright(file.read_bytes()) for file in sorted((photos / "train").glob("*/*.jpg"))[::40]]
+    stack = np.stack([*map(pattern, originals), *(pattern(cropped(image, 0.02)) for image in originals)])
+    rows = np.random.default_rng(1).standard_normal((len(originals), 40)).astype(np.float16)
+    rows = np.concatenate([rows, rows + np.float16(0.01)])
+    index, found = NearDuplicateIndex(stack.__getitem__, rows.__getitem__), []
+    for start in range(0, len(stack), 7):
+        index.extend(len(stack[start : start + 7]))
+        found += index.compare(start, len(index))
+    assert sorted(found) == find_near_duplicates(list(stack), rows)
+    assert {(pair.first, pair.second) for pair in found} >= {(at, at + len(originals)) for at in range(len(originals))}
 
 
 @pytest.mark.parametrize("kind", PLANTED)

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apitorch_desktop.dataset.review import child_process
-from apitorch_desktop.dataset.review.cache import CachedImage, ReviewCache
+from apitorch_desktop.dataset.review.cache import ReviewCache
 from apitorch_desktop.dataset.review.messages import MapRequest, MapUpdate
 from apitorch_desktop.utils.errors import Cancelled, UserError
 from apitorch_desktop.utils.files import atomic_write
@@ -105,10 +105,10 @@ def _run(request: MapRequest, send: Callable[[MapUpdate], None]) -> None:
     encoder = Encoder(threads=1).name
     memory = ReviewCache(cache)
     seen = memory.seen(request.connection, encoder, request.keys)
-    memory.close()
     keys = [key for key in dict.fromkeys(request.keys) if key in seen and not seen[key].problem]
     missing = len(set(request.keys)) - len(keys)
-    rows = _embeddings(keys, seen)
+    rows = memory.embeddings(encoder, [seen[key] for key in keys])
+    memory.close()
     file = _file(cache, request, encoder)
     known = {} if request.anew else _load(file)
     places = {key: known[key] for key in keys if key in known}
@@ -217,16 +217,6 @@ def principal_coordinates(rows: Array) -> NDArray[np.float64]:
 def _unit(rows: Array, mean: Array) -> NDArray[np.float32]:
     apart = np.asarray(rows, np.float32) - mean
     return np.asarray(apart / np.maximum(np.linalg.norm(apart, axis=1, keepdims=True), 1e-9), np.float32)
-
-
-def _embeddings(keys: list[str], seen: dict[str, CachedImage]) -> Array:
-    """(n, d) float16; the bytes are released one by one, so that they are not held twice."""
-    if not keys:
-        return np.empty((0, 0), np.float16)
-    rows = np.empty((len(keys), len(seen[keys[0]].embedding) // 2), np.float16)
-    for index, key in enumerate(keys):
-        rows[index] = np.frombuffer(seen.pop(key).embedding, "<f2")
-    return rows
 
 
 def _bytes(positions: Array | None) -> bytes | None:

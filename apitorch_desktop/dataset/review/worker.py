@@ -10,11 +10,11 @@ import os
 import signal
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -50,6 +50,7 @@ from apitorch_desktop.dataset.review.messages import (
     ThumbnailData,
 )
 from apitorch_desktop.vision import head, issues, near_duplicates
+from apitorch_desktop.vision.linear import stratified_sample
 
 if TYPE_CHECKING:
     from apitorch_desktop.vision.encoder import Encoder
@@ -141,9 +142,10 @@ class ReviewWorker:
         if owner != self._owner:
             self._owner, self._seen = owner, {}
             compared = self._cache.compared(*owner)
-            self._analysis = Analysis(self.encoder.name, compared)
+            self._analysis = Analysis(self.encoder.name, compared, Features(self._cache, self.encoder.name, self._seen))
         keys = {item.key for item in begin.items}
-        self._seen = {key: one for key, one in self._seen.items() if key in keys}
+        for key in self._seen.keys() - keys:
+            del self._seen[key]
         self._seen |= self._cache.seen(begin.connection, self.encoder.name, keys - self._seen.keys())
         self._begin = begin
         self._send(
@@ -184,6 +186,8 @@ class ReviewWorker:
         # A problem is not kept: at the next start the service may have been mended
         kept = {key: one for key, one in fresh.items() if not one.problem}
         self._cache.remember(begin.connection, self.encoder.name, kept)
+        if self._analysis is not None:
+            self._analysis.add(list(kept))
 
     def _add_sizes(self, sizes: dict[str, tuple[int, int, int]]) -> None:
         begin = self._current()
@@ -197,16 +201,21 @@ class ReviewWorker:
         begin, analysis = self._current(), self._analysis
         if analysis is None:
             raise ReviewStopped
-        for found, final in analysis.analyze(begin, self._seen, self._interrupted):
-            if final or analysis.newly_compared:
+        try:
+            for found, final in analysis.analyze(begin, self._seen, self._interrupted):
+                self._send(FindingsUpdate(serial, found, analysis.unmeasured, final))
+        finally:
+            if analysis.newly_compared:
                 self._cache.keep_compared(*self._owner, analysis.compared)
                 analysis.newly_compared = False
-            self._send(FindingsUpdate(serial, found, analysis.unmeasured, final))
+            self._cache.release()
 
     def _replace_ids(self, connection: str, ids: dict[str, str]) -> None:
         self._cache.replace_ids(connection, ids)
         if connection == self._owner[0]:
-            self._seen = {ids.get(key, key): one for key, one in self._seen.items()}
+            for old, new in ids.items():
+                if old in self._seen:
+                    self._seen[new] = self._seen.pop(old)
             if self._analysis is not None:
                 self._analysis.replace_ids(ids)
 
@@ -220,22 +229,78 @@ NEXT = 24
 """Number of images whose labels are proposed to be confirmed next."""
 
 
+_MOST_LEARNED = 20_000
+"""Images that the labels are learned from; the others of a larger set are judged by a head that has not seen them."""
+_MOST_KNOWN = 4_000
+"""Labeled images that stand for all where images are chosen to be labeled next."""
+_BLOCK = 4_096
+_COMPARED_AT_ONCE = 512
+_MOST_REMOVED = 0.5
+"""Share of removed images from which the index of near-duplicates is made anew."""
+
+
+class Features:
+    """Patterns and embeddings of images by key; of `seen`, in the cache's files or in memory."""
+
+    def __init__(self, cache: ReviewCache, encoder: str, seen: dict[str, CachedImage]) -> None:
+        self._cache = cache
+        self._encoder = encoder
+        self._seen = seen
+
+    def patterns(self, keys: Sequence[str]) -> NDArray[np.uint8]:
+        """Return (n, SIDE, SIDE)."""
+        return self._cache.patterns(self._encoder, [self._seen[key] for key in keys])
+
+    def embeddings(self, keys: Sequence[str]) -> NDArray[np.float16]:
+        """Return (n, d)."""
+        return self._cache.embeddings(self._encoder, [self._seen[key] for key in keys])
+
+    def release(self) -> None:
+        """Let the system take back the memory of what was read."""
+        self._cache.release()
+
+
 class Analysis:
     """Analysis of one training set. `compared` is what to cache; `unmeasured`: ids of duplicates whose size is not known."""
 
-    def __init__(self, encoder: str, compared: CachedComparison | None = None) -> None:
+    def __init__(
+        self, encoder: str, compared: CachedComparison | None = None, features: Features | None = None
+    ) -> None:
         self._method = f"{encoder}, near-duplicates {near_duplicates.VERSION}"
         reusable = compared is not None and compared.method == self._method
         self.compared = compared if compared is not None and reusable else CachedComparison(self._method, [], [])
         self.newly_compared = False
         self.unmeasured: list[str] = []
-        self._training: tuple[int, head.TrainingResult] | None = None
+        self._features = features
+        self._index: near_duplicates.NearDuplicateIndex | None = None
+        self._order: list[str] = []  # key of each image of the index
+        self._gone: set[str] = set()  # keys that were removed from the index
+        self._added: list[str] = []  # not compared yet
+        self._training: tuple[int, _Judgement] | None = None
+
+    @property
+    def features(self) -> Features:
+        """Where patterns and embeddings are."""
+        assert self._features is not None  # noqa: S101 - for mypy
+        return self._features
 
     def replace_ids(self, ids: dict[str, str]) -> None:
         """Replace keys, old → new."""
         old = self.compared
         pairs = [(ids.get(a, a), ids.get(b, b), like) for a, b, like in old.pairs]
         self.compared = CachedComparison(old.method, [ids.get(key, key) for key in old.keys], pairs)
+        self._order = [ids.get(key, key) for key in self._order]
+        self._gone = {ids.get(key, key) for key in self._gone}
+        self._added = [ids.get(key, key) for key in self._added]
+
+    def add(self, keys: list[str]) -> None:
+        """Note images whose features are there; they are compared as soon as it is worth it, before the analysis."""
+        self._added += keys
+        if len(self._added) >= _COMPARED_AT_ONCE:
+            known = set(self.compared.keys)
+            fresh = [key for key in dict.fromkeys(self._added) if key not in known]
+            self._added = []
+            self._take_in(fresh, lambda: False)
 
     def analyze(
         self, begin: BeginReview, seen: dict[str, CachedImage], interrupted: Callable[[], bool]
@@ -251,37 +316,59 @@ class Analysis:
         found.flagged = _flagged(items, seen)
         found.advice = _advice(counts, None)
         yield found, False
-        self._compare(items, seen, interrupted)
+        self._compare(items, interrupted)
         found.groups, together = self._groups(begin, items, seen)
         yield found, False
-        self._learn(found, items, seen, together, interrupted)
+        self._learn(found, items, together, interrupted)
         yield found, True
 
     # --- near-duplicates
 
-    def _compare(self, items: list[ReviewItem], seen: dict[str, CachedImage], interrupted: Callable[[], bool]) -> None:
+    def _compare(self, items: list[ReviewItem], interrupted: Callable[[], bool]) -> None:
         """Compare new images with each other and with the known ones; forget removed ones."""
+        self._added = []
         keys = list(dict.fromkeys(item.key for item in items))
         current = set(keys)
         known = [key for key in self.compared.keys if key in current]
-        fresh = list(current.difference(known))
-        fresh.sort()
-        if not fresh and len(known) == len(self.compared.keys):
+        if len(known) < len(self.compared.keys):
+            pairs = [pair for pair in self.compared.pairs if pair[0] in current and pair[1] in current]
+            self.compared = CachedComparison(self._method, known, pairs)
+            self.newly_compared = True
+            gone = [at for at, key in enumerate(self._order) if key not in current and key not in self._gone]
+            if self._index is not None:
+                self._index.remove(gone)
+                self._gone.update(self._order[at] for at in gone)
+                if len(self._gone) > _MOST_REMOVED * len(self._order):
+                    self._index = None
+        self._take_in(sorted(current.difference(known)), interrupted)
+
+    def _take_in(self, fresh: list[str], interrupted: Callable[[], bool]) -> None:
+        """Compare images with all that are compared and with each other. Raises ReviewStopped; what is done is kept."""
+        if not fresh:
             return
-        pairs = [pair for pair in self.compared.pairs if pair[0] in current and pair[1] in current]
-        new_patterns, new_embeddings = _patterns(fresh, seen), _embeddings(fresh, seen)
-        for pair in near_duplicates.find_near_duplicates(new_patterns, new_embeddings, cancelled=interrupted):
-            pairs.append((fresh[pair.first], fresh[pair.second], pair.likeness))  # noqa: PERF401 - two lists follow
-        if known and fresh:
-            old_patterns, old_embeddings = _patterns(known, seen), _embeddings(known, seen)
-            for pair in near_duplicates.find_matches(
-                new_patterns, old_patterns, new_embeddings, old_embeddings, cancelled=interrupted
-            ):
-                pairs.append((fresh[pair.first], known[pair.second], pair.likeness))  # noqa: PERF401
-        if interrupted():
-            raise ReviewStopped
-        self.compared = CachedComparison(self._method, known + fresh, pairs)
-        self.newly_compared = True
+        index = self._index
+        if index is None or self._gone.intersection(fresh):
+            self._order, self._gone = list(self.compared.keys), set()
+
+            def read(of: Callable[[Sequence[str]], NDArray[Any]]) -> near_duplicates.RowReader:
+                return lambda rows: of([self._order[row] for row in rows.tolist()])
+
+            index = near_duplicates.NearDuplicateIndex(read(self.features.patterns), read(self.features.embeddings))
+            index.extend(len(self._order))
+            self.features.release()
+        self._index = None  # until the images are compared, should something fail
+        for start in range(0, len(fresh), _COMPARED_AT_ONCE):
+            some = fresh[start : start + _COMPARED_AT_ONCE]
+            first = len(self._order)
+            self._order += some
+            index.extend(len(some))
+            found = index.compare(first, len(self._order), cancelled=interrupted)
+            if interrupted():
+                raise ReviewStopped
+            self.compared.keys += some
+            self.compared.pairs += [(self._order[a], self._order[b], like) for a, b, like in found]
+            self.newly_compared = True
+        self._index = index
 
     def _groups(
         self, begin: BeginReview, items: list[ReviewItem], seen: dict[str, CachedImage]
@@ -322,7 +409,6 @@ class Analysis:
         self,
         found: Findings,
         items: list[ReviewItem],
-        seen: dict[str, CachedImage],
         together: list[int],
         interrupted: Callable[[], bool],
     ) -> None:
@@ -331,61 +417,113 @@ class Analysis:
         together = [group for group, item in zip(together, items, strict=True) if item.label != INBOX]
         items = [item for item in items if item.label != INBOX]
         labels = [item.label for item in items]
-        embeddings = _embeddings([item.key for item in items], seen)
         state = hash((tuple(labels), tuple(item.key for item in items), tuple(together)))
         if self._training is None or self._training[0] != state:
             try:
-                training = head.train(embeddings, labels, groups=together, cancelled=interrupted)
+                self._training = (
+                    state,
+                    _judge([item.key for item in items], labels, together, self.features, interrupted),
+                )
             except head.TooFewImages:
                 found.label_issues, found.unsure, found.answers = [], [], {}
                 found.why_not = "Labels can be checked once two of them have two photos each."
                 return
             except head.TrainingCancelled:
                 raise ReviewStopped from None
-            self._training = state, training
-        training = self._training[1]
-        chances, metrics = training.out_of_fold, training.metrics
+        learned, chances = self._training[1]
         found.label_issues = [
             LabelIssue(items[one.image].id, one.given, one.likely, one.given_value, one.likely_value)
-            for one in issues.find_suspects(chances, labels, training.head.labels)
+            for one in issues.find_suspects(chances, labels, learned.labels)
         ]
         best = chances.argmax(axis=1)
         found.answers = {
-            item.id: OutOfFoldAnswer(training.head.labels[at], round(float(values[at]), 4))
+            item.id: OutOfFoldAnswer(learned.labels[at], round(float(values[at]), 4))
             for item, at, values in zip(items, best.tolist(), chances, strict=True)
         }
-        found.answers |= _proposals(training.head, waiting, seen)
-        found.learned = OutOfFoldFigures(
-            list(metrics.labels),
-            [list(row) for row in metrics.confusion],
-            list(metrics.label_accuracy),
-            metrics.accuracy,
-        )
-        found.advice = _advice(found.counts, dict(zip(metrics.labels, metrics.label_accuracy, strict=True)))
+        found.answers |= _proposals(learned, waiting, self.features)
+        found.learned = _figures(learned.labels, labels, best)
+        accuracy = dict(zip(learned.labels, found.learned.label_accuracy, strict=True))
+        found.advice = _advice(found.counts, accuracy)
         known, labeled = None, set(together)
         kept = [place for place, group in enumerate(waiting_groups) if group not in labeled]  # else a copy has a label
         if kept:  # an image without a label teaches more than the confirmation of one
+            some = [items[at].key for at in np.linspace(0, len(items) - 1, min(len(items), _MOST_KNOWN)).astype(int)]
+            known = self.features.embeddings(some).astype(np.float32)
             items, together = [waiting[place] for place in kept], [waiting_groups[place] for place in kept]
-            known, embeddings = embeddings, _embeddings([item.key for item in items], seen)
-            chances = training.head.predict(embeddings)
+            chances = _predicted(learned, [item.key for item in items], self.features)
         asked = _candidates(found, items, together)
-        chosen = issues.label_next(chances[asked], embeddings[asked], NEXT, known)
+        read: near_duplicates.RowReader = lambda rows: self.features.embeddings([items[asked[row]].key for row in rows])  # noqa: E731
+        chosen = issues.label_next(chances[asked], read, NEXT, known)
         found.unsure = [items[asked[place]].id for place in chosen]
 
 
-def _proposals(
-    learned: head.Head, waiting: list[ReviewItem], seen: dict[str, CachedImage]
-) -> dict[str, OutOfFoldAnswer]:
+class _Judgement(NamedTuple):
+    """A head, and the probabilities (n, k) of images by heads that had not seen them."""
+
+    learned: head.Head
+    chances: NDArray[Any]
+
+
+def _judge(
+    keys: list[str], labels: list[str], together: list[int], features: Features, interrupted: Callable[[], bool]
+) -> _Judgement:
+    """Learn labels, of at most _MOST_LEARNED images. Raises TooFewImages, TrainingCancelled."""
+    names, answers = np.unique(np.asarray(labels, str), return_inverse=True)
+    learned = np.arange(len(keys))
+    if len(keys) > _MOST_LEARNED:
+        learned = stratified_sample(answers, _MOST_LEARNED, 0)
+    training = head.train(
+        features.embeddings([keys[at] for at in learned]),
+        [labels[at] for at in learned],
+        groups=[together[at] for at in learned],
+        cancelled=interrupted,
+    )
+    if len(learned) == len(keys):
+        return _Judgement(training.head, training.out_of_fold)
+    chances = np.empty((len(keys), len(names)), np.float32)
+    others = np.setdiff1d(np.arange(len(keys)), learned)
+    for start in range(0, len(others), _BLOCK):
+        if interrupted():
+            raise head.TrainingCancelled
+        part = others[start : start + _BLOCK]
+        chances[part] = training.head.smooth(features.embeddings([keys[at] for at in part]).astype(np.float32))
+        features.release()
+    chances[learned] = training.out_of_fold
+    seen = dict(zip((together[at] for at in learned), learned.tolist(), strict=True))
+    for at in others.tolist():  # a near-duplicate of an image that was learned is judged as that one is
+        if (copy := seen.get(together[at])) is not None:
+            chances[at] = chances[copy]
+    return _Judgement(training.head, chances)
+
+
+def _figures(names: Sequence[str], labels: list[str], best: NDArray[np.intp]) -> OutOfFoldFigures:
+    place = {name: at for at, name in enumerate(names)}
+    given = np.array([place[label] for label in labels])
+    confusion = np.zeros((len(names), len(names)), int)
+    np.add.at(confusion, (given, best), 1)
+    right = np.diag(confusion)
+    shares = (right / confusion.sum(axis=1)).tolist()
+    return OutOfFoldFigures(list(names), confusion.tolist(), shares, float(right.sum() / len(labels)))
+
+
+def _predicted(learned: head.Head, keys: list[str], features: Features) -> NDArray[Any]:
+    """Return the probabilities (n, k) of images by a head."""
+    chances = np.empty((len(keys), len(learned.labels)), np.float32)
+    for start in range(0, len(keys), _BLOCK):
+        chances[start : start + _BLOCK] = learned.predict(features.embeddings(keys[start : start + _BLOCK]))
+    return chances
+
+
+def _proposals(learned: head.Head, waiting: list[ReviewItem], features: Features) -> dict[str, OutOfFoldAnswer]:
     """Return the answers of a head about images without a label, without those that are probably none of its labels."""
-    if not waiting:
-        return {}
-    embeddings = _embeddings([item.key for item in waiting], seen)
-    values, none = learned.predict(embeddings), learned.is_none(embeddings)
-    return {
-        item.id: OutOfFoldAnswer(learned.labels[row.argmax()], round(float(row.max()), 4))
-        for item, row, is_none in zip(waiting, values, none, strict=True)
-        if not is_none
-    }
+    found: dict[str, OutOfFoldAnswer] = {}
+    for start in range(0, len(waiting), _BLOCK):
+        some = waiting[start : start + _BLOCK]
+        embeddings = features.embeddings([item.key for item in some])
+        for item, row, is_none in zip(some, learned.predict(embeddings), learned.is_none(embeddings), strict=True):
+            if not is_none:
+                found[item.id] = OutOfFoldAnswer(learned.labels[row.argmax()], round(float(row.max()), 4))
+    return found
 
 
 def _candidates(found: Findings, items: list[ReviewItem], together: list[int]) -> list[int]:
@@ -429,14 +567,3 @@ def _advice(counts: dict[str, int], accuracy: dict[str, float] | None) -> list[L
 
 
 _NO_PATTERN: NDArray[np.uint8] = np.zeros((0, 0), np.uint8)
-
-
-def _patterns(keys: list[str], seen: dict[str, CachedImage]) -> list[NDArray[np.uint8]]:
-    side = near_duplicates.SIDE
-    return [np.frombuffer(seen[key].pattern, np.uint8).reshape(side, side) for key in keys]
-
-
-def _embeddings(keys: list[str], seen: dict[str, CachedImage]) -> NDArray[Any]:
-    if not keys:
-        return np.zeros((0, 1), np.float32)
-    return np.stack([np.frombuffer(seen[key].embedding, "<f2") for key in keys]).astype(np.float32)

@@ -86,9 +86,7 @@ def test_a_process_makes_the_map_and_keeps_it(seen, tmp_path):
         make_map(MapRequest(seen.cache, "embedded", "7", seen.keys, True), before.append, lambda: True)
 
 
-def test_a_process_that_fails_says_so(seen, tmp_path):
-    memory = ReviewCache(tmp_path)
-    memory.remember("embedded", Encoder().name, {"key 3": CachedImage(embedding=b"damaged")})
-    memory.close()
+def test_a_process_that_fails_says_so(seen):
+    unusable = MapRequest("no\0folder", "embedded", "7", seen.keys)
     with pytest.raises(MapFailed, match="could not be made: ValueError"):
-        make_map(seen, lambda _update: None)
+        make_map(unusable, lambda _update: None)

@@ -1,0 +1,141 @@
+"""Review of a large set: near-duplicates against faiss' brute force, and the worker's time and memory.
+
+    python tests/benchmarks/bench_near_duplicates.py [IMAGES]
+
+Made images: patterns with the spectrum of photos, embeddings of the built-in encoder's length with a decaying spectrum around ten
+centers, forty of them copies of others. Prints processor seconds of one core: of faiss (IndexFlatIP, eight neighbors by embedding
+alone; a share of the images is searched, and the time multiplied; needs faiss-cpu), of the index of near-duplicates, of one more
+image; then of the worker, its findings one by one, with everything in its cache, and with 100 new images; and its largest memory.
+Aim: .2 times brute force at 100,000 images, first findings within 10 s.
+"""
+
+import resource
+import sys
+import tempfile
+import time
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+DIMENSIONS, RANK, LABELS, COPIES, BLOCK, NEW, SEARCHED = 2888, 256, 10, 40, 4096, 100, 1000
+
+
+def made(count):
+    """Yield patterns and embeddings, a block at a time; the last COPIES are copies of the first ones."""
+    random = np.random.default_rng(1)
+    basis = random.standard_normal((RANK, DIMENSIONS), np.float32) * np.arange(1, RANK + 1, dtype="f4")[:, None] ** -0.5
+    centers = random.standard_normal((LABELS, DIMENSIONS), np.float32)
+    common = random.standard_normal(DIMENSIONS, np.float32) * 3
+    frequency = np.hypot(np.fft.fftfreq(48)[:, None], np.fft.rfftfreq(48)) * 48
+    amplitude = 1 / np.maximum(frequency, 1) ** 1.2
+    first = None
+    for start in range(0, count, BLOCK):
+        rows = min(BLOCK, count - start)
+        noise = np.fft.rfft2(random.standard_normal((rows, 48, 48))) * amplitude
+        patterns = np.fft.irfft2(noise, (48, 48))
+        patterns = np.clip(128 + 45 * patterns / patterns.std(axis=(1, 2), keepdims=True), 6, 244)
+        labels = np.arange(start, start + rows) % LABELS
+        embeddings = random.standard_normal((rows, RANK), np.float32) @ basis + centers[labels] + common
+        embeddings += random.standard_normal((rows, DIMENSIONS), np.float32) / 4
+        first = (patterns[:COPIES].copy(), embeddings[:COPIES].copy()) if first is None else first
+        if start + rows == count and count > 2 * COPIES:
+            patterns[-COPIES:] = first[0] * 0.9 + 12 + random.normal(0, 1, first[0].shape)
+            embeddings[-COPIES:] = first[1] + random.standard_normal(first[1].shape, np.float32) / 4
+        embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)
+        yield np.round(patterns).astype(np.uint8), embeddings.astype(np.float16)
+
+
+def busy(work):
+    start = time.process_time()
+    result = work()
+    return time.process_time() - start, result
+
+
+def compare(count):
+    from apitorch_desktop.vision.near_duplicates import NearDuplicateIndex
+
+    parts = list(made(count))
+    patterns, embeddings = (np.concatenate(each) for each in zip(*parts, strict=True))
+    brute = None
+    try:
+        import faiss
+    except ImportError:
+        print("faiss-cpu is not installed: no brute force")
+    else:
+        faiss.omp_set_num_threads(1)
+        flat = faiss.IndexFlatIP(DIMENSIONS)
+        flat.add(embeddings.astype(np.float32))
+        queries = embeddings[:: max(1, count // SEARCHED)].astype(np.float32)
+        brute = busy(lambda: flat.search(queries, 9))[0] * count / len(queries)
+        print(f"faiss, brute force: {brute:.0f} s", flush=True)
+        del flat
+    index = NearDuplicateIndex(patterns.__getitem__, embeddings.__getitem__)
+    seconds, _ = busy(lambda: index.extend(count - NEW))
+    searching, pairs = busy(lambda: index.compare(0, count - NEW))
+    adding, more = busy(lambda: (index.extend(NEW), index.compare(count - NEW, count))[1])
+    ratio = f", {(seconds + searching + adding) / brute:.2f} of it" if brute else ""
+    print(
+        f"the index: {seconds:.1f} s to make, {searching:.0f} s to compare{ratio}; an image more {adding / NEW * 1000:.1f} ms"
+    )
+    right = {(at, count - COPIES + at) for at in range(COPIES)}
+    found = {(pair.first, pair.second) for pair in pairs + more}
+    print(f"{len(found & right)} of {COPIES} copies found, {len(found - right)} other pairs", flush=True)
+
+
+def review(folder, count, fill):
+    """Run in a process of its own: fill the cache, or review what is there."""
+    from apitorch_desktop.dataset.review.cache import CachedImage, ReviewCache
+    from apitorch_desktop.dataset.review.messages import Analyze, BeginReview, FindingsUpdate, ReviewItem
+    from apitorch_desktop.dataset.review.worker import ReviewWorker
+    from apitorch_desktop.vision.encoder import Encoder
+
+    name, cache, at = Encoder(threads=1).name, ReviewCache(folder), 0
+    keys = [f"{number:064x}" for number in range(count)]
+    if fill:
+        for patterns, embeddings in made(count):
+            seen = {
+                key: CachedImage(0.3, 0.1, 0.9, 0.5, 256, 192, 9, pattern.tobytes(), row.tobytes())
+                for key, pattern, row in zip(keys[at:], patterns, embeddings, strict=False)
+            }
+            cache.remember("here", name, seen)
+            at += len(patterns)
+        cache.close()
+        return
+    items = [
+        ReviewItem(f"ti_{number:040x}", key, f"label_{number % LABELS}", 256, 192, 9) for number, key in enumerate(keys)
+    ]
+    labels = sorted({item.label for item in items})
+    answers = []
+    with threadpool_limits(1):
+        worker = ReviewWorker(cache, lambda answer: answers.append((time.process_time(), answer)), lambda: False, 1)
+        for title, some in (("all anew", items[:-NEW]), (f"{NEW} new images", items)):
+            start = time.process_time()
+            answers.clear()
+            worker.answer(BeginReview(1, "here", "7", some, labels, []))
+            worker.answer(Analyze(1))
+            times = ", ".join(f"{at - start:.1f}" for at, answer in answers if isinstance(answer, FindingsUpdate))
+            print(f"the worker, {title}: findings after {times} s", flush=True)
+    last = answers[-1][1].findings
+    print(
+        f"{len(last.groups)} groups of copies; largest memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB"
+    )
+
+
+def main(count):
+    """Compare, then review."""
+    context = get_context("spawn")
+    with tempfile.TemporaryDirectory() as name:
+        for work, *arguments in (
+            (compare, count),
+            (review, Path(name), count, True),
+            (review, Path(name), count, False),
+        ):
+            process = context.Process(target=work, args=arguments)
+            process.start()
+            process.join()
+
+
+if __name__ == "__main__":
+    main(int((sys.argv[1:] or ["100000"])[0]))
