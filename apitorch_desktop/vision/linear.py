@@ -45,8 +45,8 @@ _SEARCH_FOLDS: Final = 3
 _SHARPNESS: Final = (2.0, 0.3)
 """Prior of the sharpness (1 / temperature) and the standard deviation of its logarithm, for the least calibration error on
 seven sets: .041 with many images (where perfect calibration would show .040), .080, .058, .047 and .049 with 2, 4, 10 and 20
-a label; (2.0, .35) .042, .082, .059, .047 and .050; (2.3, .3) is too sure with two images each of two labels. Heads of the folds have seen half or four fifths of so few images,
-and are less certain than the final one should be."""
+a label; (2.0, .35) .042, .082, .059, .047 and .050; (2.3, .3) is too sure with two images each of two labels. Heads of the folds
+have seen half or four fifths of so few images, and are less certain than the final one should be."""
 _ITERATIONS: Final = 40
 _SEARCH_ITERATIONS: Final = 15
 _UNSEEN: Final = -5.0
