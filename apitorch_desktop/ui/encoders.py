@@ -181,7 +181,7 @@ class EncodersPage(QWidget):
             training_set.encoder = name
             self._session.refresh()
             self._show(self._encoders)
-            self._say("Its photos are encoded anew; until then the classifier answers as before.", "muted")
+            self._say("Its photos are encoded again; until then the classifier answers as before.", "muted")
 
         self._session.run(
             "Choosing an encoder",

@@ -76,7 +76,7 @@ def test_photos_are_classified_copied_and_exported_by_their_menu(monkeypatch, ph
             return {image.image_id: image.known_split for image in found if image.known_split}
 
         ids = [model.image(row).image_id for row in (0, 1, 4)]
-        choose(made, [0, 1, 4], "Split", "Test")
+        choose(made, [0, 1, 4], "Split", "Test – not learned, but measured")
         program.wait(lambda: held() == dict.fromkeys(ids, "test"), "three photos in the split test")
         program.wait(lambda: model.record(ids[0]).known_split == "test", "the split in the window")
         choose(made, [1], "Split", "None")
@@ -84,7 +84,7 @@ def test_photos_are_classified_copied_and_exported_by_their_menu(monkeypatch, ph
         program.wait(lambda: model.record(ids[1]).known_split == "", "that in the window")
         made.photos.grid.choose(model.row_of(ids[0]))
         program.press(bar, bar.actionGeometry(bar.actions()[1]))
-        widgets.choose("photo.split", "Validation")
+        widgets.choose("photo.split", "Validation – not learned, but measured")
         program.wait(lambda: held() == {ids[0]: "validation", ids[2]: "test"}, "one by the menu bar")
         widgets.to_grid(made)
         for state in ({ids[0]: "test", ids[2]: "test"}, dict.fromkeys(ids, "test"), {}):

@@ -61,8 +61,8 @@ class ConflictPage(BoardPage):
             "Changed by someone else meanwhile",
             (self.mine, self.theirs, self.all_mine, self.all_theirs),
             "Return does yours with what is selected; D keeps theirs",
-            why="When your change reached the service, these photos were no longer where you saw them, so nothing was done "
-            "with them. Do what you wanted all the same, or keep what the others made of them.",
+            why="Before your change reached the service, someone else moved or deleted these photos, so nothing was done with "
+            "them. Do it anyway, or keep theirs.",
         )
         self.board.selectionModel().selectionChanged.connect(lambda *_: self._show_controls())
         self.board.action_requested.connect(self._decide_by_key)

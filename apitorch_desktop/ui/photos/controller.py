@@ -11,7 +11,7 @@ from PySide6.QtCore import QObject, Qt, QTimer, Signal
 from PySide6.QtGui import QKeySequence
 from PySide6.QtWidgets import QInputDialog, QMenu
 
-from apitorch_desktop.api.types import INBOX, SPLITS, Evidence, SimilarImage, TrainingImage, label_name
+from apitorch_desktop.api.types import HELD_OUT, INBOX, SPLITS, Evidence, SimilarImage, TrainingImage, label_name
 from apitorch_desktop.dataset.edits.history import EditOutcome
 from apitorch_desktop.dataset.review.findings import OutOfFoldAnswer
 from apitorch_desktop.dataset.workspace.listing import image_ids, image_labels, without_label
@@ -621,8 +621,11 @@ class PhotosController(QObject):
     def _fill_splits(self, menu: QMenu) -> None:
         images = self.selected()
         present = {image.known_split for image in images} if len(images) <= _LOOKED_AT else set()
-        for split, text in (*((split, split.capitalize()) for split in SPLITS), ("", "None")):
-            action = menu.addAction(text)
+        workspace = self._session.workspace
+        ours = workspace is not None and workspace.has("splits")  # others may learn all of them
+        for split in (*SPLITS, ""):
+            hint = " – not learned, but measured" if ours and split in HELD_OUT else ""
+            action = menu.addAction((split.capitalize() or "None") + hint)
             action.setCheckable(True)
             action.setChecked(present == {split})
             action.triggered.connect(lambda _checked=False, split=split: self._edits.set_split(images, split))
