@@ -126,7 +126,7 @@ def test_a_worse_version_waits_for_the_word_of_the_user_and_every_choice_is_undo
         _, dot = page.chart.points()[0]
         program.press(page.chart, QRect(round(dot.x()) - 1, round(dot.y()) - 1, 3, 3))
         program.wait(lambda: [row.version for row in page.selected()] == [oldest], "the first version, by its dot")
-        program.wait(lambda: "no version before" in page._none.text(), "the word that there is none before")
+        program.wait(lambda: "no earlier version" in page._none.text(), "the word that there is none before")
         program.press(page.table.viewport(), page.table.visualRect(page.model.index(0, 1)))
         program.wait(lambda: [row.version for row in page.selected()] == [newest], "the newest, by its row")
         pointer.key("shift+End")
