@@ -11,7 +11,8 @@ from apitorch_desktop.service.storage.errors import Closed, StoreError
 
 _INTERVAL = 1.0  # seconds between two renewals, and at most until a job of a dead process is seen
 _PAUSE = 0.1  # seconds between two rounds, however many changes there are
-_CAPACITY = 4  # training sets that one process embeds and trains at a time
+_CAPACITY = 16  # training sets that one process embeds and trains at a time
+_TURN = 10.0  # seconds after which a set that has been trained makes room for others, however it changes
 _MOST_ATTEMPTS = 5  # at a job that ends the process each time
 _PIN_INTERVAL = 10.0  # seconds between two looks at which encoder all processes use
 _log = logging.getLogger(__name__)
@@ -19,10 +20,14 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class JobProgress:
-    """The state of a job; `retry_after` is in seconds, None until the next change."""
+    """The state of a job; `retry_after` is in seconds, None until the next change.
+
+    `trained`: at least once since it began, and not just now.
+    """
 
     missing: int = 0
     done: bool = False
+    trained: bool = False
     failure: str = ""
     retry_after: float | None = None
 
@@ -49,6 +54,7 @@ class JobKeeper:
         self._progress = progress
         self._may_train = may_train
         self._held: dict[int, int] = {}  # changes of each training set that are known here
+        self._held_since: dict[int, float] = {}
         self._reported: dict[int, int] = {}
         self._renewed_at = time.monotonic()
         self._pinned_at = -_PIN_INTERVAL
@@ -91,18 +97,21 @@ class JobKeeper:
                 _log.exception("the jobs of this process could not be looked after")
                 time.sleep(_INTERVAL)
         try:
-            self._jobs.release()
+            self._jobs.release(list(self._held))
         except StoreError as error:
             _log.warning("the jobs of this process are left to expire: %s", error)
 
     def _synchronize(self) -> None:
         began = time.monotonic()
-        held = self._jobs.renew() if self._held else {}
+        held = self._jobs.renew(list(self._held)) if self._held else {}
         self._renewed_at = began
         for set_id in self._held.keys() - held.keys():
             self._forget(set_id)
         for set_id, changes in held.items():
-            if set_id not in self._held or changes != self._held[set_id]:
+            if self._has_had_turn(set_id):
+                self._jobs.give_back(set_id)
+                self._forget(set_id)
+            elif changes != self._held[set_id]:
                 self._take(set_id, changes)
             else:
                 self._settle(set_id)
@@ -117,7 +126,15 @@ class JobKeeper:
             else:
                 self._take(job.training_set_id, job.changes)
 
+    def _has_had_turn(self, set_id: int) -> bool:
+        """Return whether a set that changes all the time has been trained, while others may wait."""
+        if len(self._held) < _CAPACITY or time.monotonic() < self._held_since[set_id] + _TURN:
+            return False
+        progress = self._progress(set_id)
+        return progress.trained and not progress.done and not progress.failure
+
     def _take(self, set_id: int, changes: int) -> None:
+        self._held_since.setdefault(set_id, time.monotonic())
         self._held[set_id] = changes
         self._begin(set_id)
 
@@ -136,6 +153,7 @@ class JobKeeper:
 
     def _forget(self, set_id: int) -> None:
         self._held.pop(set_id, None)
+        self._held_since.pop(set_id, None)
         self._reported.pop(set_id, None)
         self._drop(set_id)
 

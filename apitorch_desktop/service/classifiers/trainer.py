@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
 _NICE = 10
 _THREADS = 2  # heads trained at the same time, so that a small training set does not wait for a large one
+_CLUSTER_THREADS = 8  # heads trained at the same time by the workers of a cluster for this process
 _SCAN_INTERVAL = 1.0  # seconds between two scans for missing embeddings while a batch is available
 _RETRY_AFTER = 30.0  # seconds after a failure of the store, such as a full disk
 _RETRY_UNREACHABLE = 2.0  # seconds after the database or the bucket was out of reach
@@ -97,6 +98,7 @@ class _TrainingJob:
     trained_changes: int = 0  # `changes` at the start of the running training
     encoded_anew: bool = False  # the newest version is of another encoder, whose embeddings are there
     earlier_changes: int = 0  # `changes` that were trained with that one's embeddings
+    fits: int = 0
     failure: str = ""
     retry_at: float | None = None
 
@@ -153,7 +155,7 @@ class Trainer:
         self._threads = [threading.Thread(target=self._run_embedder, name="embedder", daemon=True)]
         self._threads += [
             threading.Thread(target=self._run_trainer, name=f"trainer-{number}", daemon=True)
-            for number in range(_THREADS)
+            for number in range(_THREADS if self._cluster is None else _CLUSTER_THREADS)
         ]
         for thread in self._threads:
             thread.start()
@@ -352,7 +354,7 @@ class Trainer:
                 retry = None if job.retry_at is None else max(0.0, job.retry_at - time.monotonic())
                 return JobProgress(failure=job.failure, retry_after=retry)
             done = job.embedded and not job.pending and not job.running
-            return JobProgress(missing=len(job.missing), done=done)
+            return JobProgress(missing=len(job.missing), done=done, trained=job.fits > 0 and not job.running)
 
     def _has_pinned_encoder(self) -> bool:
         try:
@@ -580,6 +582,7 @@ class Trainer:
     def _mark_trained(self, job: _TrainingJob, started: float, complete: bool) -> None:
         """Register that changes before `started` are trained; later ones wait from then on, or from now."""
         with self._wake:
+            job.fits += 1
             job.outdated_since = started if complete else time.monotonic()
             if (
                 not complete and job.embedded and job.changes == job.trained_changes

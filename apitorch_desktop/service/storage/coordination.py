@@ -7,7 +7,7 @@ process that was killed or cut off is taken over by another.
 import logging
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from typing import Any, NamedTuple
 
@@ -48,9 +48,18 @@ class JobRepository:
         """Take over up to `count` jobs that are due and that no process holds, those that wait longest first."""
         return [ClaimedJob(*row) for row in self._run(_CLAIM, count=count)]
 
-    def renew(self) -> dict[int, int]:
-        """Keep the jobs that are still held; return their `changes` by training set."""
-        return {row[0]: row[1] for row in self._run(_RENEW)}
+    def renew(self, training_sets: Iterable[int]) -> dict[int, int]:
+        """Keep those of the jobs that are still held; return their `changes` by training set.
+
+        Each in a transaction of its own: changes lock several jobs in any order.
+        """
+        found: dict[int, int] = {}
+        with self._database.querying() as connection:
+            for number in training_sets:
+                row = connection.execute(_RENEW, {"me": self.holder, "number": number}).first()
+                if row is not None:
+                    found[number] = row[0]
+        return found
 
     def report(self, training_set_id: int, missing: int) -> None:
         """Store how many images are still to be embedded, for the classifier's state in all processes."""
@@ -65,9 +74,14 @@ class JobRepository:
         delay = float("inf") if retry_after is None else retry_after
         return bool(self._run(_FAIL, number=training_set_id, changes=changes, failure=failure, delay=delay))
 
-    def release(self) -> None:
-        """Release all jobs of this process, at its end."""
-        self._run(_RELEASE)
+    def give_back(self, training_set_id: int) -> None:
+        """Leave a job to whoever takes it next, after those that wait longer."""
+        self._run(_GIVE_BACK, number=training_set_id)
+
+    def release(self, training_sets: Iterable[int]) -> None:
+        """Release jobs of this process, at its end."""
+        for number in training_sets:
+            self._run(_RELEASE, number=number)
 
     def state(self, training_set_id: int) -> tuple[str, int]:
         """Return the failure of a training set's job, "" without one, and how many images are still to be embedded."""
@@ -126,7 +140,7 @@ _IS_HELD = _statement(
     f"SELECT 1 FROM jobs WHERE training_set_id = :number AND holder = :name AND expires >= {_NOW}"  # noqa: S608
 )
 _RENEW = _statement(
-    f"UPDATE jobs SET expires = {_NOW} + {LEASE} WHERE holder = :me RETURNING training_set_id, changes"  # noqa: S608
+    f"UPDATE jobs SET expires = {_NOW} + {LEASE} WHERE training_set_id = :number AND holder = :me RETURNING changes"  # noqa: S608
 )
 _REPORT = _statement("UPDATE jobs SET missing = :missing WHERE training_set_id = :number AND holder = :me RETURNING 1")
 _FINISH = _statement(
@@ -138,8 +152,15 @@ _FAIL = _statement(
     WHERE training_set_id = :number AND holder = :me AND changes = :changes RETURNING 1
     """  # noqa: S608
 )
+_GIVE_BACK = _statement(
+    f"""
+    UPDATE jobs SET holder = NULL, expires = 0, attempts = 0, due = {_NOW}
+    WHERE training_set_id = :number AND holder = :me RETURNING 1
+    """  # noqa: S608
+)
 _RELEASE = _statement(
-    "UPDATE jobs SET holder = NULL, expires = 0, attempts = GREATEST(attempts - 1, 0) WHERE holder = :me RETURNING 1"
+    "UPDATE jobs SET holder = NULL, expires = 0, attempts = GREATEST(attempts - 1, 0) "
+    "WHERE training_set_id = :number AND holder = :me RETURNING 1"
 )
 _LEASE = _statement(
     f"""

@@ -285,7 +285,7 @@ CREATE OR REPLACE FUNCTION apitorch_schedule(number BIGINT) RETURNS void LANGUAG
     INSERT INTO jobs (training_set_id, changes, due)
     VALUES (number, 1, EXTRACT(EPOCH FROM clock_timestamp()))
     ON CONFLICT (training_set_id) DO UPDATE
-    SET changes = jobs.changes + 1, due = EXCLUDED.due, attempts = 0, failure = '';
+    SET changes = jobs.changes + 1, due = LEAST(jobs.due, EXCLUDED.due), attempts = 0, failure = '';
     SELECT pg_notify('apitorch', 'set ' || number);
 $$;
 CREATE OR REPLACE FUNCTION apitorch_set_changed() RETURNS trigger LANGUAGE plpgsql AS $$

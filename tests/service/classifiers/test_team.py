@@ -55,7 +55,7 @@ def test_two_processes_train_each_change_once_and_answer_alike(stores, photos, e
                 ]
                 assert answers[0] == answers[1]
             trained = len(fits)
-            until(lambda: not one.jobs.renew() and not two.jobs.renew())  # all are given back
+            until(lambda: not one.jobs.waiting())  # all are given back
             assert len(fits) == trained
             add(one, sets[0], "hat", sorted((photos / "train" / "hat").iterdir())[5])
         until_ready(two, second, sets[0])  # whoever had begun it

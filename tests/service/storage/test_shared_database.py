@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, text, update
 
+from apitorch_desktop.service.classifiers import team as team_module
+from apitorch_desktop.service.classifiers.team import JobKeeper, JobProgress
 from apitorch_desktop.service.storage import images as images_module
 from apitorch_desktop.service.storage import schema
-from apitorch_desktop.service.storage.coordination import LEASE
+from apitorch_desktop.service.storage.coordination import LEASE, ClaimedJob
 from apitorch_desktop.service.storage.errors import BeingRemoved, RecordConflict, RecordNotFound, StorageFault
 from apitorch_desktop.service.storage.records import EmbeddingRow, NewClassification
 from apitorch_desktop.service.storage.store import Store
@@ -269,19 +271,19 @@ def test_a_job_is_held_by_one_process_until_its_lease_expires(stores):
     claims = together(lambda: one.jobs.claim(4), lambda: two.jobs.claim(4), times=3)
     (job,) = [job for claim in claims for job in claim]
     assert (job.training_set_id, job.attempts) == (number, 1)
-    holder, other = (one, two) if one.jobs.renew() else (two, one)
-    assert holder.jobs.renew() == {number: job.changes}
-    assert other.jobs.renew() == {}
+    holder, other = (one, two) if one.jobs.renew([number]) else (two, one)
+    assert holder.jobs.renew([number, 99]) == {number: job.changes}
+    assert other.jobs.renew([number]) == {}
     assert not other.jobs.finish(number, job.changes)
     holder.jobs.report(number, 5)
     assert other.jobs.state(number) == ("", 5)
     add(other, number, "a", b"y")
     assert not holder.jobs.finish(number, job.changes)  # a change came meanwhile
-    assert holder.jobs.renew() == {number: job.changes + 1}
+    assert holder.jobs.renew([number]) == {number: job.changes + 1}
     expire(one)
     (again,) = other.jobs.claim(1)
     assert (again.changes, again.attempts) == (job.changes + 1, 1)  # the change began a new count
-    assert holder.jobs.renew() == {}
+    assert holder.jobs.renew([number]) == {}
     with pytest.raises(RecordConflict, match="taken over"):
         holder.models.put_version(number, **VERSION, holder=holder.jobs.holder)
     assert other.models.put_version(number, **VERSION, holder=other.jobs.holder).version == 1
@@ -302,8 +304,53 @@ def test_a_failed_job_rests_until_the_next_change_or_its_time(stores):
     (job,) = two.jobs.claim(1)
     assert two.jobs.fail(number, job.changes, "No room.", 0)
     (job,) = one.jobs.claim(1)
-    one.jobs.release()
+    one.jobs.release([number])
     assert two.jobs.claim(1) == [job]
+
+
+def test_a_set_that_changes_all_the_time_does_not_keep_the_others_waiting(stores):
+    one, two = stores
+    numbers = [one.training_sets.create(ME, name).id for name in ("Busy", "Quiet")]
+    for at, number in enumerate((numbers[0], numbers[1], numbers[0])):
+        add(one, number, "a", bytes([at]))
+    assert [job.training_set_id for job in one.jobs.claim(1)] == numbers[:1]  # it has waited longest
+    add(two, numbers[0], "a", b"again")
+    one.jobs.give_back(numbers[0])
+    assert [two.jobs.claim(1)[0].training_set_id for _ in numbers] == numbers[::-1]
+
+
+def test_a_busy_set_is_given_back_once_it_was_trained(monkeypatch):
+    monkeypatch.setattr(team_module, "_TURN", 0)
+    monkeypatch.setattr(team_module, "_CAPACITY", 2)
+    given_back, dropped = [], []
+
+    class Jobs:
+        """Two sets that have changed again each time one looks, and a third that waits."""
+
+        changes = 1
+
+        def claim(self, count):
+            return [ClaimedJob(number, 1, 1) for number in (1, 2, 3)[3 - count :]]
+
+        def renew(self, numbers):
+            self.changes += 1
+            return dict.fromkeys(numbers, self.changes)
+
+        give_back = staticmethod(given_back.append)
+
+    trained = {1}
+    keeper = JobKeeper(
+        Jobs(),
+        begin=lambda _number: None,
+        drop=dropped.append,
+        progress=lambda number: JobProgress(trained=number in trained),
+        may_train=lambda: True,
+    )
+    keeper._synchronize()
+    assert set(keeper._held) == {2, 3}
+    trained.add(2)
+    keeper._synchronize()
+    assert given_back == dropped == [2]
 
 
 def test_a_lease_is_kept_by_who_renews_it(stores):
