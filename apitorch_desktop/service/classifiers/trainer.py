@@ -553,7 +553,8 @@ class Trainer:
                     data.encoder,
                     filter(self._embedder.unreadable, missing),
                     holder=holder,
-                    cancelled=lambda: cancelled(previewed=False),
+                    # a task takes the images as they are when it begins: later changes are trained after it
+                    cancelled=lambda: self._stopping or self._jobs.get(job.set_id) is not job,
                 )
             except ClusterAway:
                 data = training_data.load(self._store, data.set_id, data.encoder, self._embedder.unreadable)
