@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol, overload
 
 import msgspec
 import numpy as np
+from msgspec import UNSET
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
@@ -84,6 +85,7 @@ class ImageTable:
         self._blocks: list[bytes | list[TrainingImage]] = []
         self._starts: list[int] = []
         self._newer: dict[int, TrainingImage] = {}
+        self._splits: dict[int, str] = {}
         self._seen: dict[int, TrainingImage] = {}
         self._name_order: Slots = np.empty(0, np.intp)
         self._name_rank: NDArray[np.float64] = np.empty(0)
@@ -210,11 +212,17 @@ class ImageTable:
         return found
 
     def _read(self, slot: int, label: str) -> TrainingImage:
-        newer = self._newer.get(slot)
-        if newer is not None:
-            return replace(newer, label=label)
-        number = bisect_right(self._starts, slot) - 1
-        return replace(_unpacked(self._blocks[number])[slot - self._starts[number]], label=label)
+        found = self._newer.get(slot)
+        if found is None:
+            number = bisect_right(self._starts, slot) - 1
+            found = _unpacked(self._blocks[number])[slot - self._starts[number]]
+        return self._with_split(slot, replace(found, label=label))
+
+    def _with_split(self, slot: int, image: TrainingImage) -> TrainingImage:
+        split = self._splits.get(slot)
+        if split is not None:
+            image.split = split or UNSET
+        return image
 
     def read_all(self, slots: Slots, labels: Sequence[str], codes: NDArray[np.int32]) -> Iterator[TrainingImage]:
         """Yield new records of images under these labels; on any thread."""
@@ -222,13 +230,13 @@ class ImageTable:
         for slot, code in zip(slots.tolist(), codes.tolist(), strict=True):
             newer = self._newer.get(slot)
             if newer is not None:
-                yield replace(newer, label=labels[code])
+                yield self._with_split(slot, replace(newer, label=labels[code]))
                 continue
             if not start <= slot < end:
                 number = bisect_right(self._starts, slot) - 1
                 block, start = _unpacked(self._blocks[number]), self._starts[number]
                 end = start + len(block)
-            yield replace(block[slot - start], label=labels[code])
+            yield self._with_split(slot, replace(block[slot - start], label=labels[code]))
 
     # --- changes
 
@@ -279,6 +287,7 @@ class ImageTable:
         self._ids[span] = other._ids[:count]
         self._odd_ids |= {slot + first: image_id for slot, image_id in other._odd_ids.items()}
         self._newer |= {slot + first: image for slot, image in other._newer.items()}
+        self._splits |= {slot + first: split for slot, split in other._splits.items()}
         self._blocks += other._blocks
         self._starts += [start + first for start in other._starts]
         self._index()
@@ -345,9 +354,18 @@ class ImageTable:
         """Remove images; their slots stay empty."""
         self.label[slots] = -1
 
+    def set_split(self, slots: Slots, split: str) -> None:
+        """Put images into a split, "" for none."""
+        self.split[slots] = SPLITS.index(split) + 1 if split else 0
+        changed = dict.fromkeys(slots.tolist(), split)
+        self._splits |= changed
+        for slot in changed.keys() & self._seen.keys():
+            self._seen[slot].split = split or UNSET
+
     def put_record(self, slot: int, image: TrainingImage) -> None:
         """Replace the record of an image, which stays under its label."""
         self._newer[slot] = replace(image)
+        self._splits.pop(slot, None)
         self._seen.pop(slot, None)
         self.width[slot], self.height[slot] = image.width or 0, image.height or 0
         self.file_size[slot], self.created[slot] = image.bytes or 0, _milliseconds(image.created_at)

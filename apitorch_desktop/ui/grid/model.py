@@ -6,8 +6,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from itertools import compress
 from typing import TYPE_CHECKING, Any, Final
 
-from msgspec import UNSET
-from msgspec.structs import replace
 from PySide6.QtCore import QAbstractListModel, QModelIndex, QObject, QPersistentModelIndex, Qt, Signal
 
 from apitorch_desktop.api.types import INBOX, TrainingImage
@@ -283,10 +281,11 @@ class GridModel(QAbstractListModel):
 
     def set_splits(self, splits: Mapping[str, str]) -> None:
         """Set the splits of images by id, "" for none; a filter that asks for them has to be applied again."""
-        groups = self._groups
+        by_split: dict[str, list[str]] = {}
         for image_id, split in splits.items():
-            if (slot := groups.find(image_id)) >= 0:
-                groups.table.put_record(slot, replace(groups.table.record(slot), split=split or UNSET))
+            by_split.setdefault(split, []).append(image_id)
+        for split, ids in by_split.items():
+            self._groups.table.set_split(self._groups.find_all(ids), split)
         self._touch()
 
     def add_label(self, label: str) -> None:

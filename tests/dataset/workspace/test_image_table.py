@@ -128,3 +128,20 @@ def test_a_record_handed_in_is_not_changed_by_the_table():
     table.put_record(0, newer)
     assert table.record(0) == msgspec.structs.replace(newer, label="hat")
     assert table.split.tolist() == [3]
+
+
+def test_splits_are_changed_for_many_at_once_and_seen_in_every_record():
+    table = made(*(image(number, split="train") for number in range(70)))
+    seen = table.record(3)
+    before = table.snapshot()
+    table.set_split(np.arange(40), "test")
+    table.set_split(np.array([3, 5]), "")
+    assert seen.known_split == ""
+    wanted = ["" if number in (3, 5) else "test" if number < 40 else "train" for number in range(70)]
+    assert [one.known_split for one in table.snapshot()] == [one.known_split for one in before] == wanted
+    assert [table.record(slot).known_split for slot in range(70)] == wanted
+    assert table.split.tolist() == [("", "train", "validation", "test").index(split) for split in wanted]
+    table.put_record(3, msgspec.structs.replace(seen, split="validation"))
+    assert table.record(3).known_split == "validation"
+    table.replace_id(image(5).image_id, image(500).image_id)
+    assert table.record(5).known_split == ""
