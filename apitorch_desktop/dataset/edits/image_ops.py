@@ -24,6 +24,7 @@ from apitorch_desktop.dataset.edits.model import (
 )
 from apitorch_desktop.dataset.edits.trash import TrashStore
 from apitorch_desktop.dataset.workspace.workspace import Workspace
+from apitorch_desktop.utils.errors import Cancelled
 from apitorch_desktop.utils.parallel import run_parallel
 
 _FEW = 8
@@ -119,6 +120,8 @@ class ImageOperations:
                     lambda: self.workspace.client.archive(self.training_set_id, ids, cancelled=self.cancelled)
                 )
                 for name, data in packed.items():
+                    if self.cancelled():
+                        raise Cancelled
                     placement = names.get(name)
                     if placement is not None and sha256(data).hexdigest() == placement.known_hash:
                         placement.sha256 = self.trash.add(data, placement.known_hash)
