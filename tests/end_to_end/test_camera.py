@@ -164,4 +164,8 @@ def test_photos_are_taken_by_key_and_taken_back(monkeypatch, photos, tmp_path, h
         pointer.key("Escape")
         program.wait(lambda: not page.isVisible() and made.photos.grid.isVisible(), "the photos again")
 
+        monkeypatch.setattr(source, "ask_permission", lambda _context, answered: answered(False))
+        choose_in_menu_bar(made, "&File", "Import from the camera…")
+        program.wait(lambda: page.picture.sentence == source.REFUSED, "that the system does not permit it")
+
     assert program.run(monkeypatch, steps) == 0

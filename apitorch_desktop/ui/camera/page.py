@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QRectF, QSize, Qt, Signal
+from PySide6.QtCore import QRectF, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QFocusEvent, QHideEvent, QImage, QKeyEvent, QPainter, QPainterPath, QPaintEvent, QShowEvent
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
@@ -21,6 +21,8 @@ from apitorch_desktop.ui.widgets.controls import (
     label,
 )
 
+GRACE = 60
+"""Milliseconds in which a key that comes down again was held: X repeats a key by letting it come up in between."""
 KEYS = "1234567890 "
 """Keys that take a photo: those of labels, and Space for none."""
 
@@ -104,6 +106,8 @@ class CameraPage(CentralPage):
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self._held = 0
         """`Qt.Key` that is held, 0 for none."""
+        self._grace = QTimer(self, interval=GRACE, singleShot=True)
+        self._grace.timeout.connect(self._release)
         self.camera = ComboBox(theme, "Camera")
         self.classifier = ComboBox(theme, "Classifier")
         self.picture = LivePicture(theme)
@@ -160,9 +164,8 @@ class CameraPage(CentralPage):
             not event.modifiers() & ~(Qt.KeyboardModifier.KeypadModifier | Qt.KeyboardModifier.ShiftModifier),
         )
         if plain and text and text in KEYS:
-            if not event.isAutoRepeat() and not self._held:
-                self._held = event.key()
-                self.pressed.emit(text)
+            if not event.isAutoRepeat():
+                self._press(event.key(), text)
         elif plain and text.isalpha():
             self.typed.emit(text)
         else:
@@ -170,7 +173,7 @@ class CameraPage(CentralPage):
 
     def keyReleaseEvent(self, event: QKeyEvent) -> None:
         if event.key() == self._held and not event.isAutoRepeat():
-            self._release()
+            self._grace.start()
         else:
             super().keyReleaseEvent(event)
 
@@ -178,7 +181,16 @@ class CameraPage(CentralPage):
         self._release()
         super().focusOutEvent(event)
 
+    def _press(self, key: int, text: str) -> None:
+        if self._grace.isActive() and key != self._held:
+            self._release()
+        self._grace.stop()
+        if not self._held:
+            self._held = key
+            self.pressed.emit(text)
+
     def _release(self) -> None:
+        self._grace.stop()
         if self._held:
             self._held = 0
             self.released.emit()
