@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from apitorch_desktop.api import types
 from apitorch_desktop.service.classifiers.classification import ClassificationService
+from apitorch_desktop.service.classifiers.embeddings import SimilarityIndex
 from apitorch_desktop.service.classifiers.trainer import Trainer
 from apitorch_desktop.service.config import Config, Limits
 from apitorch_desktop.service.http import access, form_data
@@ -62,10 +63,13 @@ def build_app(
     workers = WorkerPools(limits, store.folder)
     signer = Signer(store.secret)
     fetcher = UrlFetcher(max_bytes=limits.image, concurrency=limits.fetches, allow_private=config.allow_private_urls)
+    similarity = SimilarityIndex(store)
+    store.on_change(similarity.notify_changed)
     dependencies = Dependencies(
         store=store,
         trainer=trainer,
         classification=classification,
+        similarity=similarity,
         workers=workers,
         image_inputs=ImageInputReader(store, signer, workers, fetcher, config),
         signer=signer,
@@ -113,6 +117,7 @@ class ServiceApplication:
     ) -> None:
         self._routes = Routes(table)
         self._workers = dependencies.workers
+        self._similarity = dependencies.similarity
         self._owners = dependencies.store.owners
         self._config = dependencies.config
         self._signer = dependencies.signer
@@ -126,6 +131,7 @@ class ServiceApplication:
         self._fetcher.close()
         self._readiness.close()
         self._workers.close()
+        self._similarity.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
@@ -9,6 +12,7 @@ from typing import TypeVar
 
 from apitorch_desktop.utils.errors import Cancelled
 
+_NICE = 10
 T = TypeVar("T")
 
 _THREADS = 4
@@ -41,3 +45,9 @@ def run_parallel(
         futures = [pool.submit(call, item) for item in items]
     for future in futures:
         future.result()
+
+
+def lower_priority() -> None:
+    """Lower the priority of this thread: on Linux each thread has its own, which threads it starts inherit."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)

@@ -1,8 +1,6 @@
 """The background trainer: schedules embedding and training, and manages the trained versions."""
 
 import logging
-import os
-import sys
 import threading
 import time
 from collections import deque
@@ -33,6 +31,7 @@ from apitorch_desktop.service.storage.errors import (
 )
 from apitorch_desktop.service.storage.records import TrainingSetRow, VersionRow
 from apitorch_desktop.service.storage.store import Store
+from apitorch_desktop.utils.parallel import lower_priority
 from apitorch_desktop.utils.text import percent, plural
 from apitorch_desktop.vision.encoder import UnusableEncoder
 from apitorch_desktop.vision.head import MIN_IMAGES, MIN_LABELS, TrainingCancelled
@@ -43,7 +42,6 @@ if TYPE_CHECKING:
 
     from apitorch_desktop.vision.encoder import Encoder
 
-_NICE = 10
 _THREADS = 2  # heads trained at the same time, so that a small training set does not wait for a large one
 _CLUSTER_THREADS = 8  # heads trained at the same time by the workers of a cluster for this process
 _SCAN_INTERVAL = 1.0  # seconds between two scans for missing embeddings while a batch is available
@@ -139,7 +137,7 @@ class Trainer:
         self._encoders = EncoderPool(encoder_factory, own)
         self._embedder = Embedder(store)
         self._heads = HeadCache(store)
-        self._advisor = Advisor(store, _lower_priority)
+        self._advisor = Advisor(store, lower_priority)
         self._cluster = cluster
         self._keeper = self._make_keeper(store.jobs) if store.jobs else None
         store.on_notice(self._receive)
@@ -375,7 +373,7 @@ class Trainer:
     # Embedding thread
 
     def _run_embedder(self) -> None:
-        _lower_priority()
+        lower_priority()
         try:
             if self._keeper is None:  # else the database knows
                 self._resume()
@@ -447,7 +445,7 @@ class Trainer:
     # Training threads
 
     def _run_trainer(self) -> None:
-        _lower_priority()
+        lower_priority()
         while (job := self._next_to_train()) is not None:
             error: Exception | None = None
             complete = True
@@ -665,9 +663,3 @@ def _waiting_message(waiting: VersionRow, current: int) -> str:
     return (
         f"Version {waiting.version} is clearly worse than version {current}, which answers until you choose.{figures}"
     )
-
-
-def _lower_priority() -> None:
-    """Lower the priority of this thread: on Linux each thread has its own, which threads it starts inherit."""
-    if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)

@@ -24,6 +24,8 @@ _BATCH = 4096
 _log = logging.getLogger(__name__)
 
 
+QUICK_ABOVE = 2_000
+"""Images × labels from which the version in use remembers new and corrected images until the next one is trained."""
 WORSE = 0.05
 """Probability, of the exact two-sided McNemar test, below which a version is clearly worse than another."""
 _ID_BYTES = 20
@@ -218,8 +220,8 @@ class TrainingData:
 
     @property
     def large(self) -> bool:
-        """True if training takes so long that a provisional head answers meanwhile."""
-        return len(self.labels) * len(set(self.labels)) > heads.PREVIEW_ABOVE
+        """True if training takes so long, from some .2 s on, that the version in use answers corrections meanwhile."""
+        return len(self.labels) * len(set(self.labels)) > QUICK_ABOVE
 
 
 def load(

@@ -14,7 +14,6 @@ from starlette.responses import Response
 
 from apitorch_desktop.api import types
 from apitorch_desktop.service.classifiers.classification import OnnxExporter
-from apitorch_desktop.service.classifiers.embeddings import SimilarityIndex
 from apitorch_desktop.service.http import schemas
 from apitorch_desktop.service.http.errors import HttpError
 from apitorch_desktop.service.http.request import LargeResponse, Request
@@ -213,7 +212,7 @@ class ExplanationRoutes(OperationGroup):
         self._image_inputs = dependencies.image_inputs
         self._workers = dependencies.workers
         self._trainer = dependencies.trainer
-        self._index = SimilarityIndex(dependencies.store)
+        self._index = dependencies.similarity
         self._mapper: EvidenceMapper | None = None
 
     @Operation(
@@ -348,9 +347,14 @@ class ExplanationRoutes(OperationGroup):
         without: str = "",
     ) -> LargeResponse:
         def load() -> Response:
-            encoder = self._encoder(set_ids)
-            embedding = self._embedding(encoder, sha256, read)
-            data, compared = self._index.search(set_ids, encoder.name, embedding, limit, without=without)
+            data: list[types.SimilarImage] = []
+            compared = 0
+            for encoder, ids in self._by_encoder(set_ids):
+                embedding = self._embedding(encoder, sha256, read)
+                some, count = self._index.search(ids, encoder.name, embedding, limit, without=without)
+                data, compared = data + some, compared + count
+            if len(set_ids) > 1:
+                data = sorted(data, key=lambda image: -image.similarity)[:limit]
             if limit <= types.MAX_SIMILAR_DETAILS and data:
                 self._add_records(request, data)
             answer = types.SimilarImages(data=data, compared=compared)
@@ -358,12 +362,14 @@ class ExplanationRoutes(OperationGroup):
 
         return LargeResponse(_WIRE_SIZE * limit, lambda: self._workers.run_inference(load))
 
-    def _encoder(self, set_ids: Sequence[int]) -> Encoder:
-        """Return the encoder of the training sets; the built-in one where they have several, or it is not there."""
-        rows = [self._store.training_sets.find(set_id) for set_id in set_ids]
-        names = {row.encoder for row in rows if row is not None}
-        found = self._classification.encoder_named(names.pop()) if len(names) == 1 else None
-        return found or self._classification.encoder()
+    def _by_encoder(self, set_ids: Sequence[int]) -> "list[tuple[Encoder, list[int]]]":
+        """Return the training sets by their encoder, in place of one that is not there the built-in one."""
+        found: dict[str, tuple[Encoder, list[int]]] = {}
+        for set_id in set_ids:
+            if row := self._store.training_sets.find(set_id):
+                encoder = self._classification.encoder_named(row.encoder) or self._classification.encoder()
+                found.setdefault(encoder.name, (encoder, []))[1].append(set_id)
+        return list(found.values())
 
     def _embedding(self, encoder: Encoder, sha256: str, read: Callable[[], bytes]) -> NDArray[np.float32]:
         """Return the stored embedding of an image, or make it."""

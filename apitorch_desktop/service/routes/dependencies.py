@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from apitorch_desktop.service.classifiers.classification import ClassificationService
+from apitorch_desktop.service.classifiers.embeddings import SimilarityIndex
 from apitorch_desktop.service.classifiers.trainer import Trainer
 from apitorch_desktop.service.config import Config
 from apitorch_desktop.service.http.image_input import ImageInputReader
@@ -18,6 +19,7 @@ class Dependencies:
     store: Store
     trainer: Trainer
     classification: ClassificationService
+    similarity: SimilarityIndex
     workers: WorkerPools
     image_inputs: ImageInputReader
     signer: Signer

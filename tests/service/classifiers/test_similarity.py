@@ -9,6 +9,7 @@ from apitorch_desktop.service.storage.records import EmbeddingRow
 from apitorch_desktop.service.storage.store import Store
 from tests.helpers.curating import OWNER
 from tests.helpers.stores import add_many
+from tests.helpers.waiting import until
 
 ENCODER, DIMENSIONS, KINDS = "made", 96, 12
 
@@ -85,3 +86,79 @@ def test_it_follows_new_moved_and_deleted_images_and_late_embeddings(store, monk
     assert index.search([set_id], "another", query, 5) == ([], 0)
     store.training_sets.delete(OWNER, set_id)
     assert index.search([set_id], ENCODER, query, 5) == ([], 0)
+
+
+@pytest.fixture
+def reads(store, monkeypatch):
+    """How many embeddings were read, in one number."""
+    count, read = [0], store.models.embeddings
+
+    def counted(encoder, sha256s):
+        wanted = list(sha256s)
+        count[0] += len(wanted)
+        return read(encoder, wanted)
+
+    monkeypatch.setattr(store.models, "embeddings", counted)
+    return count
+
+
+def images_of(found):
+    return [(row.image_id, row.label) for row in found[0]]
+
+
+def test_a_large_set_is_searched_after_a_start_without_reading_its_embeddings(store, reads, monkeypatch):
+    monkeypatch.setattr(embeddings, "EXACT", 40)
+    monkeypatch.setattr(embeddings, "_STORED_FROM", 300)
+    set_id, known = fill(store, "many", 400, 3)
+    small, _ = fill(store, "few", 20, 4)
+    query, mine = next(iter(known.values())), next(iter(known))
+    index = SimilarityIndex(store)
+    right = images_of(index.search([set_id], ENCODER, query, 30))
+    index.search([small], ENCODER, query, 30)
+    for each in (set_id, small):
+        index.store_index(each)
+    index.close()
+    (file,) = (store.folder / "similar").iterdir()
+    assert file.stat().st_mode & 0o077 == 0
+    index, reads[0] = SimilarityIndex(store), 0
+    assert images_of(index.search([set_id], ENCODER, query, 30)) == right
+    assert reads[0] == 40
+    assert len(index.search([set_id], ENCODER, query, 1000, without=mine)[0]) == 399
+
+    late = add_many(store, set_id, "hat", [b"late"])
+    put(store, late, [query * 2])
+    store.images.delete(OWNER, mine)
+    index, reads[0] = SimilarityIndex(store), 0
+    found, compared = index.search([set_id], ENCODER, query, 1)
+    assert (compared, found[0].image_id, found[0].label) == (400, late[0].wire_id, "hat")
+    assert reads[0] == 41, "the new one, and those compared exactly"
+    index.store_index(set_id)
+    index.close()
+    assert images_of(SimilarityIndex(store).search([set_id], ENCODER, query, 1)) == [(late[0].wire_id, "hat")]
+
+    data = file.read_bytes()
+    changed = bytearray(data)
+    changed[len(data) // 2] ^= 255
+    for damaged in (b"", data[:3], data[: len(data) // 2], bytes(changed), b"no index" * 100):
+        file.write_bytes(damaged)
+        again = SimilarityIndex(store)
+        assert images_of(again.search([set_id], ENCODER, query, 1)) == [(late[0].wire_id, "hat")]
+        assert again.search([set_id], "another", query, 1) == ([], 0)
+        again.close()
+    store.training_sets.delete(OWNER, set_id)
+    index.store_index(set_id)
+    assert not list(file.parent.iterdir())
+
+
+def test_a_set_at_rest_is_kept_in_a_file_in_the_background(store, monkeypatch):
+    monkeypatch.setattr(embeddings, "_STORED_FROM", 30)
+    monkeypatch.setattr(embeddings, "_REST", 0)
+    index = SimilarityIndex(store)
+    set_id, known = fill(store, "many", 40, 3)
+    query, folder = next(iter(known.values())), store.folder / "similar"
+    index.search([set_id], ENCODER, query, 5)
+    until(lambda: folder.is_dir() and any(file.suffix == ".index" for file in folder.iterdir()))
+    store.on_change(index.notify_changed)
+    store.training_sets.delete(OWNER, set_id)
+    until(lambda: not any(folder.iterdir()))
+    index.close()

@@ -581,7 +581,7 @@ def test_images_without_a_label_are_never_learned(store, clothes, photos, encode
 def test_in_a_large_set_a_correction_is_felt_while_the_next_version_is_being_trained(
     store, clothes, photos, encoder, monkeypatch
 ):
-    monkeypatch.setattr(head, "PREVIEW_ABOVE", 10)
+    monkeypatch.setattr(training_data, "QUICK_ABOVE", 10)
     fill(store, clothes, photos, ["dress", "hat"], 6)
     fit, go_on = linear.fit, threading.Event()
     with training(store, encoder) as trainer:
