@@ -280,7 +280,7 @@ class Analysis:
 
     @property
     def features(self) -> Features:
-        """Where patterns and embeddings are."""
+        """Source of patterns and embeddings."""
         assert self._features is not None  # noqa: S101 - for mypy
         return self._features
 
