@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from time import time
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -62,6 +63,7 @@ class ImportController(QObject):
         self._counts_timer = QTimer(self, interval=COUNTS_INTERVAL, singleShot=True)
         self._counts_timer.timeout.connect(session.refresh_sets)
         session.service_connected.connect(self._resume_waiting)
+        self._since = time()
         session.service_connected.connect(self._recover)
         transfers.progressed.connect(self._progressed)
         transfers.ended.connect(self._ended)
@@ -375,6 +377,8 @@ class ImportController(QObject):
     def _ended(self, status: TransferStatus) -> None:
         if status.kind != "upload" or not self._is_current(status):
             return
+        if status.finished_at is not None and status.finished_at < self._since:
+            return  # in an earlier run: `_recover` journals what that left, the rest was undone since
         self._progressed(status)
         session = self._session
         if (connected := session.connected) is None:
