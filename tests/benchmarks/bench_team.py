@@ -92,11 +92,11 @@ def main() -> None:
                 part.kill()
                 time.sleep(chance.uniform(0.2, 2))
                 part.start()
-                for worker in workers:  # a worker ends with its scheduler, and systemd starts it again
-                    if worker.process.poll() is not None:
-                        worker.start()
                 while len(learner.waits) <= learned + 1 and time.monotonic() < killed + 120:
                     time.sleep(0.05)  # the first may have been learned before
+                    for worker in workers:  # a worker ends with its scheduler, and systemd starts it again
+                        if worker.process.poll() is not None:
+                            worker.start()
                 recovered.append(time.monotonic() - killed)
             wrong = [each for client in (*clients, learner.client) for each in client.wrong]
             acknowledged = sum(client.acknowledged for client in clients)

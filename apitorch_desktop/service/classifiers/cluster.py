@@ -37,10 +37,12 @@ class Cluster:
 
     def __init__(self, url: str) -> None:
         self._url = url
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters of it is said here, once
         self._lock = threading.Lock()
         self._client: Client = None
         self._retry_at = 0.0
         self._threads = 0
+        self._worked_at = 0.0  # when there was a worker last
         self.stopping = False
 
     def close(self) -> None:
@@ -100,8 +102,17 @@ class Cluster:
                     )
                 except Exception as error:
                     raise self._away(f"the scheduler does not answer ({error})") from error
-            self._threads = self._count_threads(self._client)
+                self._worked_at = time.monotonic()
+            self._check_workers(self._client)
             return self._client
+
+    def _check_workers(self, client: Client) -> None:
+        """Count the threads of the workers. Raises ClusterAway where there has been none for a while."""
+        self._threads = self._count_threads(client)
+        if self._threads:
+            self._worked_at = time.monotonic()
+        elif time.monotonic() > self._worked_at + _WITHOUT_WORKERS:
+            raise ClusterAway("no worker is there")
 
     def _count_threads(self, client: Client) -> int:
         try:
@@ -112,7 +123,7 @@ class Cluster:
 
     def _wait(self, client: Client, futures: list[Future], cancelled: Callable[[], bool]) -> None:
         """Wait for all futures. Raises TrainingCancelled, and ClusterAway where nobody works on them."""
-        worked_at = asked_at = time.monotonic()
+        asked_at = time.monotonic()
         while not all(future.done() for future in futures):  # done too where the scheduler has gone
             time.sleep(_POLL)
             if cancelled():
@@ -121,14 +132,13 @@ class Cluster:
                 raise TrainingCancelled
             if (now := time.monotonic()) > asked_at + 1:
                 asked_at = now
-                with self._lock:
-                    threads = self._count_threads(client)
-                if threads:
-                    worked_at = now
-                elif now > worked_at + _WITHOUT_WORKERS:
+                try:
+                    with self._lock:
+                        self._check_workers(client)
+                except ClusterAway:
                     with suppress(Exception):
                         client.cancel(futures)
-                    raise ClusterAway("no worker is there")
+                    raise
 
     def _result(self, future: Future) -> Any:
         """Return what a task returned. Raises what it raised where the caller knows it, else ClusterAway."""
