@@ -124,8 +124,7 @@ def check_contents(wheel: Path, archive: Path, names: list[str]) -> None:
         fail(f"{wheel.name} lacks or has too much: {', '.join(sorted(wrong)[:9])}")
     with tarfile.open(archive) as tar:
         packed = {member.name.partition("/")[2] for member in tar.getmembers() if member.isfile()}
-    wanted = {name for name in names if name.partition("/")[0] not in (".ci", ".github", ".pre-commit-config.yaml")}
-    wanted -= {".editorconfig", ".git-blame-ignore-revs"}
+    wanted = set(names) - {".pre-commit-config.yaml", ".editorconfig", ".git-blame-ignore-revs"}
     if wrong := packed ^ wanted - {"PKG-INFO"} ^ {"PKG-INFO"}:
         fail(f"{archive.name} lacks or has too much: {', '.join(sorted(wrong)[:9])}")
     done(
