@@ -29,6 +29,7 @@ def debian_changelog(text: str, version: str) -> str:
 
 def _entry(number: str, date: str, points: str) -> str:
     lines = [f"apitorch-desktop ({number}) unstable; urgency=medium", ""]
+    points = re.sub(r"^### .+$", "", points, flags=re.MULTILINE)
     for point in re.split(r"^- ", points, flags=re.MULTILINE)[1:]:
         lines += textwrap.wrap(" ".join(point.split()), 78, initial_indent="  * ", subsequent_indent="    ")
     seconds = int(os.environ.get("SOURCE_DATE_EPOCH", time.time()))
