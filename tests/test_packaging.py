@@ -272,7 +272,8 @@ def test_debians_changelog_is_that_of_the_program():
     if shutil.which("dpkg-parsechangelog"):
         command = ["dpkg-parsechangelog", "-l-", "-S", "Version"]
         assert subprocess.run(command, input=text, capture_output=True, text=True).stdout.strip() == VERSION
-    unreleased = changelog.debian_changelog("## 9.9 (not released)\n### Here\n- New.\n### There\n- Too.\n## 9.8 (2020-01-02)\n- Old.\n", "9.9")
+    text = "## 9.9 (not released)\n### Here\n- New.\n### There\n- Too.\n## 9.8 (2020-01-02)\n- Old.\n"
+    unreleased = changelog.debian_changelog(text, "9.9")
     assert "(9.9)" in unreleased and "  * New.\n  * Too.\n" in unreleased and "Thu, 02 Jan 2020" in unreleased
     assert "(9.9)" not in changelog.debian_changelog("## 9.9 (not released)\n- New.\n", "9.8")
 

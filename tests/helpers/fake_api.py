@@ -35,7 +35,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote, urlsplit
@@ -64,6 +64,8 @@ class Wrong:
     seconds: float = 0.3
     retry_after: str = ""
     to: str = ""
+    gate: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    """What a held answer waits for."""
 
 
 @dataclass
@@ -442,7 +444,7 @@ class FakeApi:
                     wrong.times -= 1
                     if wrong.times <= 0:
                         self._wrongs.remove(wrong)
-                    return wrong
+                    return replace(wrong, gate=self._held)  # of now: `right()` may come before the answer
             if self._countdown is not None:
                 number, what = self._countdown
                 self._countdown = (number - 1, what) if number else None
@@ -581,8 +583,8 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             if what == "late":
                 time.sleep(wrong.seconds if wrong else 0)
-            elif what == "held":
-                self.api._held.acquire(timeout=PATIENCE)
+            elif wrong and what == "held":
+                wrong.gate.acquire(timeout=PATIENCE)
             self._write(head, answer)
             if what == "shorter":
                 self._hang_up()

@@ -267,7 +267,7 @@ def trickling_body(connection):
         (endless, 413, "larger"),
         (endless_chunks, 413, "larger"),
         (endless_head, 400, ""),
-        (endless_informational, 400, ""),
+        (endless_informational, 400, "longer than 1 seconds"),
         (trickling_head, 400, "longer than 1 seconds"),
         (trickling_body, 400, "longer than 1 seconds"),
         (lambda connection: time.sleep(3), 400, "longer than 1 seconds"),
