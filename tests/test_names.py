@@ -102,6 +102,14 @@ def places(page):
     return re.findall(r"`([\w.-]+(?:/[\w.-]*)+|\w+\.py)`", page.read_text("utf-8"))
 
 
+def test_decisions_have_numbers_of_their_own():
+    records = sorted((ROOT / PACKAGE / "decisions").glob("*.md"))
+    numbers = [int(record.name.partition("-")[0]) for record in records]
+    assert numbers == list(range(1, len(records) + 1))
+    headings = [record.read_text("utf-8").partition(". ")[0] for record in records]
+    assert headings == [f"# {number}" for number in numbers]
+
+
 def test_pages_name_files_and_folders_that_are_there():
     package = ROOT / PACKAGE
     pages = [ROOT / "README.md", ROOT / ".github/CONTRIBUTING.md", *package.rglob("*.md")]
