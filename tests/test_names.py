@@ -98,8 +98,9 @@ def test_docstrings_begin_with_a_noun_or_a_verb(trees):
 
 
 def places(page):
-    """Paths that a page of the documentation names in backticks, and file names alone."""
-    return re.findall(r"`([\w.-]+(?:/[\w.-]*)+|\w+\.py)`", page.read_text("utf-8"))
+    """Paths of the repository that a page of the documentation names in backticks, and file names alone."""
+    named = re.findall(r"`([\w.-]+(?:/[\w.-]*)+|\w+\.py)`", page.read_text("utf-8"))
+    return [name for name in named if not name.startswith(("../", ".venv/"))]
 
 
 def test_decisions_have_numbers_of_their_own():
