@@ -360,8 +360,11 @@ def test_edits_in_a_storm_come_out_as_meant(monkeypatch, service):
         service.right()
         made.session.connect_service()
         program.wait(lambda: not waiting(made), "all edits")
-        counts = {label: len(found) for label, found in service.content(service.number).items()}
-        assert counts == {"mountain": 5, "plains": 0}
+
+        def counts():
+            return {label: len(found) for label, found in service.content(service.number).items()}
+
+        program.wait(lambda: counts() == {"mountain": 5, "plains": 0}, "the photos as meant")
         made.session.refresh()
         program.wait(lambda: made.model.total == 5, "the grid")
         assert all(made.model.label_at(row) == "mountain" for row in range(5))

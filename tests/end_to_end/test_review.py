@@ -10,8 +10,8 @@ from tests.helpers import x11_pointer as pointer
 from tests.helpers.planted_set import plant
 
 
-def test_what_is_wrong_with_a_set_is_found_and_put_right(monkeypatch, photos, tmp_path, home):
-    planted = plant(photos, each=9, wrong=4, twins=4, blurred=2, black=2)
+def test_what_is_wrong_with_a_set_is_found_and_put_right(monkeypatch, real_photos, tmp_path, home):
+    planted = plant(real_photos, each=9, wrong=4, twins=4, blurred=2, black=2)
     folder = tmp_path / "Clothes"
     for label, name, data in planted.uploads:
         (folder / label).mkdir(parents=True, exist_ok=True)

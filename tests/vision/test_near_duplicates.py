@@ -95,8 +95,8 @@ def test_what_an_import_brings_again_is_found(clothing, patterns, planted):
     assert not [pair for pair in index.compare(600, 640) if pair.first in sources]
 
 
-def test_an_index_that_grows_bit_by_bit_finds_what_one_made_at_once_does(photos):
-    originals = [open_upright(file.read_bytes()) for file in sorted((photos / "train").glob("*/*.jpg"))[::40]]
+def test_an_index_that_grows_bit_by_bit_finds_what_one_made_at_once_does(real_photos):
+    originals = [open_upright(file.read_bytes()) for file in sorted((real_photos / "train").glob("*/*.jpg"))[::40]]
     stack = np.stack([*map(pattern, originals), *(pattern(cropped(image, 0.02)) for image in originals)])
     rows = np.random.default_rng(1).standard_normal((len(originals), 40)).astype(np.float16)
     rows = np.concatenate([rows, rows + np.float16(0.01)])
