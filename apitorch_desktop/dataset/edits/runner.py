@@ -50,7 +50,8 @@ from apitorch_desktop.dataset.edits.reconcile import CheckScope
 from apitorch_desktop.dataset.edits.trash import TrashStore
 from apitorch_desktop.dataset.workspace.workspace import Workspace
 
-_UNREACHABLE = (ConnectionFailed, TimedOut)
+_KEPT = (ConnectionFailed, TimedOut, RateLimited)
+"""Failures after which an edit of which nothing was done waits too: it goes on by itself. Others refuse it."""
 
 
 class EditRunner:
@@ -251,7 +252,7 @@ class EditRunner:
             outcome = self._execute(workspace, row, run, scope)
         except Exception as error:
             if _is_temporary(error):
-                if not isinstance(error, _UNREACHABLE) and not is_late and not _has_started(row):
+                if not isinstance(error, _KEPT) and not is_late and not _has_started(row):
                     self._set_stage(row, EditStage.DONE)
                     raise
                 return self._keep_unfinished(row, error)
@@ -276,7 +277,7 @@ class EditRunner:
             row.payload.unconfirmed = False
         if _has_started(row):
             return self._keep_unfinished(row, error)
-        if not isinstance(error, _UNREACHABLE) and not is_kept:
+        if not isinstance(error, _KEPT) and not is_kept:
             self._journal.drop(row)
             raise error
         row.note = str(error)
