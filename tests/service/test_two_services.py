@@ -46,8 +46,8 @@ def test_nothing_acknowledged_is_lost_whatever_process_is_killed(tmp_path: Path,
         stopping.set()
         for thread in threads:
             thread.join(250)
+        assert not any(thread.is_alive() for thread in threads)
         assert check_all(clients) + learner.client.wrong == []
-        assert sum(client.statuses["200"] for client in clients) > 50
         assert all(part.process.poll() is None for part in services)
         answers_alike(services, photos)
 
@@ -66,11 +66,17 @@ def answers_alike(services, photos) -> None:
         given = service.call("POST", "classify", data={"classifiers[]": "clothes"}, files={"image": photo})
         return None if given.status_code == 409 else {**given.json()["data"][0], "id": ""}
 
-    until(lambda: one.call("GET", "classifier/clothes").json()["status"] == "ready")
+    def learned(service) -> int:
+        """Return the version that has learned all images, 0 while there is none: some may be learned before the rest came."""
+        state = service.call("GET", "classifier/clothes").json()
+        return state["version"] if state["status"] == "ready" else 0
+
+    first = until(lambda: learned(one))
     until(lambda: answer(one) == answer(two) is not None)
     assert two.upload(number, "hat", photo).status_code == 200
-    until(lambda: two.call("GET", "classifier/clothes").json()["version"] == 2)
-    until(lambda: answer(one)["version"] == answer(two)["version"] == 2)
-    assert two.call("POST", "classifier/clothes/current", json={"version": 1}).status_code == 200
-    until(lambda: answer(one)["version"] == 1)
+    second = until(lambda: learned(two))
+    assert second > first
+    until(lambda: answer(one)["version"] == answer(two)["version"] == second)
+    assert two.call("POST", "classifier/clothes/current", json={"version": first}).status_code == 200
+    until(lambda: answer(one)["version"] == first)
     assert one.call("GET", "classifier/clothes").json() == two.call("GET", "classifier/clothes").json()
