@@ -339,8 +339,7 @@ class Trainer:
     def _drop(self, set_id: int) -> None:
         """End the work on a training set that another process holds, or that is done."""
         with self._wake:
-            if job := self._jobs.pop(set_id, None):
-                job.changes += 1  # cancels a training that is running
+            self._jobs.pop(set_id, None)
             self._wake.notify_all()
 
     def _progress(self, set_id: int) -> JobProgress:
@@ -538,8 +537,11 @@ class Trainer:
     def _fit(self, job: _TrainingJob, data: TrainingData, *, urgent: bool) -> None:
         """Fit a head and put it to use. Raises TrainingCancelled, RecordConflict."""
 
+        def given_up() -> bool:
+            return self._stopping or self._jobs.get(job.set_id) is not job
+
         def cancelled(previewed: bool) -> bool:
-            return self._stopping or (job.changes != job.trained_changes and not urgent and not previewed)
+            return given_up() or (job.changes != job.trained_changes and not urgent and not previewed)
 
         holder = self._store.jobs.holder if self._store.jobs else None
         if self._cluster is not None and holder is not None:
@@ -551,8 +553,7 @@ class Trainer:
                     data.encoder,
                     filter(self._embedder.unreadable, missing),
                     holder=holder,
-                    # a task takes the images as they are when it begins: later changes are trained after it
-                    cancelled=lambda: self._stopping or self._jobs.get(job.set_id) is not job,
+                    cancelled=given_up,  # a task takes the images as they are when it begins: changes are trained after it
                 )
             except ClusterAway:
                 data = training_data.load(self._store, data.set_id, data.encoder, self._embedder.unreadable)

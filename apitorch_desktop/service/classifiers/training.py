@@ -55,7 +55,7 @@ def train_and_store(
         return
     if judgement.waits and (kept := training_data.quick_head(store, data)):
         # the version in use remembers all images: a correction holds for its image although a new version waits
-        store.models.replace_head(data.set_id, kept.version, kept.head.to_bytes())
+        store.models.replace_head(data.set_id, kept.version, kept.head.to_bytes(), holder=holder)
         use(kept)
     stored = training_data.store_version(store, data, training, judgement, holder)
     if not judgement.waits:

@@ -42,6 +42,16 @@ def find_set_id(connection: Connection, owner: int, training_set_id: int | str, 
     raise RecordNotFound(NO_SUCH_SET)
 
 
+def lock_set(transaction: Transaction, training_set: int) -> None:
+    """Keep other processes from changing a training set of any owner until the end, as `find_set_id` does with `lock`.
+
+    Raises RecordNotFound.
+    """
+    query = select(training_sets.c.id).where(training_sets.c.id == training_set)
+    if transaction.execute(query.with_for_update(key_share=True)).first() is None:
+        raise RecordNotFound(NO_SUCH_SET)
+
+
 def find_label(connection: Connection, training_set: int, label: str) -> tuple[int, str, str] | None:
     """Return row number, id and name of a label given by id or in any spelling; None if it does not exist."""
     if validation.hex_id(label, "tl_") is not None and label.startswith("tl_"):

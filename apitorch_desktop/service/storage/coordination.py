@@ -106,8 +106,7 @@ class JobRepository:
 
     def _run(self, statement: Any, **values: object) -> list[Any]:
         with self._database.querying() as connection:
-            given = {"me": self.holder, **values}
-            return list(connection.execute(statement, {name: given[name] for name in statement.compile().params}).all())
+            return list(connection.execute(statement, {"me": self.holder, **values}).all())
 
 
 def _statement(sql: str) -> Any:
@@ -175,8 +174,9 @@ _LEASE = _statement(
 class Listener:
     """A thread that receives what other processes, and this one, have committed: `set ID`, `keys`, `damaged`.
 
-    A subscriber is called with the kind and the number, 0 without one, on that thread. While there is no connection, and
-    once it is back, it is called with "all": whatever it remembers may be wrong.
+    A subscriber is called with the kind and the number, 0 without one, on that thread. When the connection is lost, and
+    before `connected` is set again, it is called with "all": whatever it remembers may be wrong. After that it is called
+    with "damaged", since a list that has to be read at once cannot be read while the database is away.
     """
 
     def __init__(self, database: Database) -> None:
@@ -222,6 +222,7 @@ class Listener:
         connection.execute(f"LISTEN {CHANNEL}")
         self._notify("all", 0)
         self.connected.set()
+        self._notify("damaged", 0)
         while not self._stopping.is_set():
             for notice in connection.notifies(timeout=_POLL):
                 kind, _, number = notice.payload.partition(" ")

@@ -9,7 +9,7 @@ from sqlalchemy import Column, Connection, Select, delete, exists, func, select,
 
 from apitorch_desktop.api.types import HELD_OUT, INBOX
 from apitorch_desktop.service.storage import validation
-from apitorch_desktop.service.storage.base import IN_QUERY, NO_SUCH_SET, Repository, raw
+from apitorch_desktop.service.storage.base import IN_QUERY, NO_SUCH_SET, Repository, lock_set, raw
 from apitorch_desktop.service.storage.blobs import in_batches
 from apitorch_desktop.service.storage.errors import RecordConflict, RecordNotFound
 from apitorch_desktop.service.storage.records import EmbeddingRow, ExampleRow, VersionRow
@@ -150,8 +150,7 @@ class ModelRepository(Repository):
 
         def run(transaction: Transaction) -> VersionRow:
             _lock(transaction, training_set_id, holder)
-            newest = select(func.max(versions.c.version)).where(versions.c.training_set_id == training_set_id)
-            number = (transaction.execute(newest).scalar() or 0) + 1
+            number = _next_version(transaction, training_set_id)
             transaction.execute(
                 versions.insert().values(
                     training_set_id=training_set_id,
@@ -190,8 +189,7 @@ class ModelRepository(Repository):
 
         def run(transaction: Transaction) -> VersionRow:
             _lock(transaction, training_set_id, holder)
-            newest = select(func.max(versions.c.version)).where(versions.c.training_set_id == training_set_id)
-            number, time = (transaction.execute(newest).scalar() or 0) + 1, validation.now()
+            number, time = _next_version(transaction, training_set_id), validation.now()
             transaction.execute(delete(previews).where(previews.c.training_set_id == training_set_id))
             transaction.execute(
                 previews.insert().values(
@@ -264,11 +262,14 @@ class ModelRepository(Repository):
             found = connection.execute(query).scalar()
         return None if found is None else bytes(found)
 
-    def replace_head(self, training_set_id: int, version: int, head: bytes) -> VersionRow:
-        """Replace the head of a stored version by one that remembers more images. Raises RecordNotFound."""
+    def replace_head(self, training_set_id: int, version: int, head: bytes, *, holder: str | None = None) -> VersionRow:
+        """Replace the head of a stored version by one that remembers more images; `holder` as in `put_version`.
+
+        Raises RecordNotFound, RecordConflict.
+        """
 
         def run(transaction: Transaction) -> VersionRow:
-            _lock(transaction, training_set_id)
+            _lock(transaction, training_set_id, holder)
             row = _version(transaction.connection, training_set_id, version)[0]
             change = update(versions).where(
                 versions.c.training_set_id == training_set_id, versions.c.version == version
@@ -276,7 +277,7 @@ class ModelRepository(Repository):
             transaction.execute(change.values(head=head))
             return row
 
-        return self._writer.run(run)
+        return self._writer.run(run, training_set=training_set_id)
 
     def set_current(self, training_set_id: int, version: int, waiting: int | None = None) -> VersionRow:
         """Make a stored version the current one, and let the version `waiting` wait, by default none.
@@ -294,7 +295,7 @@ class ModelRepository(Repository):
             _set_waiting(transaction, training_set_id, waiting)
             return _version(transaction.connection, training_set_id, version)[0]
 
-        return self._writer.run(run)
+        return self._writer.run(run, training_set=training_set_id)
 
 
 _PUT_EMBEDDING = text(
@@ -307,6 +308,11 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"[0-9]+", version))
 
 
+def _next_version(transaction: Transaction, training_set_id: int) -> int:
+    newest = select(func.max(versions.c.version)).where(versions.c.training_set_id == training_set_id)
+    return (transaction.execute(newest).scalar() or 0) + 1
+
+
 def _preview_row(values: tuple[Any, ...]) -> VersionRow:
     set_id, number, revision, encoder, time, metrics = values
     return VersionRow(set_id, number, revision, encoder, time, current=False, images=0, labels=0, metrics=metrics)
@@ -317,9 +323,7 @@ def _lock(transaction: Transaction, training_set_id: int, holder: str | None = N
 
     With `holder` also RecordConflict, unless that process holds the job of the training set.
     """
-    query = select(training_sets.c.id).where(training_sets.c.id == training_set_id)
-    if transaction.execute(query.with_for_update(key_share=True)).first() is None:
-        raise RecordNotFound(NO_SUCH_SET)
+    lock_set(transaction, training_set_id)
     if holder is not None:
         held = select(jobs.c.holder).where(jobs.c.training_set_id == training_set_id)
         if transaction.execute(held.with_for_update()).scalar() != holder:
