@@ -1,17 +1,22 @@
 """Changes of the images of a training set since a revision, from the log that the database's triggers keep."""
 
+from contextlib import suppress
+from functools import partial
 from typing import NamedTuple
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, delete, func, select
 
-from apitorch_desktop.service.storage.base import Repository, find_set_id
+from apitorch_desktop.service.storage.base import Repository, find_set_id, lock_set
+from apitorch_desktop.service.storage.errors import RecordNotFound
 from apitorch_desktop.service.storage.images import ROWS, image_rows
 from apitorch_desktop.service.storage.records import ImageRow, LabelRow
 from apitorch_desktop.service.storage.schema import image_changes, images, training_sets
 from apitorch_desktop.service.storage.training_sets import listed_labels
+from apitorch_desktop.service.storage.writer import Transaction
 
 MOST = 20_000
 """Most changed images in an answer: above that, a new listing costs as little."""
+_TRIMMED = 5_000  # rows removed in one transaction, so that no other change waits long
 
 
 class SetChanges(NamedTuple):
@@ -66,6 +71,30 @@ class ChangeRepository(Repository):
                 .where(logged, images.c.id.is_(None))
             ).scalars()
             return SetChanges(present, labels, changed + came, list(gone), False)
+
+    def trim(self) -> int:
+        """Remove from the log what no answer needs, and return how many rows; to be called once a day.
+
+        The newest `MOST` + 1 of each training set stay: since any revision before them there were too many changes for an
+        answer, and so it remains. Raises StorageFault.
+        """
+        long = select(image_changes.c.training_set_id).group_by(image_changes.c.training_set_id)
+        with self._database.querying() as connection:
+            numbers = list(connection.execute(long.having(func.count() > MOST + 1)).scalars())
+        removed = 0
+        for number in numbers:
+            with suppress(RecordNotFound):  # deleted meanwhile, and the log with it
+                while count := self._writer.run(partial(_trim, number=number), frees_space=True, training_set=number):
+                    removed += count
+        return removed
+
+
+def _trim(transaction: Transaction, number: int) -> int:
+    lock_set(transaction, number)  # else an image that is logged anew meanwhile would be removed
+    log = image_changes.c
+    older = select(log.image_id).where(log.training_set_id == number).order_by(log.revision.desc(), log.image_id)
+    surplus = older.offset(MOST + 1).limit(_TRIMMED)
+    return transaction.execute(delete(image_changes).where(log.image_id.in_(surplus))).rowcount
 
 
 def _parsed(since: str) -> tuple[int, int] | None:

@@ -80,7 +80,7 @@ class ImageRepository(Repository):
                 return _add_in_one_statement(transaction, owner, number, name, given, original_filename)
             label_seq, blob, image = _lookup(transaction.connection, owner, number, name, sha256)
             if image is not None:
-                return _with_split(transaction, image, split), False
+                return _with_split(transaction, number or 0, image, split), False
             if label_seq is None:
                 label_seq = create_label_row(transaction, number or 0, name)[0]
             if blob is None:
@@ -134,7 +134,7 @@ class ImageRepository(Repository):
         """
 
         def run(transaction: Transaction) -> list[ImageRow]:
-            number = find_set_id(transaction.connection, owner, training_set_id)
+            number = find_set_id(transaction.connection, owner, training_set_id, lock=True)
             seqs = [row.seq for row in _find(transaction.connection, owner, image_ids, number)]
             for start in range(0, len(seqs), IN_QUERY):
                 batch = images.c.seq.in_(seqs[start : start + IN_QUERY]) & (images.c.split != split)
@@ -143,7 +143,7 @@ class ImageRepository(Repository):
             rows = {row.seq: row for row in _by_seq(transaction.connection, list(set(seqs)))}
             return [rows[seq] for seq in seqs]
 
-        return self._writer.run(run)
+        return self._writer.run(run, training_set=validation.number(training_set_id))
 
     def delete(self, owner: int, image_id: str) -> ImageRow:
         """Delete an image; return its row. Raises RecordNotFound."""
@@ -343,11 +343,12 @@ def delete_rows(transaction: Transaction, training_set: int, locations: Sequence
         transaction.changed_sets.add(training_set)
 
 
-def _with_split(transaction: Transaction, image: int, split: str) -> ImageRow:
+def _with_split(transaction: Transaction, training_set: int, image: int, split: str) -> ImageRow:
     """Return an image, which takes `split` if it has none."""
     if split:
         unsplit = (images.c.seq == image) & (images.c.split == "")
-        transaction.execute(update(images).where(unsplit).values(split=split))
+        if transaction.execute(update(images).where(unsplit).values(split=split)).rowcount:
+            transaction.changed_sets.add(training_set)
     return _row(transaction.connection, image)
 
 
@@ -359,7 +360,7 @@ def _add_in_one_statement(
     facts: dict[str, Any],
     original_filename: str,
 ) -> tuple[ImageRow, bool]:
-    """Do in PostgreSQL what `add` does there, also increment the revision, in one round trip to the server.
+    """Do in PostgreSQL what `add` does, also increment the revision, in one round trip to the server.
 
     `facts` are the values of the blob, the split, and whether it was staged again.
 
@@ -371,7 +372,7 @@ def _add_in_one_statement(
         "original_filename": original_filename,
         "created_at": validation.now(),
     }
-    given = {"number": number, "owner": owner, "label": label, "label_id": "tl_" + validation.new_id()}
+    given = {"number": number, "owner": owner, "label": label, "label_id": "tl_" + validation.new_id(), "inbox": INBOX}
     found = None
     if number is not None:
         found = transaction.execute(_ADD_IMAGE, {**values, **given}).one()
@@ -380,9 +381,12 @@ def _add_in_one_statement(
     _check_state(transaction, values["sha256"], found.removed, restaged=values["restaged"])
     del values["restaged"]
     if found.existing is not None:
-        return _with_split(transaction, found.existing, values["split"]), False
-    transaction.changed_sets.add(number)
-    transaction.revised_sets.add(number)
+        return _with_split(transaction, number, found.existing, values["split"]), False
+    if label == INBOX:
+        transaction.noticed_sets.add(number)
+    else:
+        transaction.changed_sets.add(number)
+        transaction.revised_sets.add(number)
     return ImageRow(seq=found.added, label=label, training_set_id=number, **values), True
 
 
@@ -417,13 +421,14 @@ _ADD_IMAGE = text(
             AND NOT EXISTS (SELECT FROM removed WHERE state = 1 OR (state = 2 AND NOT :restaged))
         RETURNING seq
     ), revised AS (
-        UPDATE training_sets SET revision = revision + 1 WHERE id IN (SELECT id FROM target) AND EXISTS (SELECT FROM added)
+        UPDATE training_sets SET revision = revision + 1
+        WHERE id IN (SELECT id FROM target) AND EXISTS (SELECT FROM added) AND :label <> :inbox
     )
     SELECT (SELECT id FROM target) AS training_set, (SELECT seq FROM existing) AS existing, (SELECT seq FROM added) AS added,
         (SELECT state FROM removed) AS removed
     """
 ).bindparams(
-    *(bindparam(name, type_=Text()) for name in ("label", "label_id", "sha256", "extension", "id")),
+    *(bindparam(name, type_=Text()) for name in ("label", "label_id", "inbox", "sha256", "extension", "id")),
     *(bindparam(name, type_=Text()) for name in ("original_filename", "created_at", "split")),
     *(bindparam(name, type_=BigInteger()) for name in ("number", "owner", "bytes")),
     *(bindparam(name, type_=Integer()) for name in ("width", "height")),

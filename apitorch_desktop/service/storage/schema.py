@@ -143,7 +143,7 @@ image_changes = Table(
 )
 """Images that were moved, split or deleted, each with the revision of its training set that has its last change.
 
-Kept by triggers (`_log_changes`); new images are found by their row numbers.
+Kept by triggers (`_log_changes`), trimmed by the daily sweep; new images are found by their row numbers.
 """
 
 embeddings = Table(

@@ -4,6 +4,7 @@
     store.training_sets     training sets
     store.labels            their labels
     store.images            their images
+    store.changes           what came, changed and went since a revision
     store.models            embeddings and versions of heads
     store.classifications   classifications and feedback
     store.thumbnails        a cache
@@ -150,11 +151,12 @@ class Store:
         self._writer.on_change(listener)
 
     def sweep(self) -> SweepReport:
-        """Delete expired classifications, and files whose time in quarantine is over; to be called once a day.
+        """Delete expired classifications, files whose time in quarantine is over, and old rows of the log of changes.
 
-        With PostgreSQL by the process that `leads`. Raises StorageFault.
+        To be called once a day, with PostgreSQL by the process that `leads`. Raises StorageFault.
         """
         self.classifications.delete_expired()
+        self.changes.trim()
         report = structs.replace(self.sweeper.scan(), removed=self.sweeper.remove_expired())
         self.trim_thumbnails()
         return report
@@ -189,7 +191,7 @@ class Store:
     def _receive(self, kind: str, _number: int) -> None:
         if kind in {"keys", "all"}:
             self.owners.forget_keys()
-        if kind in {"damaged", "all"} and self.is_current:
+        if kind == "damaged":
             self.sweeper.load_damaged()
 
 

@@ -4,11 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import func, select
 
 from apitorch_desktop.service.storage import changes as changes_module
 from apitorch_desktop.service.storage.errors import RecordNotFound
+from apitorch_desktop.service.storage.schema import image_changes
 from apitorch_desktop.service.storage.store import Store
-from tests.helpers.stores import ME, add, add_many, empty, postgres
+from tests.helpers.stores import ME, Facts, add, add_many, empty, postgres
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +68,8 @@ def test_every_kind_of_change_is_followed(store: Store):
     store.images.delete(ME, rows[4].id)
     store.images.delete_many(ME, number, [row.id for row in rows[5:7]])
     assert seen.follow() == (3, 3)
-    store.images.add(ME, number, "hat", bytes([9]) * 50, _Facts(), "", "test")  # the same image, with a split
-    assert seen.follow()[0] >= 1
+    store.images.add(ME, number, "hat", bytes([9]) * 50, Facts(), "", "test")  # the same image, with a split
+    assert seen.follow() == (1, 0)
     store.labels.rename(ME, number, "shirt", "top")
     found = store.changes.since(ME, number, seen.revision)
     assert {row.name for row in found.labels} >= {"top", "hat"}
@@ -78,10 +80,6 @@ def test_every_kind_of_change_is_followed(store: Store):
     store.labels.delete(ME, number, "hat")
     assert seen.follow()[1] == 21
     assert len(seen.images) == 2
-
-
-class _Facts:
-    width, height, extension = 400, 300, ".jpg"
 
 
 def test_other_sets_are_left_out_and_go_with_their_log(store: Store):
@@ -110,6 +108,51 @@ def test_what_is_not_known_or_too_much_is_too_old(store: Store, monkeypatch: pyt
     assert store.changes.since(ME, number, start).too_old
     store.images.delete_many(ME, number, [row.id for row in rows[:5]])
     assert not store.changes.since(ME, number, revision).too_old
+
+
+def test_a_trimmed_log_answers_as_before_and_is_bounded(store: Store, monkeypatch: pytest.MonkeyPatch):
+    number, other = (store.training_sets.create(ME, name).id for name in ("Clothes", "Other"))
+    rows = add_many(store, number, "hat", [bytes([one]) * 50 for one in range(30)])
+    add(store, other, "hat", b"other")
+    store.images.move(ME, store.images.page(ME, other).images[0].id, "shirt")
+    monkeypatch.setattr(changes_module, "MOST", 5)
+    monkeypatch.setattr(changes_module, "_TRIMMED", 4)
+    revisions = [store.changes.since(ME, number, None).revision]
+    store.images.delete_many(ME, number, [row.id for row in rows[:12]])  # more than stay, in one revision
+    for row in (*rows[12:20], rows[13]):
+        revisions.append(store.changes.since(ME, number, None).revision)
+        store.images.move(ME, row.id, "shirt" if row is not rows[13] or len(revisions) < 9 else "hat")
+    before = [store.changes.since(ME, number, revision) for revision in revisions]
+    assert [found.too_old for found in before] == [True] * 5 + [False] * 5
+    assert store.changes.trim() == 20 - 6
+    store.sweep()
+    assert store.changes.trim() == 0
+    assert [store.changes.since(ME, number, revision) for revision in revisions] == before
+    assert logged(store) == {number: 6, other: 1}
+
+
+def logged(store: Store) -> dict[int, int]:
+    """Return how many rows the log has of each training set."""
+    query = select(image_changes.c.training_set_id, func.count()).group_by(image_changes.c.training_set_id)
+    with store._database.querying() as connection:
+        return {row[0]: row[1] for row in connection.execute(query)}
+
+
+def test_an_image_changes_the_revision_where_something_else_is_learned_than_before(store: Store):
+    number = store.training_sets.create(ME, "Clothes").id
+
+    def gained(label: str, split: str = "") -> int:
+        before = store.training_sets.get(ME, number).revision
+        store.images.add(ME, number, label, b"one", Facts(), "", split)
+        return store.training_sets.get(ME, number).revision - before
+
+    assert gained("hat") == 1
+    assert gained("hat") == 0
+    assert gained("hat", "test") == 1
+    assert gained("hat", "test") == gained("hat", "train") == 0
+    gained("unlabelled")  # makes the label
+    store.images.delete(ME, store.images.page(ME, number, label="unlabelled").images[0].id)
+    assert gained("unlabelled") == 0
 
 
 def test_a_database_of_before_the_log_gets_it(tmp_path: Path):

@@ -14,6 +14,7 @@ from apitorch_desktop.service.classifiers import team as team_module
 from apitorch_desktop.service.classifiers.team import JobKeeper, JobProgress
 from apitorch_desktop.service.storage import images as images_module
 from apitorch_desktop.service.storage import schema
+from apitorch_desktop.service.storage.base import lock_set
 from apitorch_desktop.service.storage.coordination import LEASE, ClaimedJob
 from apitorch_desktop.service.storage.errors import BeingRemoved, RecordConflict, RecordNotFound, StorageFault
 from apitorch_desktop.service.storage.records import EmbeddingRow, NewClassification
@@ -259,6 +260,53 @@ def test_whoever_loses_the_connection_remembers_nothing_until_it_is_back(stores,
     until(lambda: "set" in notices)
 
 
+def test_damage_that_is_found_while_the_connection_is_lost_is_known_once_it_is_back(stores, monkeypatch):
+    one, two = stores
+    until(lambda: two.is_current)
+    image = add(one, one.training_sets.create(ME, "Zebras").id, "a", b"x")
+    back = threading.Event()
+    connect = two._database.connect
+    monkeypatch.setattr(two._database, "connect", lambda: back.wait(60) and connect())
+    with one._database.querying() as connection:
+        connection.exec_driver_sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query ILIKE 'LISTEN %%' OR query = 'SELECT 1'"
+        )
+    until(lambda: not two.is_current)
+    one.sweeper._register_damage(image.sha256, good=False)
+    assert image.sha256 not in two._blobs.damaged
+    back.set()
+    until(lambda: image.sha256 in two._blobs.damaged)
+
+
+def test_a_split_that_waits_for_another_change_belongs_to_a_later_revision(stores):
+    """Whoever lists after the one and before the other has to be told of the other."""
+    one, two = stores
+    number = one.training_sets.create(ME, "Zebras").id
+    image = add(one, number, "a", b"x")
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(transaction):
+        lock_set(transaction, number)
+        transaction.changed_sets.add(number)
+        begun.set()
+        assert go_on.wait(60)
+
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(one._writer.run, slow)
+        assert begun.wait(60)
+        second = threads.submit(two.images.set_split, ME, number, [image.id], "test")
+        with one._database.querying() as connection:
+            until(lambda: connection.exec_driver_sql(waiting).scalar())
+        revision = one.training_sets.get(ME, number).revision
+        go_on.set()
+        first.result(60)
+        second.result(60)
+    assert one.training_sets.get(ME, number).revision == revision + 2
+    found = one.changes.since(ME, number, f"{revision + 1}-{image.seq}")
+    assert [row.split for row in found.images] == ["test"]
+
+
 def expire(store: Store) -> None:
     store._writer.run(lambda transaction: transaction.execute(update(schema.jobs).values(expires=0)).rowcount)
 
@@ -287,6 +335,8 @@ def test_a_job_is_held_by_one_process_until_its_lease_expires(stores):
     with pytest.raises(RecordConflict, match="taken over"):
         holder.models.put_version(number, **VERSION, holder=holder.jobs.holder)
     assert other.models.put_version(number, **VERSION, holder=other.jobs.holder).version == 1
+    with pytest.raises(RecordConflict, match="taken over"):
+        holder.models.replace_head(number, 1, b"other", holder=holder.jobs.holder)
     assert other.jobs.finish(number, again.changes)
     assert other.jobs.claim(1) == []
 
