@@ -198,7 +198,9 @@ def test_a_watch_is_changed_and_what_failed_is_tried_again(monkeypatch, photos, 
         write_into(changed.least, "100")
         program.wait(lambda: changed.least.value() == 100, "what was typed")
         program.press(changed.start)
-        program.wait(lambda: in_set("Summer") == 13, "the photo that waited")
+        program.wait(
+            lambda: in_set("Summer") == 14, "the photo that waited, and the one that the lost training set had"
+        )
         program.wait(lambda: status().state == "running" and status().done == 2, "that it goes on")
 
         made.window.activateWindow()
