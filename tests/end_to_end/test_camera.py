@@ -137,8 +137,20 @@ def test_photos_are_taken_by_key_and_taken_back(monkeypatch, photos, tmp_path, h
         picture_of(page, "Back", films)
         assert made.settings.camera.endswith("Back.mp4")
         program.wait(page.hasFocus, "the focus back on the page")
+        messages, failed, encode = [], [], source.as_jpeg
+
+        def fail_once(picture, quality, edge=0):
+            if edge or failed:
+                return encode(picture, quality, edge)
+            failed.append(picture)
+            raise source.UnreadableFrame("The picture is gone.")
+
+        made.session.message.connect(lambda message: messages.append(message.text))
+        monkeypatch.setattr(source, "as_jpeg", fail_once)
         pointer.xdotool("keydown", "2")
-        program.wait(lambda: made.camera.burst_size >= 3, "photos while the key is held")
+        failure = "Taking a photo: the picture is gone."
+        program.wait(lambda: failure in messages, "the report of a photo that failed")
+        program.wait(lambda: made.camera.burst_size >= 4, "photos while the key is held")
         assert counts(made)["shoes"] == EACH, "they are added together"
         pointer.xdotool("keyup", "2")
         program.wait(lambda: counts(made)["shoes"] > EACH, "the photos of the burst")

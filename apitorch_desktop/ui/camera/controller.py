@@ -49,6 +49,8 @@ class Burst:
     label: str
     photos: list[DroppedImage] = field(default_factory=list)
     taken: int = 0
+    encoding: int = 0
+    """Number of photos taken that are still being encoded."""
     ended: bool = False
 
 
@@ -338,15 +340,25 @@ class CameraController(QObject):
         if burst is None or picture is None or burst.taken >= MAX_BURST:
             return
         burst.taken += 1
+        burst.encoding += 1
         name = f"camera {datetime.now().astimezone():%Y-%m-%d %H.%M.%S} {burst.taken}.jpg"
 
         def done(data: bytes) -> None:
             burst.photos.append(DroppedImage(data, name))
+            encoded()
+
+        def failed(error: Exception) -> None:
+            self._session.show_error(error, "Taking a photo")
+            encoded()
+
+        def encoded() -> None:
+            burst.encoding -= 1
             self._send(burst)
 
         self._session.run(
-            "Taking a photo", lambda _context: source.as_jpeg(picture, QUALITY), done, lane=Lane.CAMERA, owner=self
-        )
+            "Taking a photo", lambda _context: source.as_jpeg(picture, QUALITY), done, failed=failed,
+            lane=Lane.CAMERA, owner=self,
+        )  # fmt: skip
 
     def _end_burst(self) -> None:
         burst, self._burst = self._burst, None
@@ -357,8 +369,8 @@ class CameraController(QObject):
             self._send(burst)
 
     def _send(self, burst: Burst) -> None:
-        """Add the photos once the key has come up and all are encoded."""
-        if burst.ended and burst.photos and len(burst.photos) == burst.taken:
+        """Add the photos once the key has come up and all are encoded; those that failed were reported."""
+        if burst.ended and burst.photos and not burst.encoding:
             self.photos_taken.emit(DroppedContent(images=tuple(burst.photos)), burst.set_id, burst.label)
 
 

@@ -28,7 +28,7 @@ KEYS = "1234567890 "
 
 
 class LivePicture(QWidget):
-    """A picture fitted into the widget, or a sentence in its place; it flashes when a photo is taken."""
+    """A picture fitted into the widget, or a sentence in its place; it has a frame while photos are taken."""
 
     def __init__(self, theme: Theme) -> None:
         super().__init__()
@@ -159,10 +159,8 @@ class CameraPage(CentralPage):
     # --- keys
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        text, plain = (
-            event.text(),
-            not event.modifiers() & ~(Qt.KeyboardModifier.KeypadModifier | Qt.KeyboardModifier.ShiftModifier),
-        )
+        text = event.text()
+        plain = not event.modifiers() & ~(Qt.KeyboardModifier.KeypadModifier | Qt.KeyboardModifier.ShiftModifier)
         if plain and text and text in KEYS:
             if not event.isAutoRepeat():
                 self._press(event.key(), text)

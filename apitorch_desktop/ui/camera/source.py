@@ -16,7 +16,7 @@ from apitorch_desktop.utils.errors import UserError
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from PySide6.QtMultimedia import QVideoFrame, QVideoSink
+    from PySide6.QtMultimedia import QCameraDevice, QVideoFrame, QVideoSink
 
     Pixels = NDArray[np.uint8]
     """Shape (height, width, 3), blue, green and red, as OpenCV has them."""
@@ -88,21 +88,14 @@ class Cameras(QObject):
         """Return the cameras, the system's default one first."""
         default = self._devices.defaultVideoInput()
         found = sorted(self._devices.videoInputs(), key=lambda one: one != default)
-        return [CameraDevice(bytes(one.id().data()).decode(errors="replace"), one.description()) for one in found]
+        return [CameraDevice(_id_of(one), one.description()) for one in found]
 
     def open(self, device: CameraDevice) -> None:
         """Let a camera's pictures go to the sink; the one that was open is closed."""
         from PySide6.QtMultimedia import QCamera
 
         self.close()
-        found = next(
-            (
-                one
-                for one in self._devices.videoInputs()
-                if bytes(one.id().data()).decode(errors="replace") == device.id
-            ),
-            None,
-        )
+        found = next((one for one in self._devices.videoInputs() if _id_of(one) == device.id), None)
         if found is None:
             self.failed.emit(f"“{device.name}” is not connected any more.")
             return
@@ -124,6 +117,10 @@ class Cameras(QObject):
             self.close()
             reason = f" ({text.strip().rstrip('.')})" if text.strip() else ""
             self.failed.emit(f"“{device.name}” gives no picture{reason}: another program may be using it.")
+
+
+def _id_of(device: QCameraDevice) -> str:
+    return bytes(device.id().data()).decode(errors="replace")
 
 
 def ask_permission(context: QObject, answered: Any) -> None:
