@@ -30,7 +30,7 @@ from apitorch_desktop.ui.widgets.controls import (
     label,
     surface,
 )
-from apitorch_desktop.ui.widgets.dates import parsed_date_text
+from apitorch_desktop.ui.widgets.dates import date_text, time_text_of
 from apitorch_desktop.ui.widgets.flow_layout import FlowLayout
 from apitorch_desktop.utils.text import percent, plural, size
 
@@ -63,7 +63,7 @@ def duplicates(review: ReviewController) -> list[Row]:
 def _figures(twin: Duplicate, *, named: bool) -> tuple[str, ...]:
     pixels = f"{twin.width:,} × {twin.height:,}" if twin.width else ""
     first = " · ".join(part for part in (pixels, size(twin.bytes) if twin.bytes else "") if part)
-    date = parsed_date_text(twin.created_at)
+    date = time_text_of(twin.created_at, date_text)
     second = " · ".join(part for part in (label_name(twin.label) if named else "", date) if part)
     return (first, second)
 

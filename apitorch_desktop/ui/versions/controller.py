@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Final
 
 from msgspec import UNSET
@@ -22,7 +21,7 @@ from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.tasks.runner import JobContext
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets.controls import button, in_column, in_row, label, native_keys
-from apitorch_desktop.ui.widgets.dates import time_text
+from apitorch_desktop.ui.widgets.dates import time_text_of
 from apitorch_desktop.ui.widgets.table_model import ROW_ROLE, Column, TableModel
 from apitorch_desktop.utils.text import percent, plural
 
@@ -168,9 +167,10 @@ _NOTES: Final = {
 _ROW_HEIGHT: Final = 26
 _ROWS_SHOWN: Final = (3, 5)
 """Least and most rows of the table without scrolling."""
-_CHART_WIDTH: Final = 220
-_NARROW: Final = 640
-"""Width of the page below which there is no chart."""
+_MARGIN, _GAP = 16, 12
+"""Pixels at both sides of the page, and between table and chart."""
+_CHART_WIDTH: Final = (140, 220)
+"""Least and most pixels of the chart's width."""
 
 
 def data_text(version: ClassifierVersion) -> str:
@@ -260,7 +260,6 @@ class AccuracyChart(QWidget):
         self._versions: list[ClassifierVersion] = []
         self.marked: set[int] = set()
         """Numbers of the versions that are selected."""
-        self.setFixedWidth(theme.px(_CHART_WIDTH))
         self.setAccessibleName("Accuracy over versions")
         self.setCursor(Qt.CursorShape.PointingHandCursor)
 
@@ -384,7 +383,7 @@ class VersionsPage(BoardPage):
             ),
             Column(title="Photos", text=lambda row: f"{row.images:,}"),
             Column(title="Changed photos", text=data_text),
-            Column(title="Made", text=lambda row: time_text(datetime.fromisoformat(row.trained_at))),
+            Column(title="Made", text=lambda row: time_text_of(row.trained_at)),
         ]
 
     def _lay_out_versions(self) -> None:
@@ -396,15 +395,29 @@ class VersionsPage(BoardPage):
         table.header().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
         for part in (self.board, self._none):
             self.stack.addWidget(part)
-        top = in_row((table, 1), self.chart, spacing=px(12))
+        top = in_row((table, 1), self.chart, spacing=px(_GAP))
         center = QWidget()
-        in_column(top, self.words, (self.stack, 1), on=center, margins=(px(16), px(4), px(16), 0), spacing=px(8))
+        in_column(
+            top, self.words, (self.stack, 1), on=center, margins=(px(_MARGIN), px(4), px(_MARGIN), 0), spacing=px(8)
+        )
         hint = f"Two versions selected with {native_keys('Ctrl')} are compared · Return or O opens a photo full size"
         self.lay_out("Versions", (self.use, self.keep, self.back), hint, center=center)
 
     def resizeEvent(self, event: object) -> None:
-        """Hide the chart where there is no room."""
-        self.chart.setVisible(self.width() >= self._theme.px(_NARROW))
+        self._fit_chart()
+
+    def _fit_chart(self) -> None:
+        """Give the chart what the columns of the table leave; hide it where that is too little."""
+        px, table = self._theme.px, self.table
+        columns = (
+            max(table.header().sectionSizeHint(at), table.sizeHintForColumn(at))
+            for at in range(self.model.columnCount())
+        )
+        frame = 2 * table.frameWidth() + table.verticalScrollBar().sizeHint().width()
+        room = self.width() - 2 * px(_MARGIN) - px(_GAP) - sum(columns) - frame
+        least, most = map(px, _CHART_WIDTH)
+        self.chart.setFixedWidth(max(least, min(most, room)))
+        self.chart.setVisible(room >= least)
 
     # --- display
 
@@ -418,6 +431,7 @@ class VersionsPage(BoardPage):
         height = self._theme.px(_ROW_HEIGHT * (max(least, min(most, len(self.versions))) + 1) + 20)
         for part in (self.table, self.chart):
             part.setFixedHeight(height)
+        self._fit_chart()
         waiting = next((row.version for row in self.versions if row.waiting is True), None)
         kept = [row.version for row in self.versions if row.version in chosen]
         first = waiting or (self.versions[0].version if self.versions else 0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QPointF, QRectF, QSize, QSizeF, Qt, QTimer, Signal
@@ -35,7 +34,7 @@ from apitorch_desktop.ui.widgets.controls import (
     label,
     native_keys,
 )
-from apitorch_desktop.ui.widgets.dates import time_text
+from apitorch_desktop.ui.widgets.dates import time_text, time_text_of
 from apitorch_desktop.ui.widgets.heat_map import HeatMap
 from apitorch_desktop.ui.widgets.text_cache import TextCache
 from apitorch_desktop.ui.widgets.thumbnail_row import ThumbnailRow
@@ -286,7 +285,7 @@ def details(image: TrainingImage) -> list[str]:
         facts.append(f"{image.width:,} × {image.height:,}")
     if isinstance(image.bytes, int):
         facts.append(size(image.bytes))
-    if isinstance(image.created_at, str) and (date := _date(image.created_at)):
+    if isinstance(image.created_at, str) and (date := time_text_of(image.created_at)):
         facts.append(date)
     if image.known_split:
         facts.append(f"split: {image.known_split}")
@@ -301,14 +300,6 @@ def camera_text(facts: CameraFacts) -> str:
         north, east = facts.place
         place = f"{abs(north):.4f}° {'N' if north >= 0 else 'S'} {abs(east):.4f}° {'E' if east >= 0 else 'W'}"
     return " · ".join(part for part in (taken, facts.camera, facts.lens, *facts.exposure, place) if part)
-
-
-def _date(text: str) -> str:
-    """Format an ISO 8601 time in the local language and time zone; "" if it is not one."""
-    try:
-        return time_text(datetime.fromisoformat(text))
-    except (ValueError, OverflowError):
-        return ""
 
 
 _MARGIN = 16

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 
 from PySide6.QtCore import QLocale
@@ -19,10 +20,10 @@ def date_text(moment: datetime) -> str:
     return _locale().toString(local, QLocale.FormatType.ShortFormat)  # type: ignore[call-overload,no-any-return]
 
 
-def parsed_date_text(text: str) -> str:
-    """Return the date of an ISO 8601 time, "" if it is none."""
+def time_text_of(text: str, form: Callable[[datetime], str] = time_text) -> str:
+    """Return date and time of an ISO 8601 time, or its date alone by `date_text`; "" if it is none."""
     try:
-        return date_text(datetime.fromisoformat(text))
+        return form(datetime.fromisoformat(text))
     except (ValueError, OverflowError):
         return ""
 

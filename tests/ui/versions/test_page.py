@@ -7,7 +7,15 @@ from apitorch_desktop.api.types import (
     VersionDifference,
 )
 from apitorch_desktop.ui.photo_board.model import HeadingRow
-from apitorch_desktop.ui.versions.controller import ComparedVersions, answers_text, changed_rows, data_text, state_text
+from apitorch_desktop.ui.versions.controller import (
+    ComparedVersions,
+    VersionsPage,
+    answers_text,
+    changed_rows,
+    data_text,
+    state_text,
+)
+from tests.helpers.event_loop import expose, turn
 
 
 def version(number, accuracies=None, *, images=10, **facts):
@@ -75,3 +83,29 @@ def test_changed_photos_come_by_kind_without_those_that_are_gone():
         "Better · 1", ("dog → cat", "61 % → 84 %"),
         "Still wrong · 1", ("dog → owl", "is cat"),
     ]  # fmt: skip
+
+
+def test_the_chart_gives_way_to_the_columns(theme, loader, qtbot):
+    page = VersionsPage(theme, loader)
+    qtbot.addWidget(page)
+    page.show_versions([
+        version(number, {"cat": 0.9, "dog": 0.7}, added=1200, removed=345, relabeled=67, better=123, worse=45, sideways=6)
+        for number in (3, 2)
+    ])  # fmt: skip
+    page.resize(1600, 700)
+    expose(page)
+    header, table = page.table.header(), page.table
+
+    def columns():
+        return sum(max(header.sectionSizeHint(at), table.sizeHintForColumn(at)) for at in range(header.count()))
+
+    seen = set()
+    for width in range(1600, 500, -25):
+        page.resize(width, 700)
+        turn()
+        seen.add(page.chart.isHidden())
+        if not page.chart.isHidden():
+            assert table.viewport().width() >= columns()
+            assert page.chart.width() >= theme.px(140)
+    assert seen == {False, True}
+    page.close()
