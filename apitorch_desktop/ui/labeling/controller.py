@@ -498,8 +498,9 @@ class LabelingController(QObject):
 
     def ask_proposals(self) -> None:
         """Let the user choose how sure the classifier must be, and label the photos without a label as it proposes."""
-        proposals = self._photos.model.proposals()
-        dialog = ProposalDialog(self._theme, proposals, self._settings.proposal_threshold, self._central_widget)
+        model, threshold = self._photos.model, self._settings.proposal_threshold
+        waiting = model.counts.get(INBOX, 0)
+        dialog = ProposalDialog(self._theme, model.proposals(), waiting, threshold, self._central_widget)
         dialog.agreed.connect(self._accept)
         dialog.open()
 
@@ -556,7 +557,11 @@ _MOST_NAMED = 6
 
 
 class ProposalDialog(QDialog):
-    """Asks how sure the classifier must be. `proposals` are images with their answers; `threshold` is in percent."""
+    """Asks how sure the classifier must be; `threshold` is in percent.
+
+    `proposals` are images with their answers; `waiting` is the number of photos without a label, of which some may have no
+    answer yet.
+    """
 
     agreed = Signal(list, int)
     """The images that are accepted, each with its label; and the threshold in percent."""
@@ -565,11 +570,13 @@ class ProposalDialog(QDialog):
         self,
         theme: Theme,
         proposals: Sequence[tuple[TrainingImage, OutOfFoldAnswer]],
+        waiting: int,
         threshold: int,
         parent: QWidget | None = None,
     ) -> None:
         super().__init__(parent)
         self._proposals = proposals
+        self._waiting = waiting
         self.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         self.setWindowTitle("Accept proposals")
         self.threshold = spin_box(theme, "Minimum confidence", threshold, 0, 100, " %")
@@ -603,8 +610,8 @@ class ProposalDialog(QDialog):
         counts = Counter(name for _, name in accepted).most_common()
         named = ", ".join(f"{count:,} {name}" for name, count in counts[:_MOST_NAMED])
         more = f" and {plural(len(counts) - _MOST_NAMED, 'more label')}" if len(counts) > _MOST_NAMED else ""
-        others = " The others keep waiting." if len(accepted) < len(self._proposals) else ""
-        self.head.setText(f"{len(accepted):,} of {plural(len(self._proposals), 'photo')}")
+        others = " The others keep waiting." if len(accepted) < self._waiting else ""
+        self.head.setText(f"{len(accepted):,} of {plural(self._waiting, 'photo')}")
         self.below.setText(f"{named}{more}.{others}" if accepted else "No photo reaches that confidence.")
         self.start.setText(f"Label {plural(len(accepted), 'photo')}")
         enable_unless(self.start, "" if accepted else "Lower the confidence")
