@@ -7,7 +7,7 @@ from time import monotonic
 from typing import Final, Literal, TypeVar
 
 from PySide6.QtCore import QEvent, QRect, QSize, Qt, QTimer, Signal
-from PySide6.QtGui import QColor, QKeyEvent, QKeySequence, QPainter, QPaintEvent, QResizeEvent
+from PySide6.QtGui import QColor, QIcon, QKeyEvent, QKeySequence, QPainter, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import (
     QComboBox,
     QDialog,
@@ -333,7 +333,9 @@ class ComboBox(QComboBox):
         super().paintEvent(event)
         size = self._theme.px(12)
         place = QRect(self.width() - size - self._theme.px(10), (self.height() - size) // 2, size, size)
-        self._chevron.paint(QPainter(self), QStyle.visualRect(self.layoutDirection(), self.rect(), place))
+        mode = QIcon.Mode.Normal if self.isEnabled() else QIcon.Mode.Disabled
+        place = QStyle.visualRect(self.layoutDirection(), self.rect(), place)
+        self._chevron.paint(QPainter(self), place, Qt.AlignmentFlag.AlignCenter, mode)
 
 
 class ProgressBar(QProgressBar):
