@@ -152,12 +152,14 @@ class ApiClient(Extensions):
         data: bytes | None = None,
         filename: str = "image",
         show_confidence_value: bool = True,
+        keep: bool = True,
         cancelled: Callable[[], bool] | None = None,
     ) -> list[types.Classification]:
         """Classify one image with 1 to 10 classifiers, given by slug.
 
         By URL as documented; from disk or memory where the service lists `classify.upload`. Never sent again once the
-        service may have seen it: each call is recorded there and may be paid for.
+        service may have seen it: each call is recorded there and may be paid for. Unless `keep`, a service with
+        `classify.unkept` records nothing, and the answer has no id: it cannot be corrected.
         """
         if not 1 <= len(classifiers) <= types.MAX_CLASSIFIERS:
             raise BadRequest(f"Choose 1 to {types.MAX_CLASSIFIERS} classifiers, not {len(classifiers)}.")
@@ -165,12 +167,17 @@ class ApiClient(Extensions):
             if path is not None or data is not None:
                 raise ValueError("one of image_url, path and data")
             json: dict[str, object] = {"classifiers": list(classifiers), "image_url": image_url}
-            if show_confidence_value:
-                json["options"] = {"show_confidence_value": True}
+            options = {"show_confidence_value": True} if show_confidence_value else {}
+            if not keep:
+                options["keep"] = False
+            if options:
+                json["options"] = options
             return self._transport.call("POST", "classify", types.Classifications, json=json, cancelled=cancelled).data
         fields = [("classifiers[]", slug) for slug in classifiers]
         if show_confidence_value:
             fields.append(("options[show_confidence_value]", "true"))
+        if not keep:
+            fields.append(("options[keep]", "false"))
         body = _image_body(fields, path, data, filename, None)
         return self._transport.call("POST", "classify", types.Classifications, multipart=body, cancelled=cancelled).data
 

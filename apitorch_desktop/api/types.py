@@ -15,6 +15,7 @@ EXTENSIONS: Final = (
     "changes",
     "thumbnails",
     "classify.upload",
+    "classify.unkept",
     "training",
     "alternatives",
     "labels",

@@ -239,6 +239,7 @@ class LocalClient(ApiClient):
         data: bytes | None = None,
         filename: str = "image",
         show_confidence_value: bool = True,
+        keep: bool = True,
         cancelled: Callable[[], bool] | None = None,
     ) -> list[Classification]:
         """Classify one image."""
@@ -246,7 +247,7 @@ class LocalClient(ApiClient):
             path, data, filename = self._readable(path, data, filename)
         return super().classify(
             classifiers, image_url=image_url, path=path, data=data, filename=filename,
-            show_confidence_value=show_confidence_value, cancelled=cancelled,
+            show_confidence_value=show_confidence_value, keep=keep, cancelled=cancelled,
         )  # fmt: skip
 
     def as_sent(self, data: bytes) -> bytes:

@@ -267,19 +267,24 @@ class Workspace:
         filename: str = "image",
         image_url: str | None = None,
         scratch: Id | None = None,
+        keep: bool = True,
         cancelled: Callable[[], bool] | None = None,
     ) -> list[Classification]:
         """Classify a file, bytes or a URL with 1 to 10 classifiers, given by slug.
 
         A file is sent with the call where the service has `classify.upload`; else it is uploaded to the label
         `desktop_scratch` of the training set `scratch` (default: the connection's) and deleted again whatever happens.
-        Raises NeedsScratch where there is no such training set.
+        Raises NeedsScratch where there is no such training set. Unless `keep`, a service with `classify.unkept` does not
+        record the answer.
         """
+        keep = keep or not self.has("classify.unkept")
         with self._recorded():
             if image_url is not None:
-                return self.client.classify(classifiers, image_url=image_url, cancelled=cancelled)
+                return self.client.classify(classifiers, image_url=image_url, keep=keep, cancelled=cancelled)
             if self.has("classify.upload"):
-                return self.client.classify(classifiers, path=path, data=data, filename=filename, cancelled=cancelled)
+                return self.client.classify(
+                    classifiers, path=path, data=data, filename=filename, keep=keep, cancelled=cancelled
+                )
             scratch = scratch if scratch is not None else self.connection.scratch_training_set
             if scratch is None:
                 raise NeedsScratch

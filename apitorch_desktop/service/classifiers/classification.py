@@ -232,14 +232,15 @@ class ClassificationService:
         *,
         filename: str = "",
         show_confidence_value: bool = False,
+        keep: bool = True,
     ) -> types.Classifications:
         """Classify a verified image by each classifier, given by slug; the encoder runs once for all of them.
 
         Every result is stored durably before it is returned, since feedback may follow at once; the image is written to
-        disk while the encoder runs. A classifier that fails is named in `errors` beside the answers of the others; if all
-        do, the first one's error is raised. Raises Invalid for none or more than ten classifiers, RecordNotFound for an unknown
-        slug, RecordConflict for a training set without a head (the sentence states what it needs), UnreadableImage,
-        DiskFull, StorageFault.
+        disk while the encoder runs. Unless `keep`, nothing is stored, and the ids are empty. A classifier that fails is
+        named in `errors` beside the answers of the others; if all do, the first one's error is raised. Raises Invalid for
+        none or more than ten classifiers, RecordNotFound for an unknown slug, RecordConflict for a training set without a
+        head (the sentence states what it needs), UnreadableImage, DiskFull, StorageFault.
         """
         slugs = list(dict.fromkeys(classifiers))
         if not 1 <= len(slugs) <= types.MAX_CLASSIFIERS:
@@ -248,6 +249,9 @@ class ClassificationService:
         encoder = self.encoder()
         at_least = self._standard.shorter_side(slugs, encoder.shorter_side)
         encoded_image = _EncodedImage(encoder, self.encoder_named, data, at_least)
+        if not keep:
+            pending, errors = self._classify_each(requests, encoded_image)
+            return _answers("", pending, errors, show_confidence_value=show_confidence_value)
         staging = self._staging_pool.submit(self._store.classifications.stage, data)
         try:
             pending, errors = self._classify_each(requests, encoded_image)
@@ -268,12 +272,7 @@ class ClassificationService:
         rows = self._store.classifications.put(owner, staged, info, new, filename)
         for row, answer in zip(rows, pending, strict=True):
             answer.wire.id = f"cls_{row.id}"
-            if show_confidence_value and answer.confidence is not None:
-                answer.wire.confidence_value = decimal(answer.confidence)
-        answers = types.Classifications(id=f"api_{rows[0].call_id}", data=[answer.wire for answer in pending])
-        if errors:
-            answers.errors = errors
-        return answers
+        return _answers(f"api_{rows[0].call_id}", pending, errors, show_confidence_value=show_confidence_value)
 
     def _classify_each(
         self, requests: "list[_RequestedClassifier]", encoded_image: "_EncodedImage"
@@ -456,6 +455,19 @@ class _PendingAnswer:
     confidence: float | None
     training_set_id: int | None
     version: int | None
+
+
+def _answers(
+    call_id: str, pending: list[_PendingAnswer], errors: list[types.ClassifierError], *, show_confidence_value: bool
+) -> types.Classifications:
+    if show_confidence_value:
+        for answer in pending:
+            if answer.confidence is not None:
+                answer.wire.confidence_value = decimal(answer.confidence)
+    answers = types.Classifications(id=call_id, data=[answer.wire for answer in pending])
+    if errors:
+        answers.errors = errors
+    return answers
 
 
 @dataclass

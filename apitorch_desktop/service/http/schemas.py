@@ -123,9 +123,12 @@ class ImageSelection(Struct):
 
 
 class ClassifyOptions(Struct):
-    """`show_confidence_value`: whether `confidence_value` is wanted, a decimal number in a string."""
+    """`show_confidence_value`: whether `confidence_value` is wanted, a decimal number in a string. `keep` false: the image
+    and the answer are not stored, so that the answer has no id and cannot be corrected.
+    """
 
     show_confidence_value: bool = False
+    keep: bool = True
 
 
 class Classify(Struct):

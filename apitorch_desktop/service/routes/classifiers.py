@@ -71,7 +71,7 @@ class ClassifierRoutes(OperationGroup):
         slugs = [body.classifiers] if isinstance(body.classifiers, str) else body.classifiers
         if not 1 <= len(slugs) <= types.MAX_CLASSIFIERS:
             raise HttpError(400, f"Name 1 to {types.MAX_CLASSIFIERS} classifiers, not {len(slugs)}.")
-        shown = body.options.show_confidence_value if isinstance(body.options, schemas.ClassifyOptions) else False
+        options = body.options if isinstance(body.options, schemas.ClassifyOptions) else schemas.ClassifyOptions()
         async with self._image_inputs.read(request, body.image_url) as image:
             return await self._workers.run_inference(
                 self._classification.classify,
@@ -80,7 +80,8 @@ class ClassifierRoutes(OperationGroup):
                 image.data,
                 image.info,
                 filename=image.filename,
-                show_confidence_value=shown,
+                show_confidence_value=options.show_confidence_value,
+                keep=options.keep,
             )
 
     @Operation("GET", _CLASSIFIER_PATH + "/versions", types.ClassifierVersions, extension="versions", errors=(404,))

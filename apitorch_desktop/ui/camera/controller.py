@@ -271,7 +271,9 @@ class CameraController(QObject):
 
         def job(context: JobContext) -> Classification:
             data = source.as_jpeg(picture, ASKED_QUALITY, ASKED_EDGE)
-            (answer,) = workspace.classify([slug], data=data, filename="camera.jpg", cancelled=context.cancelled)
+            (answer,) = workspace.classify(
+                [slug], data=data, filename="camera.jpg", keep=False, cancelled=context.cancelled
+            )
             return answer
 
         def done(answer: Classification) -> None:

@@ -89,6 +89,13 @@ def test_the_confidence_value_is_a_decimal_in_a_string_where_it_is_asked_for(des
     assert total == pytest.approx(1, abs=1e-3)
 
 
+def test_an_answer_that_is_not_kept_is_not_stored(desk, hats, monkeypatch):
+    monkeypatch.setattr(desk.store.classifications, "stage", lambda _data: pytest.fail("it was written to disk"))
+    monkeypatch.setattr(desk.store.classifications, "put", lambda *_row: pytest.fail("it was recorded"))
+    (answer,) = desk.classify(hats[0], "clothes", "safe-for-work", keep=False)[:1]
+    assert (answer.label, answer.id) == ("hat", "")
+
+
 def test_one_pass_of_the_encoder_serves_all_classifiers_of_a_call_in_the_order_given(desk, hats, photos, encoder):
     others = desk.store.training_sets.create(OWNER, "Others").id
     fill(desk.store, others, photos, ["shirt", "hat"], 3)

@@ -64,6 +64,17 @@ def test_a_file_is_classified_with_alternatives_and_values(service, trained, pho
     assert "confidence_value" not in plain
 
 
+def test_an_answer_that_is_not_kept_is_the_same_without_an_id(service, trained, photos):
+    _, slug = trained
+    picture, options = photo_of(photos, "hat", 3), {"options[show_confidence_value]": "true"}
+    answer = classify(service, picture, slug, **options, **{"options[keep]": "false"}).json()
+    again = classify(service, picture, slug, **options).json()
+    assert (answer["id"], answer["data"][0]["id"]) == ("", "")
+    assert again["data"][0] | {"id": ""} == answer["data"][0]
+    correction = {"classification_id": answer["data"][0]["id"], "correct_label_id": "shoes"}
+    assert service.call("POST", "feedback/classification", json=correction).status_code == 404
+
+
 @pytest.mark.parametrize(
     "options", [{"show_confidence_value": True}, {"show_confidence_value": False}, None, {}, {"unknown": 1}]
 )
