@@ -1,6 +1,6 @@
 """The fields of request bodies and queries, for JSON and forms alike. Other fields are ignored."""
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, TypeVar
 
 from msgspec import UNSET, Meta, Struct, UnsetType
 
@@ -36,6 +36,14 @@ Slug = Annotated[str, Meta(description="Slug of a classifier.", extra_json_schem
 Slugs = Annotated[
     list[Slug], Meta(min_length=1, max_length=MAX_CLASSIFIERS, description="Slugs of one to ten classifiers.")
 ]
+
+
+_T = TypeVar("_T")
+
+
+def or_none(value: _T | UnsetType) -> _T | None:
+    """Return the value of a field, None where it was not sent."""
+    return None if isinstance(value, UnsetType) else value
 
 
 class UploadFields(Struct):

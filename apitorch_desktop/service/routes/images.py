@@ -8,10 +8,10 @@ import re
 import tarfile
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, Struct
 from starlette.responses import Response
 
 from apitorch_desktop.api import types
@@ -24,8 +24,6 @@ from apitorch_desktop.service.http.signed_urls import SignedUrls, image_path
 from apitorch_desktop.service.routes.dependencies import Dependencies
 from apitorch_desktop.service.storage.errors import StorageFault
 from apitorch_desktop.service.storage.records import ImageRow, LabelRow
-
-T = TypeVar("T")
 
 _SET = "/api/training-set/{id}"
 _IMAGE = "/api/training-image/{image_id}"
@@ -107,9 +105,9 @@ class ImageRoutes(OperationGroup):
             page = self._images.page(
                 request.owner,
                 set_id,
-                label=_or_none(query.label),
-                after=_or_none(query.after),
-                limit=_or_none(query.limit),
+                label=schemas.or_none(query.label),
+                after=schemas.or_none(query.after),
+                limit=schemas.or_none(query.limit),
             )
             labels = row.label_rows()
             if not {image.label for image in page.images} <= set(row.labels):  # one was made meanwhile
@@ -154,9 +152,7 @@ class ImageRoutes(OperationGroup):
             body.image_ids,
             body.label,
         )
-        data = await self._workers.run_storage(_wires, rows, request.owner, request.links)
-        label = rows[0].label if rows else body.label
-        return types.ChangedImages(data=data, message=f"{_count(len(rows))} moved to “{label}”.")
+        return await self._changed(request, rows, f"moved to “{rows[0].label if rows else body.label}”")
 
     @Operation(
         "POST", _SET + "/images/split", types.ChangedImages, body=schemas.SplitImages, extension="splits", errors=(404,)
@@ -171,9 +167,8 @@ class ImageRoutes(OperationGroup):
             body.image_ids,
             body.split or "",
         )
-        data = await self._workers.run_storage(_wires, rows, request.owner, request.links)
         place = f"in the split “{body.split}”" if body.split else "in no split"
-        return types.ChangedImages(data=data, message=f"{_count(len(rows))} {place} now.")
+        return await self._changed(request, rows, f"{place} now")
 
     @Operation(
         "POST",
@@ -222,9 +217,14 @@ class ImageRoutes(OperationGroup):
 
         return LargeResponse(size, lambda: self._workers.run_images(load))
 
+    async def _changed(self, request: Request, rows: Sequence[ImageRow], done: str) -> types.ChangedImages:
+        """Return changed images as they are now, and what was done with them."""
 
-def _or_none(value: T | UnsetType) -> T | None:
-    return None if isinstance(value, UnsetType) else value
+        def load() -> list[types.TrainingImage]:
+            return [wire_image(row, request.owner, request.links) for row in rows]
+
+        data = await self._workers.run_storage(load)
+        return types.ChangedImages(data=data, message=f"{_count(len(rows))} {done}.")
 
 
 def _count(number: int) -> str:
@@ -254,10 +254,6 @@ def wire_image(row: ImageRow, owner: int, links: SignedUrls) -> types.TrainingIm
         original_filename=row.original_filename,
         split=row.split or UNSET,
     )
-
-
-def _wires(rows: Iterable[ImageRow], owner: int, links: SignedUrls) -> list[types.TrainingImage]:
-    return [wire_image(row, owner, links) for row in rows]
 
 
 def _grouped(
