@@ -65,7 +65,7 @@ class BucketBlobs(Blobs):
 
     def stage(self, sha256: str, data: bytes) -> Staged:
         """Store the object, on the caller's thread. Raises StorageUnreachable."""
-        staged = self._begin(Staged(sha256, data))
+        staged = self._begin(Staged(sha256, data, repairs=sha256 in self.damaged))
         try:
             self._ask(lambda: self._store.put(_name(sha256), data))
         except StorageUnreachable:
@@ -82,7 +82,7 @@ class BucketBlobs(Blobs):
         if self._pending is None:
             return self.stage(sha256, data)
         if self.shared and self._put_soon(sha256, data):
-            return self._begin(Staged(sha256, data))
+            return self._begin(Staged(sha256, data, repairs=sha256 in self.damaged))
         staged = self._begin(Staged(sha256, data, self._pending / sha256))
         try:
             self._pending.mkdir(exist_ok=True, mode=0o700)

@@ -30,12 +30,16 @@ MARKER = "database"
 
 
 class Staged:
-    """Staged bytes. `error` is set by `commit` where they could not be stored; `synced` by `stage_soon`."""
+    """Staged bytes. `error` is set by `commit` where they could not be stored; `synced` by `stage_soon`.
 
-    def __init__(self, sha256: str, data: bytes, file: Path | None = None) -> None:
+    `repairs`: they take the place of a damaged file, whose mark the writer then clears for all processes.
+    """
+
+    def __init__(self, sha256: str, data: bytes, file: Path | None = None, *, repairs: bool = False) -> None:
         self.sha256 = sha256
         self.data = data
         self.file = file
+        self.repairs = repairs
         self.synced = False
         self.error: Exception | None = None
 
@@ -153,7 +157,7 @@ class FolderBlobs(Blobs):
                 with suppress(OSError):
                     Path(path).unlink()
             raise to_store_error(error, self._folder) from error
-        return Staged(sha256, data, Path(path))
+        return Staged(sha256, data, Path(path), repairs=sha256 in self.damaged)
 
     def stage_soon(self, sha256: str, data: bytes) -> Staged:
         """Write and sync a temporary file ahead of `commit`, which otherwise syncs all at once."""

@@ -236,8 +236,11 @@ class Writer:
         for entry in group:
             if entry.error is None:
                 self._run(entry, connection, group_transaction, savepoint=savepoints)
-            if entry.error is not None and entry.staged is not None:
-                group_transaction.released_images.add(entry.staged.sha256)
+            staged = entry.staged
+            if staged is not None and entry.error is not None:
+                group_transaction.released_images.add(staged.sha256)
+            if staged is not None and staged.repairs and staged.error is None:  # whatever became of the operation
+                connection.execute(delete(schema.damaged).where(schema.damaged.c.sha256 == staged.sha256))
         return group_transaction
 
     def _run(

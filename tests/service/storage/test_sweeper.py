@@ -12,7 +12,7 @@ from sqlalchemy import update
 
 from apitorch_desktop.service.storage import schema
 from apitorch_desktop.service.storage import sweeper as sweeper_module
-from apitorch_desktop.service.storage.errors import StorageFault
+from apitorch_desktop.service.storage.errors import RecordNotFound, StorageFault
 from apitorch_desktop.service.storage.store import Store
 from tests.helpers.stores import ME, add, add_many, files
 from tests.helpers.waiting import until
@@ -160,7 +160,17 @@ def test_a_rotten_file_is_found_never_served_and_healed_by_an_upload(tmp_path):
             store.read(rotten.sha256)
         assert add(store, number, "a", b"rotten") == rotten
         assert store.read(rotten.sha256) == b"rotten"
-        store.sweeper.check_file(rotten.sha256)
     with Store.open(folder) as store:
+        assert store.read(rotten.sha256) == b"rotten"
+        (folder / "images" / rotten.sha256[0] / rotten.sha256).write_bytes(b"rOtten")
         store.sweeper.check_file(rotten.sha256)
+        with pytest.raises(StorageFault, match="damaged"):
+            store.read(rotten.sha256)
+
+        def refuse(_transaction):
+            raise RecordNotFound("There is no such training set.")
+
+        with pytest.raises(RecordNotFound):  # the file is replaced all the same
+            store._writer.run(refuse, store._blobs.stage(rotten.sha256, b"rotten"))
+    with Store.open(folder) as store:
         assert store.read(rotten.sha256) == b"rotten"
