@@ -57,9 +57,7 @@ from apitorch_desktop.utils.files import atomic_write
 from apitorch_desktop.vision.encoder import Encoder, UnusableEncoder
 
 _FIRST_SWEEP, _SWEEP = 3600.0, 24 * 3600.0  # seconds: nothing is deleted at a start
-_TRIM = (
-    600.0  # seconds between two renewals of the leadership, and between two cuts of the classifications by the leader
-)
+_TRIM = 600.0  # seconds between two renewals of the leadership, and between two small clean-ups by the leader
 _LEADER, _LEADERSHIP = "sweep", 3 * _TRIM
 _SCRUB_LEASE = 180.0  # seconds
 _SCRUB_DELAY = 60.0  # seconds after the start
@@ -221,6 +219,7 @@ async def _sweep(store: Store, trainer: Trainer) -> None:
             leads = await asyncio.to_thread(store.leads, _LEADER, _LEADERSHIP)
             if leads and store.jobs is not None:
                 await asyncio.to_thread(store.classifications.delete_expired)
+                await asyncio.to_thread(store.sweeper.finish_removals)
             if time.monotonic() < due:
                 continue
             due = time.monotonic() + _SWEEP

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from sqlalchemy import Column, delete, exists, func, select, text, update
+from sqlalchemy import Column, ColumnElement, DateTime, delete, exists, func, select, text, update
 
 from apitorch_desktop.service.storage import schema
 from apitorch_desktop.service.storage.blobs import Blobs, in_batches
@@ -23,6 +23,7 @@ _MIN_REMOVED, _REMOVED_SHARE = 100, 0.01  # files removed in one sweep at most: 
 _CLOCK_TOLERANCE = 60.0  # seconds that a file may be newer than the newest row, as after a crash
 _IN_QUERY = 500
 _YOUNG = 24 * 3600.0  # seconds in which no file is removed, whatever the register says
+_REMOVAL_LIMIT = 600.0  # seconds after which another may finish a removal; the bucket has a minute to answer it
 _SCRUB_RATE = 4 * 2**20  # bytes a second
 _SCRUB_TURN = 60.0  # seconds between two questions whether it is this process's turn
 _SCRUB_PAUSE = 7 * 24 * 3600.0  # seconds between two passes
@@ -80,7 +81,7 @@ class Sweeper:
         """
         if self._shared:
             self._remove_released()
-        oldest = timestamp(datetime.now(UTC) - timedelta(days=QUARANTINE_DAYS))
+        oldest = _ago(QUARANTINE_DAYS * 24 * 3600)
         table = schema.quarantine
         with self._database.querying() as connection:
             query = select(table.c.sha256).where(table.c.since < oldest).order_by(table.c.since)
@@ -100,18 +101,14 @@ class Sweeper:
         return min(len(expired), limit)
 
     def _remove_released(self) -> None:
-        """Remove the bytes of blobs that nothing has referred to for a day, and finish what an earlier leader began.
+        """Remove the bytes of blobs that nothing has referred to for a day.
 
         The row in `released` is locked while a blob's references are counted, and marked before the bytes go: who stores
         the same image meanwhile either keeps the blob, or learns that the bytes have to be stored again.
         """
         table, blobs = schema.released, schema.blobs
-        with self._database.querying() as connection:
-            begun = list(
-                connection.execute(select(table.c.sha256).where(table.c.state == schema.Removal.UNDER_WAY)).scalars()
-            )
-        self._remove_bytes(begun)
-        before = timestamp(datetime.now(UTC) - timedelta(seconds=_YOUNG))
+        self.finish_removals()
+        before = _ago(_YOUNG)
         query = (
             select(table.c.sha256).where(table.c.state == schema.Removal.DUE, table.c.since < before).limit(_IN_QUERY)
         )
@@ -128,9 +125,8 @@ class Sweeper:
             ).scalars()
             unwanted = set(gone) | (set(due) - known)
             transaction.execute(delete(table).where(table.c.sha256.in_(set(due) - unwanted)))
-            transaction.execute(
-                update(table).where(table.c.sha256.in_(unwanted)).values(state=schema.Removal.UNDER_WAY)
-            )
+            begun = update(table).values(state=schema.Removal.UNDER_WAY, since=_moment())
+            transaction.execute(begun.where(table.c.sha256.in_(unwanted)))
             return len(due), sorted(unwanted)
 
         while True:
@@ -140,6 +136,18 @@ class Sweeper:
                 break
         done = (table.c.state == schema.Removal.DONE) & (table.c.since < before)
         self._writer.run(lambda transaction: transaction.execute(delete(table).where(done)).rowcount)
+
+    def finish_removals(self) -> None:
+        """With PostgreSQL, finish removals that were begun minutes ago, as by a process that was killed.
+
+        Until then nobody can store the same image. A later one is left to the process that began it, which would remove
+        what was stored again meanwhile; those that are finished here are begun anew, as another may do the same. Raises
+        StorageFault.
+        """
+        table = schema.released
+        overdue = (table.c.state == schema.Removal.UNDER_WAY) & (table.c.since < _moment(_REMOVAL_LIMIT))
+        claim = update(table).where(overdue).values(since=_moment()).returning(table.c.sha256)
+        self._remove_bytes(self._writer.run(lambda transaction: list(transaction.execute(claim).scalars())))
 
     def _remove_bytes(self, sha256s: list[str]) -> None:
         for batch in in_batches(sha256s, _IN_QUERY):
@@ -196,7 +204,7 @@ class Sweeper:
         def run(transaction: Transaction) -> None:
             transaction.execute(delete(table).where(table.c.sha256 == sha256))
             if not good:
-                transaction.execute(table.insert(), {"sha256": sha256, "since": timestamp(datetime.now(UTC))})
+                transaction.execute(table.insert(), {"sha256": sha256, "since": _ago(0)})
 
         if good:
             self._blobs.damaged.discard(sha256)
@@ -221,7 +229,7 @@ class Sweeper:
         table = schema.quarantine
 
         def run(transaction: Transaction) -> None:
-            now = timestamp(datetime.now(UTC))
+            now = _ago(0)
             for batch in in_batches(obsolete, _IN_QUERY):
                 transaction.execute(delete(table).where(table.c.sha256.in_(batch)))
             for batch in in_batches(new, _IN_QUERY):
@@ -238,10 +246,20 @@ class Sweeper:
 _QUARANTINE = text("INSERT INTO quarantine (sha256, since) VALUES (:sha256, :since) ON CONFLICT (sha256) DO NOTHING")
 
 
+def _ago(seconds: float) -> str:
+    return timestamp(datetime.now(UTC) - timedelta(seconds=seconds))
+
+
+def _moment(seconds_ago: float = 0) -> ColumnElement[str]:
+    """Return a moment by PostgreSQL's clock, which is one for all processes, as `timestamp` writes it."""
+    moment = func.clock_timestamp(type_=DateTime(timezone=True)) - timedelta(seconds=seconds_ago)
+    return func.to_char(func.timezone("UTC", moment), 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
+
+
 def _mark_removed(transaction: Transaction, sha256s: list[str]) -> None:
     table = schema.released
-    done = {"state": schema.Removal.DONE, "since": timestamp(datetime.now(UTC))}
-    transaction.execute(update(table).where(table.c.sha256.in_(sha256s)).values(**done))
+    begun = (table.c.state == schema.Removal.UNDER_WAY) & table.c.sha256.in_(sha256s)
+    transaction.execute(update(table).where(begun).values(state=schema.Removal.DONE, since=_moment()))
 
 
 def _remover(sha256s: list[str]) -> Callable[[Transaction], None]:

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,17 @@ from apitorch_desktop.service.storage import images as images_module
 from apitorch_desktop.service.storage import schema
 from apitorch_desktop.service.storage.base import lock_set
 from apitorch_desktop.service.storage.coordination import LEASE, ClaimedJob
-from apitorch_desktop.service.storage.errors import BeingRemoved, RecordConflict, RecordNotFound, StorageFault
+from apitorch_desktop.service.storage.errors import (
+    BeingRemoved,
+    RecordConflict,
+    RecordNotFound,
+    StorageFault,
+    StorageUnreachable,
+)
 from apitorch_desktop.service.storage.records import EmbeddingRow, NewClassification
+from apitorch_desktop.service.storage.schema import Removal
 from apitorch_desktop.service.storage.store import Store
+from apitorch_desktop.service.storage.validation import timestamp
 from tests.helpers.stores import ME, Facts, add, consistent, empty, postgres, sweep_released
 from tests.helpers.waiting import until
 
@@ -214,6 +223,99 @@ def test_an_image_that_is_stored_while_the_sweep_removes_it_is_stored_again(stor
         assert two.read(again.result(60)) == b"x"
     monkeypatch.undo()
     consistent(one)
+
+
+def begin_removal(store: Store, monkeypatch) -> str:
+    """Begin a removal, which then fails, as that of a process that is killed; return the image."""
+    number = store.training_sets.create(ME, "Zebras").id
+    row = add(store, number, "a", b"x")
+    store.images.delete(ME, row.id)
+
+    def fail(_sha256s):
+        raise StorageUnreachable("The image storage failed.")
+
+    with monkeypatch.context() as patch, pytest.raises(StorageUnreachable):
+        patch.setattr(store._blobs, "remove", fail)
+        sweep_released(store)
+    return row.sha256
+
+
+def removal(store: Store) -> tuple[Removal, str]:
+    with store._database.querying() as connection:
+        state, since = connection.execute(select(schema.released.c.state, schema.released.c.since)).one()
+    return Removal(state), since
+
+
+def set_begun(store: Store, minutes_ago: float) -> str:
+    """Have the removals been begun some time ago."""
+    since = timestamp(datetime.now(UTC) - timedelta(minutes=minutes_ago))
+    store._writer.run(lambda transaction: transaction.execute(update(schema.released).values(since=since)).rowcount)
+    return since
+
+
+def test_a_removal_that_was_begun_is_finished_by_another_ten_minutes_later(stores, monkeypatch):
+    one, two = stores
+    sha256 = begin_removal(one, monkeypatch)
+    began = set_begun(one, 9)
+    two.sweeper.finish_removals()
+    two.sweep()
+    assert removal(two) == (Removal.UNDER_WAY, began)
+    assert set(two._blobs.names()) == {sha256}
+    began = set_begun(one, 11)
+    two.sweeper.finish_removals()
+    state, ended = removal(two)
+    assert state == Removal.DONE
+    assert ended > began
+    assert len(ended) == len(began)
+    assert ended.endswith("Z")
+    assert list(two._blobs.names()) == []
+    number = one.training_sets.all(ME)[0].id
+    assert two.read(add(one, number, "a", b"x").sha256) == b"x"
+    consistent(one)
+
+
+def test_a_removal_is_finished_by_one_process_at_a_time(stores, monkeypatch):
+    """The slower one would remove what was stored again meanwhile."""
+    one, two = stores
+    begin_removal(one, monkeypatch)
+    set_begun(one, 11)
+    removing, go_on = threading.Event(), threading.Event()
+    remove, others = one._blobs.remove, []
+
+    def slow(sha256s):
+        removing.set()
+        assert go_on.wait(60)
+        remove(sha256s)
+
+    monkeypatch.setattr(one._blobs, "remove", slow)
+    monkeypatch.setattr(two._blobs, "remove", others.extend)
+    with ThreadPoolExecutor(1) as threads:
+        first = threads.submit(one.sweeper.finish_removals)
+        assert removing.wait(60)
+        two.sweeper.finish_removals()
+        go_on.set()
+        first.result(60)
+    assert others == []
+    assert removal(two)[0] == Removal.DONE
+
+
+@pytest.mark.parametrize("by", ["upload", "classification"])
+def test_an_image_that_replaces_a_damaged_one_is_served_by_all(stores, open_store, tmp_path, by):
+    one, two = stores
+    until(lambda: one.is_current and two.is_current)
+    number = one.training_sets.create(ME, "Zebras").id
+    image = add(one, number, "a", b"rotten")
+    (tmp_path / "bucket" / image.sha256[0] / image.sha256).write_bytes(b"rOtten")
+    one.sweeper.check_file(image.sha256)
+    until(lambda: image.sha256 in two._blobs.damaged)
+    if by == "upload":
+        assert add(two, number, "a", b"rotten") == image
+    else:
+        two.classifications.put(ME, b"rotten", Facts(), [NewClassification("safe-for-work", "safe")])
+    for store in stores:
+        until(lambda store=store: image.sha256 not in store._blobs.damaged)
+        assert store.read(image.sha256) == b"rotten"
+    assert open_store().read(image.sha256) == b"rotten"
 
 
 def test_what_one_process_commits_the_others_know_at_once(stores):
