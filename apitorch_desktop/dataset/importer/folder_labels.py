@@ -1,12 +1,24 @@
 """Labels that folders give to the images in them: wrapping folders, containers and the parts of a split are no labels."""
 
+import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from apitorch_desktop.dataset.sources.lists.index import Parts
-from apitorch_desktop.dataset.sources.lists.names import is_container, split_of, split_words
+from apitorch_desktop.dataset.sources.lists.names import (
+    is_container,
+    named_value,
+    split_of,
+    split_words,
+    without_split,
+)
 from apitorch_desktop.utils.text import plural, shown
 
+_NUMBERED_CLASS = re.compile(r"(?i)class|klasse|label|category|kategorie|type|grade|species|level")
+"""Words whose numbers stand for classes, where others stand for series: days, sessions, cameras."""
+_SAMPLES = "-samples"
+"""End of the names that Teachable Machine gives to the photos of a class."""
 _MAX_STRAY = 3
 """Images beside an only folder of folders up to which that folder is still no label."""
 
@@ -25,12 +37,12 @@ class _Folder:
     folders: dict[str, "_Folder"] = field(default_factory=dict)
     images: list[int] = field(default_factory=list)
 
-    def everything(self) -> Iterator[tuple[int, str]]:
-        """Yield all images below, each with the part of a split that a folder on the way names."""
-        yield from ((image, "") for image in self.images)
+    def everything(self) -> Iterator[tuple[int, str, str]]:
+        """Yield all images below: each with the part of a split that a folder on the way names, and its own folder."""
+        yield from ((image, "", self.name) for image in self.images)
         for folder in self.folders.values():
             split = split_of(folder.name)
-            yield from ((image, split or inner) for image, inner in folder.everything())
+            yield from ((image, split or inner, name) for image, inner, name in folder.everything())
 
 
 def folder_labels(images: Sequence[Parts], root: str, *, labeled: bool = False) -> tuple[list[FolderLabel], list[str]]:
@@ -42,12 +54,15 @@ def folder_labels(images: Sequence[Parts], root: str, *, labeled: bool = False) 
     top = _Folder(root)
     for number, parts in enumerate(images):
         folder = top
-        for name in parts[:-1]:
+        for name in map(named_value, parts[:-1]):
             folder = folder.folders.setdefault(name, _Folder(name))
         folder.images.append(number)
     finder = _Finder([FolderLabel() for _ in images])
     finder.descend(top, split_of(root), root if split_of(root) else "")
-    found, notes = finder.found, finder.notes
+    found, notes = finder.found, [*finder.notes, *finder.unused_names()]
+    if all(entry.label.endswith(_SAMPLES) for entry in found if entry.label):
+        for entry in found:
+            entry.label = entry.label.removesuffix(_SAMPLES)
     if not labeled and not any(entry.label for entry in found):
         for entry in found:
             entry.label = "" if entry.split else root
@@ -66,9 +81,22 @@ class _Finder:
         self.notes: list[str] = []
         self.unlabeled: dict[str, int] = {}
         self.first: dict[str, int] = {}
+        self.unused: dict[str, list[str]] = {}
 
-    def descend(self, folder: _Folder, split: str, part: str) -> None:
-        """Label what is in a folder that is no label itself; `part` is the name of the folder that made the split."""
+    def unused_names(self) -> list[str]:
+        """Return a sentence about folders within labels whose names look like labels themselves."""
+        if not self.unused:
+            return []
+        label, names = next(iter(self.unused.items()))
+        others = len(self.unused) - 1
+        more = f", and so with {plural(others, 'more label')}" if others else ""
+        return [f"“{shown(label)}” holds folders of its own ({quoted(names[:3])}), whose photos get its label{more}."]
+
+    def descend(self, folder: _Folder, split: str, part: str, *, innermost: bool | None = None) -> None:
+        """Label what is in a folder that is no label itself; `part` is the name of the folder that made the split.
+
+        `innermost`: the innermost folders are the labels; None where that is not known yet.
+        """
         for image in folder.images:
             self.found[image].split = split
             if part:
@@ -79,7 +107,7 @@ class _Finder:
         if paired := _paired(folders):
             for child in folders:
                 label, part_of_set = paired[child.name]
-                for image, _ in child.everything():
+                for image, *_ in child.everything():
                     self.found[image] = FolderLabel(label, part_of_set)
             self.notes.append(f"{quoted(paired)} are taken for a part of a set and a label each.")
             return
@@ -88,7 +116,21 @@ class _Finder:
             len(transparent) < len(folders) and len(set(splits.values())) < 2
         ):  # a class may be called “train” or “photos”
             transparent = {name for name in splits if folder.folders[name].folders and not folder.folders[name].images}
-        if len(folders) == 1 and not transparent and _is_wrapper(folders[0], folder, in_part=bool(split)):
+        if innermost is None:
+            innermost = self._are_nested(
+                [child for child in folders if child.name not in transparent] or _below(folders)
+            )
+        if not transparent and not innermost and _are_series(folders):
+            self.notes.append(
+                f"{quoted(child.name for child in folders)} are a series: their sub-folders are the labels."
+            )
+            transparent = {child.name for child in folders}
+        if (
+            len(folders) == 1
+            and not transparent
+            and not innermost
+            and _is_wrapper(folders[0], folder, in_part=bool(split))
+        ):
             self.notes.append(f"{quoted([folders[0].name])} holds all the rest: its sub-folders are the labels.")
             self.descend(folders[0], split, part)
             return
@@ -98,10 +140,81 @@ class _Finder:
             self.notes.append(f"{quoted(holding)} {are} sub-folders are the labels.")
         for child in folders:
             if child.name in transparent:
-                self.descend(child, splits.get(child.name, "") or split, child.name if child.name in splits else part)
+                own = child.name if child.name in splits else part
+                self.descend(child, splits.get(child.name, "") or split, own, innermost=innermost or None)
             else:
-                for image, inner in child.everything():
-                    self.found[image] = FolderLabel(child.name, split or inner)
+                for image, inner, name in child.everything():
+                    self.found[image] = FolderLabel(name if innermost else child.name, split or inner)
+                names = [below.name for below in child.folders.values() if _is_word(below.name)]
+                if names and not innermost:
+                    self.unused.setdefault(child.name, names)
+
+    def _are_nested(self, folders: list[_Folder]) -> bool:
+        """Return whether folders are kinds of kinds, as in animal/mammal/cat, and notify of it."""
+        leaves = [leaf for folder in folders for leaf in _leaves(folder, 1)]
+        nested = (
+            len(leaves) > 2
+            and all(depth > 2 for depth, _ in leaves)
+            and len({name.casefold() for _, name in leaves}) == len(leaves)
+            and all(_is_kind(folder) for folder in folders)
+        )
+        note = (
+            f"The folders are kinds of kinds: the innermost ones are the labels, as “{shown(leaves[0][1])}”."
+            if nested
+            else ""
+        )
+        if nested and note not in self.notes:
+            self.notes.append(note)
+        return nested
+
+
+def _below(folders: list[_Folder]) -> list[_Folder]:
+    """Return what the folders hold, each name once with all that is under it."""
+    merged = _Folder("")
+    for folder in folders:
+        _merge(merged, folder)
+    return list(merged.folders.values())
+
+
+def _merge(into: _Folder, folder: _Folder) -> None:
+    into.images += folder.images
+    for name, child in folder.folders.items():
+        _merge(into.folders.setdefault(name, _Folder(name)), child)
+
+
+def _leaves(folder: _Folder, depth: int) -> Iterator[tuple[int, str]]:
+    """Yield depth and name of the folders that hold images themselves."""
+    if folder.images:
+        yield depth, folder.name
+    for child in folder.folders.values():
+        yield from _leaves(child, depth + 1)
+
+
+def _is_kind(folder: _Folder) -> bool:
+    """Return whether a folder and all in it have names of kinds, and images are in the innermost ones alone."""
+    below = folder.folders.values()
+    return _is_word(folder.name) and not (folder.images and below) and all(_is_kind(child) for child in below)
+
+
+def _is_word(name: str) -> bool:
+    """Return whether a name may be one of a kind: no number, date, container or part of a split."""
+    return not re.search(r"\d", name) and not is_container(name) and not split_words(name)[0]
+
+
+def _are_series(folders: list[_Folder]) -> bool:
+    """Return whether folders are numbered, as days or sessions are, or forms of one set, and have sub-folders in common."""
+    stems = {re.sub(r"[\W\d_]+", "", folder.name.casefold()) for folder in folders}
+    if len(folders) < 2 or not all(folder.folders and not folder.images for folder in folders):
+        return False
+    counts = Counter(name for folder in folders for name in folder.folders)
+    if not all(_is_word(name) for name in counts) or max(counts.values()) < 2:
+        return False
+    if "" not in stems and all(split_words(folder.name) == ("", ()) for folder in folders):  # original, resized
+        return True
+    numbered = all(re.search(r"\d", folder.name) for folder in folders)
+    if not numbered or len(stems) > 1 or _NUMBERED_CLASS.fullmatch(next(iter(stems))):
+        return False
+    return stems != {""} or all(re.search(r"\d{4}", folder.name) for folder in folders)
 
 
 def _splits(folders: Iterable[_Folder]) -> dict[str, str]:
@@ -126,7 +239,8 @@ def _paired(folders: list[_Folder]) -> dict[str, tuple[str, str]]:
     parts, labels = {part for part, _ in words.values()}, {rest for _, rest in words.values()}
     if len(words) < len(folders) or "" in parts or () in labels or len(parts) < 2 or len(labels) < 2:
         return {}
-    return {name: (" ".join(rest), part) for name, (part, rest) in words.items()}
+    paired = {name: (without_split(name), part) for name, (part, _) in words.items()}
+    return paired if len(set(paired.values())) == len(paired) else {}
 
 
 def _is_wrapper(child: _Folder, parent: _Folder, *, in_part: bool) -> bool:
@@ -138,6 +252,10 @@ def _is_wrapper(child: _Folder, parent: _Folder, *, in_part: bool) -> bool:
         return False
     if len(below) != 1 or child.images:
         return len(below) > 1
+    if (
+        not below[0].folders and not in_part and not parent.images
+    ):  # one folder in the other: the innermost has the photos
+        return _is_word(below[0].name)
     return below[0].name == child.name or _is_wrapper(below[0], child, in_part=in_part)
 
 

@@ -3,7 +3,7 @@
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -49,6 +49,10 @@ _META: Final = ("metadata.jsonl", "metadata.csv")
 """Names that a Hugging Face image folder gives to the list beside its images."""
 _MEANT: Final = re.compile(r"label|annot|metadata|class|caption", re.IGNORECASE)
 """Part of the name of a list that is meant for the images beside it: the user is notified if it cannot be used."""
+_SUBMISSION: Final = re.compile(r"submission", re.IGNORECASE)
+"""Part of the name of a list whose labels stand for nothing: the form of what a competition wants to have."""
+_ANSWERS: Final = re.compile(r"predict|(?:^|[_-])preds?[_.-]|inference", re.IGNORECASE)
+"""Part of the name of a list whose labels are a classifier's: the folders' go before them."""
 _DEEPEST = 100
 
 
@@ -129,6 +133,7 @@ class Scanner:
         self.notes: list[str] = []
         self.ignored: list[str] = []
         self.complete = True
+        self._empty: list[str] = []
         self._default = default_label
         self._archives = archives
         self._look = look
@@ -233,6 +238,7 @@ class Scanner:
 
     def _add_folder(self, folder: Path) -> None:
         contents = _Contents()
+        self._empty = []
         for parts, path, sentence in self._walk(folder):
             if not sentence and path.suffix.lower() in _ARCHIVE_SUFFIXES and is_archive(path):
                 self._collect_inner_archive(path, parts[:-1], contents)
@@ -248,6 +254,9 @@ class Scanner:
                 self.notes += filter(None, [reader.unread_list(parts[-1])])
             if self._cancelled():
                 break
+        if self._empty:
+            are, more = ("is", "") if len(self._empty) == 1 else ("are", ", …" if len(self._empty) > 5 else "")
+            self.notes.append(f"{quoted(self._empty[:5])}{more} {are} empty.")
         self._assign(contents, folder.name or folder.resolve().name)
 
     def _collect_inner_archive(self, path: Path, above: Parts, contents: _Contents) -> None:
@@ -314,6 +323,8 @@ class Scanner:
             except OSError as error:
                 self._complain(f"The folder “{shown(folder.name)}” cannot be opened: {reason(error)}.")
                 continue
+            if not entries and above:
+                self._empty.append(above[-1])
             below: list[tuple[Parts, Path]] = []
             for entry in entries:
                 if is_hidden(entry.name):
@@ -352,14 +363,23 @@ class Scanner:
             notes = [note for note in notes if "no label" not in note]
         self.notes += notes
         names = self._folder_class_names
+        given = {label.casefold() for labels in listed.values() for label in labels}
+        differing = 0
         for entry, by_folder in zip(contents.images, found, strict=True):
             labels = listed.get(entry.parts, [])
             if by_folder.label and entry.parts in numbered:
                 labels = []
             split = splits.get(entry.parts, "") or by_folder.split
             folder_label = names.get(by_folder.label, by_folder.label) if by_folder.label else self._default
+            own = folder_label.casefold()
+            differing += bool(labels) and own in given and own not in [label.casefold() for label in labels]
             for label in labels or [folder_label]:
                 self._take(entry.source, label, entry.look, split)
+        if differing:
+            self.notes.append(
+                f"{plural(differing, 'photo')} lie{'s' if differing == 1 else ''} in the folder of another label than "
+                "the list gives: the list counts."
+            )
         self.ignored += [shown("/".join(parts)) for parts in contents.others]
 
     def _decoded_names(self, images: list[Parts], root: str) -> dict[str, str]:
@@ -385,7 +405,8 @@ class Scanner:
         names = _ClassNames(contents.lists, index)
         folders = {part for entry in contents.images for part in entry.parts[:-1]}
         self._folder_class_names = names.mapping_for(folders)
-        order = sorted(contents.lists, key=lambda one: (one[0][-1] not in _META, [natural(part) for part in one[0]]))
+        order = sorted(contents.lists, key=lambda one: (_rank_of_list(one[0][-1]), [natural(part) for part in one[0]]))
+        parts_of_set = _parts_by_list(parts for parts, _ in order)
         boxes: list[tuple[Parts, list[str]]] = []
         for parts, load in order:
             if parts in names.used or self._cancelled():
@@ -400,20 +421,31 @@ class Scanner:
                 if image is not None and (numbers := yolo_classes(data)) is not None:
                     boxes.append((image, numbers))
                     continue
-                if not reader.is_list(parts[-1]):
+                if not reader.is_list(parts[-1]) or _SUBMISSION.search(parts[-1]):
                     raise reader.InvalidList("")
                 base = parts[:-1]
                 content = reader.read_list(data, parts[-1], _locator(index, base), names.near(base))
             except reader.InvalidList as error:
-                if parts[-1] in _META or (
-                    _MEANT.search(parts[-1]) and not parts[-1].lower().endswith((".txt", ".json"))
+                if self._use_folder_names(data, parts[-1], folders):
+                    continue
+                if str(error) and (
+                    parts[-1] in _META
+                    or (_MEANT.search(parts[-1]) and not parts[-1].lower().endswith((".txt", ".json")))
                 ):
                     self._complain(str(error))
                 contents.others.append(parts)
                 continue
-            self._merge(content, parts, index, labels, splits, numbered)
+            used = self._merge(content, parts, index, labels, splits, numbered, parts_of_set.get(parts, ""))
+            if not used and not self._use_folder_names(data, parts[-1], folders):
+                self.ignored.append(shown("/".join(parts)))
         self._merge_boxes(boxes, names, labels)
         return labels, splits, numbered
+
+    def _use_folder_names(self, data: bytes, name: str, folders: set[str]) -> bool:
+        """Use a table that gives labels to folders; return False where it is none."""
+        found = reader.folder_labels(data, name, folders) if reader.is_list(name) else {}
+        self._folder_class_names = {**found, **self._folder_class_names}
+        return bool(found)
 
     def _merge(
         self,
@@ -423,12 +455,14 @@ class Scanner:
         labels: dict[Parts, list[str]],
         splits: dict[Parts, str],
         numbered: set[Parts],
-    ) -> None:
-        """Add the entries of one list, where nothing is known yet."""
+        part_of_set: str,
+    ) -> bool:
+        """Add the entries of one list, where nothing is known yet; return whether it says anything of the images."""
         known = set(labels)
         missing = []
         used = False
-        numbers = all(entry.label.isdigit() for entry in content.entries if entry.label)
+        differing = 0
+        weak = _ANSWERS.search(parts[-1]) or all(entry.label.isdigit() for entry in content.entries if entry.label)
         for entry in content.entries:
             image = index.find(entry.path, parts[:-1])
             if image is None and len(content.entries) == 1:  # a file for each image is called as that
@@ -436,22 +470,29 @@ class Scanner:
             if image is None:
                 missing.append(entry.path)
                 continue
-            used = used or bool(entry.label or entry.split or entry.several)
-            if entry.split:
-                splits.setdefault(image, entry.split)
+            split = entry.split or part_of_set
+            used = used or bool(entry.label or split or entry.several)
+            if split:
+                splits.setdefault(image, split)
+            if entry.label and image in known and entry.label not in labels[image]:
+                differing += 1
             if entry.label and image not in known:
                 labels.setdefault(image, []).append(entry.label)
-                if numbers:
+                if weak:
                     numbered.add(image)
         if not used:
-            self.ignored.append(shown("/".join(parts)))
-            return
+            return False
         self.notes += content.notes
+        if differing:
+            self.notes.append(
+                f"“{shown(parts[-1])}” gives {plural(differing, 'photo')} another label than a list before it, which counts."
+            )
         if missing:
             first = ", ".join(f"“{shown(path)}”" for path in missing[:3])
             more = ", …" if len(missing) > 3 else ""
             are = "is" if len(missing) == 1 else "are"
             self._complain(f"{plural(len(missing), 'photo')} in “{shown(parts[-1])}” {are} not there: {first}{more}.")
+        return True
 
     def _merge_boxes(
         self, boxes: list[tuple[Parts, list[str]]], names: "_ClassNames", labels: dict[Parts, list[str]]
@@ -509,6 +550,22 @@ class _ClassNames:
             if used := {folder for folder in folders if folder in names}:
                 return {folder: names[folder] for folder in used}
         return {}
+
+
+def _rank_of_list(name: str) -> int:
+    """Return which lists are read first: those meant for images, then others, then a classifier's and both parts in one."""
+    return 0 if name in _META else 2 if _ANSWERS.search(name) or "trainval" in name.lower() else 1
+
+
+def _parts_by_list(lists: Iterable[Parts]) -> dict[Parts, str]:
+    """Return list → part of a set, where several lists in a folder are called after parts: train.csv and test.csv."""
+    by_folder: dict[Parts, dict[Parts, str]] = {}
+    for parts in lists:
+        if reader.is_list(parts[-1]) and (part := split_of(parts[-1].partition(".")[0])):
+            by_folder.setdefault(parts[:-1], {})[parts] = part
+    return {
+        parts: part for named in by_folder.values() if len(set(named.values())) > 1 for parts, part in named.items()
+    }
 
 
 def _leads_to_images(data: bytes, parts: Parts, index: ImageIndex) -> bool:

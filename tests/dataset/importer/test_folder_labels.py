@@ -38,6 +38,23 @@ TREES = {
     "a class called train": ({"train": "train", "bus": "bus", "car": "car"}, {""}),
     "a class called photos": ({"photos": "photos", "drawings": "drawings"}, {""}),
     "a class called test": ({"test positive": "test positive", "test negative": "test negative"}, {""}),
+    "words of other languages": ({"Trainingsdaten/Hund": "Hund", "Testbilder/Hund": "Hund"}, {"train", "test"}),
+    "words with accents": ({"entraînement/chat": "chat", "validación/chat": "chat"}, {"train", "validation"}),
+    "words without spaces": ({"训练集/猫": "猫", "测试集/猫": "猫", "验证集/猫": "猫"}, {"train", "test", "validation"}),
+    "augmented": ({"train/cat": "cat", "train_aug/cat": "cat"}, {"train"}),
+    "labeled": ({"labeled/cat": "cat", "unlabeled": ""}, {"labeled", "unlabeled"}),
+    "folds behind numbers": ({"0_fold/cat": "cat", "1_fold/dog": "dog"}, {"0_fold", "1_fold"}),
+    "pairs with numbers": ({"train_cat_1": "cat_1", "train_cat_2": "cat_2", "test_dog": "dog"}, {"train", "test"}),
+    "keys with values": ({"split=train/label=cat": "cat", "split=test/label=dog": "dog"}, {"train", "test"}),
+    "samples of a tool": ({"Class 1-samples": "Class 1", "Class 2-samples": "Class 2"}, {""}),
+    "one in the other": ({"pets/cat": "cat"}, {""}),
+    "a session in a label": ({"cat/2024-01-02": "cat"}, {""}),
+    "series": ({"day1/cat": "cat", "day1/dog": "dog", "day2/cat": "cat"}, {""}),
+    "forms": ({"original/cat": "cat", "original/dog": "dog", "resized/cat": "cat"}, {""}),
+    "sessions of labels": ({"cat/session1": "cat", "cat/session2": "cat", "dog/session1": "dog"}, {""}),
+    "numbered classes": ({"Class 1/left": "Class 1", "Class 2/left": "Class 2"}, {""}),
+    "kinds of kinds": ({"animal/mammal/cat": "cat", "animal/bird/owl": "owl", "plant/tree/oak": "oak"}, {""}),
+    "kinds of kinds by parts": ({"train/animal/mammal/cat": "cat", "train/animal/bird/owl": "owl", "train/plant/tree/oak": "oak", "val/animal/bird/owl": "owl"}, {"train", "validation"}),
     "split beside a label": ({"train/cat": "cat", "train/dog": "dog", "extra": "extra"}, {"train", ""}),
 }  # fmt: skip
 
@@ -51,6 +68,17 @@ def test_labels_and_parts_of_a_tree(name):
     assert {entry.split for entry in found} == splits
     if "" in tree.values() and name not in {"stray", "stray beside a wrapper"}:
         assert any("no label" in note for note in notes)
+
+
+def test_names_of_folders_that_are_no_labels_are_said():
+    _, notes = folder_labels([("mammal", "cat", "1.jpg"), ("mammal", "dog", "2.jpg"), ("bird", "3.jpg")], "root")
+    assert any("“mammal” holds folders of its own (“cat” and “dog”)" in note for note in notes)
+
+
+def test_an_empty_folder_is_named(tmp_path):
+    put(tmp_path / "cat/a.jpg", picture(1))
+    (tmp_path / "bird").mkdir()
+    assert "“bird” is empty." in scan([tmp_path]).notes
 
 
 def test_photos_of_a_split_without_labels_are_named_and_keep_their_part(tmp_path):

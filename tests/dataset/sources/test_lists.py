@@ -1,8 +1,11 @@
 # ruff: noqa: E501
 """Lists of images in the forms that programs and people write them: alone, in a folder, and in an archive."""
 
+import bz2
+import gzip
 import io
 import json
+import lzma
 import unicodedata
 import zipfile
 from pathlib import Path
@@ -122,6 +125,15 @@ LISTS: dict[str, str] = {
         json.dumps({"source-ref": f"s3://bucket/{path}", "pets": int(NUMBERS[label]), "pets-metadata": {"class-name": label}}) + "\n"
         for path, label in ROWS
     ),
+    "caret.csv": table("file^label", "{path}^{label}"),
+    "colon.txt": table("", "{path}: {label}"),
+    "arrow.txt": table("", "{path} -> {label}"),
+    "rows.json": json.dumps([["file", "label"], *ROWS]),
+    "prodigy.jsonl": "".join(json.dumps({"image": path, "options": [{"id": "cat"}, {"id": "dog"}], "accept": [label], "answer": "accept"}) + "\n" for path, label in ROWS),
+    "labelbox.ndjson": "".join(json.dumps({"data_row": {"external_id": path}, "projects": {"p": {"labels": [{"annotations": {"classifications": [{"name": "kind", "radio_answer": {"name": label}}]}}]}}}) + "\n" for path, label in ROWS),
+    "labelbox.json": json.dumps([{"External ID": path, "Label": {"objects": [], "classifications": [{"title": "kind", "answer": {"title": label}}]}} for path, label in ROWS]),
+    "datumaro.json": json.dumps({"categories": {"label": {"labels": [{"name": "cat"}, {"name": "dog"}]}}, "items": [
+        {"id": path[:-4], "annotations": [{"type": "label", "label_id": int(NUMBERS[label])}], "image": {"path": path}} for path, label in ROWS]}),
     # JSON
     "records.json": json.dumps([{"image": path, "label": label} for path, label in ROWS]),
     "nested.json": json.dumps({"version": 2, "data": {"items": [{"image": {"path": path}, "meta": {"class": label}} for path, label in ROWS]}}),
@@ -184,6 +196,68 @@ def test_encodings_of_lists(tmp_path, encoding):
     assert labels(scan([tmp_path / "l.csv"])) == {"käfer": ["1.jpg"]}
     (tmp_path / "l.csv").rename(tmp_path / "labels.csv")
     assert labels(scan([tmp_path])) == {"käfer": ["1.jpg"]}
+
+
+@pytest.mark.parametrize(("suffix", "pack"), [(".gz", gzip.compress), (".bz2", bz2.compress), (".xz", lzma.compress)])
+def test_a_packed_list(tmp_path, suffix, pack):
+    for number, (path, _) in enumerate(ROWS):
+        put(tmp_path / path, photo(number))
+    file = put(tmp_path / f"labels.csv{suffix}", pack(table("file,label", "{path},{label}").encode()))
+    assert labels(scan([file])) == labels(scan([tmp_path])) == PETS
+    file.write_bytes(file.read_bytes()[:-9])
+    assert scan([file]).notes == [f"“labels.csv{suffix}” is not understood: it cannot be unpacked."]
+
+
+@pytest.mark.parametrize(
+    ("text", "splits"),
+    [
+        ("file,label,is_train\np0.jpg,cat,1\np1.jpg,dog,0\n", ["train", "test"]),
+        ("file,label,is_valid\np0.jpg,cat,True\np1.jpg,dog,False\n", ["validation", "train"]),
+        ("file,label,test\np0.jpg,cat,0\np1.jpg,dog,1\n", ["train", "test"]),
+        ("file,label,partition\np0.jpg,cat,0\np1.jpg,dog,2\n", ["train", "test"]),
+    ],
+)
+def test_columns_that_say_the_part_by_numbers(tmp_path, text, splits):
+    put(tmp_path / "p0.jpg", photo(0))
+    put(tmp_path / "p1.jpg", photo(1))
+    plan = scan([put(tmp_path / "l.csv", text.encode())])
+    assert [item.split for item in plan.items] == splits
+    assert list(labels(plan)) == ["cat", "dog"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "file,label\np0.jpg,cat|dog\np1.jpg,dog\n",
+        'file,tags\np0.jpg,"cat, dog"\np1.jpg,dog\n',
+        "file,cat,dog\np0.jpg,1,1\np1.jpg,0,1\n",
+    ],
+)
+def test_several_labels_of_one_photo_are_said(tmp_path, text):
+    put(tmp_path / "p0.jpg", photo(0))
+    put(tmp_path / "p1.jpg", photo(1))
+    plan = scan([put(tmp_path / "l.csv", text.encode())])
+    assert labels(plan) == {"cat": ["p0.jpg"], "dog": ["p0.jpg", "p1.jpg"]}
+    assert any("gives several labels to “p0.jpg” (cat, dog)" in note for note in plan.notes)
+
+
+def test_a_label_of_several_words_is_one(tmp_path):
+    for name in ("p0.jpg", "p1.jpg", "p2.jpg"):
+        put(tmp_path / name, photo(int(name[1])))
+    plan = scan([put(tmp_path / "l.csv", b'file,label\np0.jpg,"hat, red"\np1.jpg,hot dog\np2.jpg,dog\n')])
+    assert list(labels(plan)) == ["hat_red", "hot_dog", "dog"]
+
+
+def test_lists_and_folders_that_disagree(tmp_path):
+    put(tmp_path / "cat/p0.jpg", photo(0))
+    put(tmp_path / "dog/p1.jpg", photo(1))
+    put(tmp_path / "cat/p2.jpg", photo(2))
+    put(tmp_path / "a.csv", b"file,label\ncat/p0.jpg,dog\ndog/p1.jpg,dog\ncat/p2.jpg,cat\n")
+    put(tmp_path / "b.csv", b"file,label\ndog/p1.jpg,bird\n")
+    plan = scan([tmp_path])
+    assert labels(plan) == {"cat": ["p2.jpg"], "dog": ["p0.jpg", "p1.jpg"]}
+    assert any("1 photo lies in the folder of another label" in note for note in plan.notes)
+    assert any("“b.csv” gives 1 photo another label" in note for note in plan.notes)
 
 
 def test_names_are_matched_in_other_case_and_unicode_form(tmp_path):

@@ -15,9 +15,18 @@ from apitorch_desktop.dataset.sources.lists.columns import ListEntry, join_objec
 _YOLO_LINE: Final = re.compile(r"\s*(\d+)((?:\s+-?\d*\.?\d+(?:e-?\d+)?){4,})\s*", re.IGNORECASE)
 
 
-def entries_of_json(value: Any) -> list[ListEntry] | None:
-    """Return the entries of a known structure, None where it is none of them."""
+def entries_of_json(value: Any, stem: str = "") -> list[ListEntry] | None:
+    """Return the entries of a known structure, None where it is none of them.
+
+    `stem`: name of the list without its suffix, after which files for one image each are called.
+    """
     if isinstance(value, dict):
+        if isinstance(value.get("categories"), dict) and _dicts(value.get("items")):
+            return list(_datumaro(value))
+        if isinstance(value.get("item"), dict) and isinstance(value.get("annotations"), list):
+            return [_darwin(value)]
+        if stem and isinstance(value.get("tags"), list) and isinstance(value.get("objects"), list):
+            return [_supervisely(value, stem)]
         if _dicts(value.get("images")) and "annotations" in value:
             return list(_coco(value))
         if isinstance(value.get("classes"), list) and isinstance(value.get("labels"), dict):
@@ -31,6 +40,8 @@ def entries_of_json(value: Any) -> list[ListEntry] | None:
         return [_task(entry, number) for number, entry in enumerate(value, 1)]
     if isinstance(value, list) and value and all(_is_via(entry) for entry in value):
         return [_via(entry) for entry in value]
+    if isinstance(value, list) and value and all(_is_choice(entry) for entry in value):
+        return [_choice(entry, number) for number, entry in enumerate(value, 1)]
     return None
 
 
@@ -69,6 +80,42 @@ def _fiftyone(classes: list[Any], labels: dict[str, Any]) -> Iterator[ListEntry]
             _text(classes[int(label)]) if label.isdigit() and int(label) < len(classes) else label for label in known
         ]
         yield _of_objects(key, numbered, number)
+
+
+def _datumaro(value: dict[str, Any]) -> Iterator[ListEntry]:
+    known = value["categories"].get("label")
+    labels = [_text(entry.get("name")) for entry in _dicts(known.get("labels") if isinstance(known, dict) else None)]
+    for number, item in enumerate(_dicts(value["items"]), 1):
+        image = item.get("image") or item.get("media")
+        path = _text(image.get("path")) if isinstance(image, dict) else ""
+        numbers = [annotation.get("label_id") for annotation in _dicts(item.get("annotations"))]
+        given = [labels[one] for one in numbers if isinstance(one, int) and 0 <= one < len(labels)]
+        yield _of_objects(path or _text(item.get("id")), given, number, names.split_of(_text(item.get("subset"))))
+
+
+def _darwin(value: dict[str, Any]) -> ListEntry:
+    annotations = _dicts(value["annotations"])
+    tags = [_text(annotation.get("name")) for annotation in annotations if "tag" in annotation]
+    return _of_objects(
+        _text(value["item"].get("name")), tags or [_text(annotation.get("name")) for annotation in annotations]
+    )
+
+
+def _supervisely(value: dict[str, Any], stem: str) -> ListEntry:
+    tags = [_text(tag.get("name")) for tag in _dicts(value["tags"])]
+    return _of_objects(stem, tags or [_text(found.get("classTitle")) for found in _dicts(value["objects"])])
+
+
+def _is_choice(entry: Any) -> bool:
+    return isinstance(entry, dict) and isinstance(entry.get("image"), str) and isinstance(entry.get("answer"), str) and (
+        "accept" in entry or "label" in entry
+    )  # fmt: skip
+
+
+def _choice(entry: dict[str, Any], number: int) -> ListEntry:
+    """Return the entry of a task of Prodigy, whose labels count where they were accepted."""
+    labels = labels_of(entry.get("accept", entry.get("label"))) if entry["answer"] == "accept" else ()
+    return _of_objects(entry["image"] if len(entry["image"]) < 4096 else _text(entry.get("path")), list(labels), number)
 
 
 def _labelme(value: dict[str, Any]) -> ListEntry:
@@ -168,6 +215,24 @@ def entries_of_xml(data: bytes) -> list[ListEntry]:
             split = names.split_of(image.get("subset") or "")
             entries.append(_of_objects(path, tags or objects, number, split))
     return join_objects(entries)
+
+
+_OF_CLASS: Final = re.compile(r"(.+)_(train|val|trainval|test)\.txt", re.IGNORECASE)
+_IN_CLASS: Final = re.compile(r"\s*(\S+)\s+(-1|0|1)\s*")
+
+
+def entries_of_class(text: str, name: str) -> list[ListEntry] | None:
+    """Return the entries of a list of Pascal VOC that says which images show the class in its name; None for others."""
+    known = _OF_CLASS.fullmatch(name)
+    lines = [_IN_CLASS.fullmatch(line) for line in text.splitlines() if line.strip()] if known else []
+    if known is None or not lines or not all(lines) or not any(line and line[2] == "-1" for line in lines):
+        return None
+    split = "" if known[2].lower() == "trainval" else names.split_of(known[2])
+    return [
+        ListEntry(line[1], known[1] if line[2] == "1" else "", split, number)
+        for number, line in enumerate(lines, 1)
+        if line
+    ]
 
 
 def yolo_classes(data: bytes) -> list[str] | None:

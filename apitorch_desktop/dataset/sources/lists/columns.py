@@ -19,6 +19,19 @@ _FRACTION: Final = re.compile(r"[+-]?\d*[.,]\d*[1-9]\d*(?:e[+-]?\d+)?", re.IGNOR
 _LABELED_BOXES: Final = re.compile(r"[^\s\d]\S*(?:\s+\d+){4}(?:\s+[^\s\d]\S*(?:\s+\d+){4})*")
 """Label and box of each object, in one cell."""
 _EMPTY: Final = frozenset({"", "nan", "none", "null", "n/a", "#n/a"})
+_FLAGS: Final = {
+    **dict.fromkeys(("istrain", "istraining", "intrain", "train", "training"), "train"),
+    **dict.fromkeys(("istest", "istesting", "intest", "test", "testing"), "test"),
+    **dict.fromkeys(("isval", "isvalid", "isvalidation", "val", "validation"), "validation"),
+}
+"""Columns that say of each image by yes and no whether it is in a part of the set."""
+_NUMBERED_PARTS: Final = {"0": "train", "1": "validation", "2": "test"}
+"""Values of a column `partition`, as CelebA has it."""
+_SEVERAL: Final = frozenset({
+    "labels", "tags", "classes", "categories", "annotations", "findinglabels", "keywords", "choices", "classnames",
+    "labelnames", "species", "targets", "diagnoses",
+})  # fmt: skip
+"""Names of columns that hold several labels of an image."""
 _NEUTRALIZED: Final = re.compile(r"'(?=[=+\-@\t\r])")
 """Apostrophe that an export puts before text that a spreadsheet would take for a formula."""
 
@@ -200,7 +213,56 @@ def _split_column(columns: _Columns, path: int) -> int | None:
             continue
         if column in by_name or not columns.header[column] or len(parts) > 1:
             return column
-    return None
+    flags = [column for column in range(columns.width) if column != path and _is_flag(columns, column)]
+    known = [
+        column
+        for column in flags
+        if (header := names.normal(columns.header[column])) in _FLAGS
+        and (header.startswith(("is", "in")) or len(flags) == 1)
+    ]
+    return next(
+        (column for column in by_name if names.normal(columns.header[column]) == "partition"
+         and _NUMBERED_PARTS.keys() >= set(columns.values(column)) != set()),
+        known[0] if known else None,
+    )  # fmt: skip
+
+
+def _is_flag(columns: _Columns, column: int) -> bool:
+    values = columns.values(column)
+    return bool(values) and all(isinstance(value, str) and value.strip().lower() in _ONE | _ZERO for value in values)
+
+
+def _part_of(header: str, value: str) -> str:
+    """Return the part of a split that a cell in the column of parts means."""
+    name, value = names.normal(header), value.strip()
+    if part := names.split_of(value):
+        return part
+    if name == "partition":
+        return _NUMBERED_PARTS.get(value, "")
+    if (part := _FLAGS.get(name, "")) and value:
+        return part if value.lower() in _ONE else "test" if part == "train" else "train"
+    return ""
+
+
+def _separator(columns: _Columns, labels: list[int]) -> str:
+    """Return what stands between several labels in one cell, "" where cells hold one each."""
+    if not labels:
+        return ""
+    cells = {
+        cell.strip()
+        for _, row in columns.table.rows
+        for cell in row[labels[0] : labels[0] + 1]
+        if isinstance(cell, str)
+    }
+    plural = names.normal(columns.header[labels[0]]) in _SEVERAL
+    for separator in ("|", ";", ",", " "):
+        joined = [[part.strip() for part in cell.split(separator)] for cell in cells if separator in cell]
+        if not joined or any(cell[:1] in "[{" for cell in cells) or not all(all(parts) for parts in joined):
+            continue
+        known = all(part in cells for parts in joined for part in parts)
+        if separator == "|" or (plural and (known or separator != " ")) or (known and separator != " "):
+            return separator
+    return ""
 
 
 def _label_columns(columns: _Columns, taken: set[int | None], path: int) -> tuple[list[int], list[int]]:
@@ -211,7 +273,7 @@ def _label_columns(columns: _Columns, taken: set[int | None], path: int) -> tupl
         if column not in taken
         and column not in columns.role("box")
         and columns.values(column)
-        and not (columns.located(column) and columns.located(path))
+        and (columns.numeric(column) or not (columns.located(column) and columns.located(path)))  # 1 is no 1.jpg
     ]
     known = [column for role in _LABEL_ROLES for column in columns.role(role) if column in free]
     known.sort(key=columns.numeric)  # names before numbers
@@ -233,7 +295,12 @@ def _guess_by_header(columns: _Columns, free: list[int]) -> list[int]:
     ]
     few = [column for column in words if columns.distinct(column) <= max(2, len(columns.values(column)) // 2)]
     found = few if len(words) > 1 else words
-    if not words and len(free) == 1 and columns.distinct(free[0]) <= max(2, len(columns.values(free[0])) // 2):
+    if (
+        not words
+        and len(free) == 1
+        and columns.numeric(free[0])
+        and columns.distinct(free[0]) <= max(2, len(columns.values(free[0])) // 2)
+    ):
         found = free
     return found if len(found) == 1 else []
 
@@ -271,6 +338,7 @@ def _one_hot(columns: _Columns, free: list[int]) -> list[int]:
 
 def _entries(columns: _Columns, roles: _Roles) -> Iterator[ListEntry]:
     whole_numbers = bool(roles.labels) and columns.numeric(roles.labels[0])
+    separator = _separator(columns, roles.labels)
     for number, (line, cells) in enumerate(columns.table.rows, 1):
         path = _first_of(cells, roles.paths)
         if not isinstance(path, str) or not path.strip():
@@ -279,7 +347,9 @@ def _entries(columns: _Columns, roles: _Roles) -> Iterator[ListEntry]:
         if roles.folder is not None and (folder := _first_of(cells, [roles.folder])):
             path = f"{folder}/{path}"
         path = find_spelling(path, columns.locate) or path.strip()
-        split = names.split_of(str(_first_of(cells, [roles.split]))) if roles.split is not None else ""
+        split = ""
+        if roles.split is not None:
+            split = _part_of(columns.header[roles.split], str(_first_of(cells, [roles.split])))
         if roles.one_hot:
             several = False
             labels = [
@@ -289,6 +359,8 @@ def _entries(columns: _Columns, roles: _Roles) -> Iterator[ListEntry]:
             ]
         else:
             labels, several = labels_in(_first_of(cells, roles.labels))
+            if separator and not several:
+                labels = list(dict.fromkeys(part.strip() for label in labels for part in label.split(separator)))
             labels += [label for column in roles.more_labels for label in labels_in(_first_of(cells, [column]))[0]]
         if whole_numbers:
             labels = [re.sub(r"[.,]0+$", "", label) for label in labels]
@@ -343,7 +415,7 @@ def labels_of(value: Any) -> tuple[str, ...]:
             (rank, part)
             for key, part in value.items()
             for rank in [_label_rank(str(key))]
-            if rank is not None and part not in (None, "")
+            if rank is not None and part not in (None, "", [])
         ]
         if named_fields:
             return labels_of(min(named_fields, key=lambda field: field[0])[1])
@@ -360,6 +432,13 @@ _KEYS: Final = ("rectanglelabels", "polygonlabels", "brushlabels", "keypointlabe
 
 
 def _label_rank(key: str) -> int | None:
+    if key.lower() in {
+        "answer",
+        "answers",
+        "radio_answer",
+        "checklist_answers",
+    }:  # of a question, whose name is no label
+        return 100
     if key.lower() in {"type", "kind", "object", "objects"}:  # rather of the annotation than of the image
         return 6000
     if key in _KEYS:

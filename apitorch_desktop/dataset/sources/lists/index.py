@@ -52,11 +52,16 @@ class ImageIndex:
         self._by_place: dict[tuple[str, str], list[Parts]] = {}
         """By the names of image and folder: many images may have the same name."""
         self._exact: set[Parts] = set()
+        self._by_number: dict[str, list[Parts]] = {}
+        """By names that are numbers, without their zeros in front."""
         for parts in images:
             self._exact.add(parts)
             name = _key(parts[-1])
             self._by_name.setdefault(name, []).append(parts)
-            self._by_stem.setdefault(name.rpartition(".")[0] or name, []).append(parts)
+            stem = name.rpartition(".")[0] or name
+            self._by_stem.setdefault(stem, []).append(parts)
+            if stem.isdecimal():
+                self._by_number.setdefault(stem.lstrip("0"), []).append(parts)
             if len(parts) > 1:
                 self._by_place.setdefault((_key(parts[-2]), name), []).append(parts)
 
@@ -81,6 +86,10 @@ class ImageIndex:
                 ) or self._by_name.get(key)
                 if not candidates:  # the list leaves the suffix out, or the images were converted
                     candidates = self._by_stem.get(key.rpartition(".")[0] if _has_image_suffix(name) else key)
+                if not candidates and key.isdecimal():  # a table drops the zeros in front of a number
+                    candidates = self._by_number.get(key.lstrip("0"))
+                    candidates = candidates if candidates and len(candidates) == 1 else None
+                    name = candidates[0][-1] if candidates else name
                 if not candidates or len(candidates) > _MAX_CANDIDATES:
                     continue
                 if found := _best(candidates, (*parts[:-1], name), base, absolute):

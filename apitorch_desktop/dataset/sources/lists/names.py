@@ -26,8 +26,8 @@ _LABELS: Final = _words(
     "label labels class category annotation annotations target ground_truth tag y choice choices species breed "
     "groundtruth gt truth diagnosis dx finding finding_labels variety classification classes categories category_label "
     "type kind sentiment emotion object objects object_name region_attributes file_attributes landmark disease expected "
-    "answer prediction predicted verdict product sort klasse etikett kategorie bezeichnung classe etiquette categorie "
-    "clase etiqueta categoria art tags level grade quality"
+    "answer prediction predicted classifications verdict product sort klasse etikett kategorie bezeichnung classe etiquette "
+    "categorie clase etiqueta categoria art tags level grade quality"
 )
 _LABEL_IDS: Final = _words(
     "class_id label_id category_id target_id class_index label_index class_idx label_idx class_number class_no classid "
@@ -49,23 +49,49 @@ _OTHERS: Final = _words(
     "size bytes width height format mode camera make model location city country address confidence score md5sum uuid guid email"
 )
 _PARTS: Final = {
-    **dict.fromkeys(_words("train training trn trainset trainval learn learning entrenamiento apprentissage"), "train"),
-    **dict.fromkeys(_words("val valid validation validate validierung dev development eval evaluation"), "validation"),
-    **dict.fromkeys(_words("test testing tst testset holdout heldout prueba"), "test"),
+    **dict.fromkeys(
+        _words(
+            "train training trainings trn trainset trainval learn learning entrenamiento apprentissage entrainement treino "
+            "treinamento addestramento обучение 训练 訓練 学習 학습 훈련"
+        ),
+        "train",
+    ),
+    **dict.fromkeys(
+        _words(
+            "val valid validation validate validierung validierungs dev development eval evaluation validacion validacao "
+            "validazione валидация 验证 驗證 検証 검증"
+        ),
+        "validation",
+    ),
+    **dict.fromkeys(
+        _words(
+            "test testing tests tst testset holdout heldout prueba pruebas teste testes тест 测试 測試 テスト 테스트"
+        ),
+        "test",
+    ),
     **dict.fromkeys(
         _words("pred predict prediction predictions unlabeled unlabelled unseen inference submission"), "unlabeled"
     ),
+    **dict.fromkeys(_words("labeled labelled annotated"), "labeled"),
 }
+_JOINED: Final = re.compile(
+    r"(?i)\b(?:trainings?|test|validierungs)(?=(?:daten|bilder|fotos|satz|menge|datensatz)(?:[\W\d_]|$))|"
+    "(?:训练|訓練|学習|학습|훈련|验证|驗證|検証|검증|测试|測試|テスト|테스트)"
+)
+"""Words for a part that are written together with the next one."""
 _FILLERS: Final = frozenset(
     _words(
         "set sets data dataset datasets images image imgs img photos photo pics pictures picture folder folders split splits "
-        "files file samples sample seg the all full new final raw x jpg jpeg png"
+        "files file samples sample seg the all full new final raw x jpg jpeg png aug augmented augmentation original orig "
+        "resized cropped balanced mini small large subset dir ds daten bilder fotos satz menge datensatz donnees datos imagenes "
+        "dados imagens dati immagini 集 数据 数据集 图片 图像 用 データ セット データセット 画像"
     )
 )
 _CONTAINERS: Final = frozenset(
     _words(
         "images image imgs img jpegimages jpegs jpgs pngs photos photo pictures pics data dataset datasets clsloc rawimages "
-        "imagefiles imagedata allimages imageset imagesets files samples inputs rgb jpg jpeg png"
+        "imagefiles imagedata allimages imageset imagesets files samples inputs rgb jpg jpeg png bilder fotos imagenes imagens "
+        "immagini 图片 图像 画像 写真 изображения"
     )
 )
 
@@ -119,14 +145,35 @@ def is_known_header(cell: str) -> bool:
 
 def split_words(name: str) -> tuple[str, tuple[str, ...]]:
     """Return the part of a split in a folder's name ("" for none) and the remaining words of the name."""
-    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Za-z])(?=\d)", " ", name)
-    words = [word for word in re.split(r"[^a-zäöüß]+", spaced.casefold()) if word]
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Za-z])(?=\d)", " ", unicodedata.normalize("NFC", name))
+    spaced = _JOINED.sub(r" \g<0> ", spaced)
+    words = [word for word in re.split(r"[\W\d_]+", spaced.casefold()) if word]
     if "".join(words) in {"trainset", "testset", "valset", "trainvaltest"}:
         words = ["".join(words).removesuffix("set"), "set"]
-    part = next((_PARTS[word] for word in words if word in _PARTS), "")
-    if not part and re.fullmatch(r"(?:fold|cv|part|partition)[ _-]*\d+", name.casefold()):
+    parts = [_PARTS.get(_unaccented(word), "") for word in words]
+    part = next(filter(None, parts), "")
+    if not part and re.fullmatch(r"(?:fold|cv|part|partition)[ _-]*\d+|\d+[ _-]*fold", name.casefold()):
         return name.casefold(), ()
-    return part, tuple(word for word in words if word not in _PARTS and word not in _FILLERS)
+    rest = (word for word, own in zip(words, parts, strict=True) if not own and _unaccented(word) not in _FILLERS)
+    return part, tuple(rest)
+
+
+def _unaccented(word: str) -> str:
+    decomposed = unicodedata.normalize("NFD", word)
+    return unicodedata.normalize("NFC", re.sub("[\u0300-\u036f]", "", decomposed))
+
+
+def without_split(name: str) -> str:
+    """Return a folder's name without the word for a part of a split: `train_cat_1` → `cat_1`."""
+    kept = [word for word in re.split(r"[\s_.-]+", name) if word and not split_of(word)]
+    return "_".join(kept) if "_".join(kept) != name else " ".join(split_words(name)[1])
+
+
+def named_value(name: str) -> str:
+    """Return the label of a folder called `label=cat`, as programs for tables write them; any other name as it is."""
+    key, equals, value = name.partition("=")
+    known = equals and value and any(rank(key, role) is not None for role in ("label_name", "label", "label_id"))
+    return value if known else name
 
 
 def split_of(name: str) -> str:

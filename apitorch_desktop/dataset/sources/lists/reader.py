@@ -1,14 +1,19 @@
 """Reads a list of images with labels in any format, and the names of numbered classes beside it."""
 
+import bz2
+import gzip
 import json
+import lzma
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import zlib
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
+from io import BufferedIOBase, BytesIO
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from apitorch_desktop.dataset.sources.lists import names
-from apitorch_desktop.dataset.sources.lists.annotations import entries_of_json, entries_of_xml
+from apitorch_desktop.dataset.sources.lists.annotations import entries_of_class, entries_of_json, entries_of_xml
 from apitorch_desktop.dataset.sources.lists.columns import ListEntry, Objects, entries_of, labels_of, named
 from apitorch_desktop.dataset.sources.lists.table import (
     Cell,
@@ -51,7 +56,11 @@ def _tables(value: Any, locate: Located, depth: int) -> "list[Table]":
             found.append(Table([], [(0, [entry]) for entry in value]))
         elif all(isinstance(entry, (list, tuple)) for entry in value):
             rows: list[tuple[int, list[Cell]]] = [(0, [_cell(part) for part in entry]) for entry in value]
-            found.append(Table([], rows))
+            names_first = any(isinstance(cell, str) and names.is_path_header(cell) for cell in rows[0][1])
+            if len(rows) > 1 and names_first and not any(_is_image(cell, locate) for cell in rows[0][1]):
+                found.append(Table([str(cell) for cell in rows[0][1]], rows[1:]))
+            else:
+                found.append(Table([], rows))
         elif any(isinstance(entry, dict) for entry in value):
             found.append(_of_records([entry for entry in value if isinstance(entry, dict)]))
     elif isinstance(value, dict) and value:
@@ -144,8 +153,34 @@ class ListContent:
 
 
 def is_list(name: str) -> bool:
-    """Return True for the name of a file that may be a list."""
-    return PurePosixPath(name).suffix.lower() in SUFFIXES
+    """Return True for the name of a file that may be a list, packed or not."""
+    return PurePosixPath(_unpacked_name(name)).suffix.lower() in SUFFIXES
+
+
+_PACKED: Final[dict[str, Callable[[BytesIO], BufferedIOBase]]] = {
+    ".gz": lambda file: gzip.GzipFile(fileobj=file),
+    ".bz2": bz2.BZ2File,
+    ".xz": lzma.LZMAFile,
+}
+
+
+def _unpacked_name(name: str) -> str:
+    return name[: -len(suffix)] if (suffix := PurePosixPath(name).suffix.lower()) in _PACKED else name
+
+
+def _unpacked(data: bytes, name: str) -> bytes:
+    """Return the bytes of a list that may be packed. Raises ValueError."""
+    opener = _PACKED.get(PurePosixPath(name).suffix.lower())
+    if opener is None:
+        return data
+    try:
+        with opener(BytesIO(data)) as stream:
+            text = stream.read(MAX_BYTES + 1)
+    except (OSError, EOFError, zlib.error, lzma.LZMAError):
+        raise ValueError("it cannot be unpacked") from None
+    if len(text) > MAX_BYTES:
+        raise ValueError("it is too long for a list of photos")
+    return text
 
 
 def unread_list(name: str) -> str:
@@ -171,7 +206,7 @@ def read_list(data: bytes, name: str, locate: Located, class_names: Mapping[str,
     """
     content = ListContent([])
     try:
-        entries = _entries(data, name, locate, class_names or {}, content.notes)
+        entries = _entries(_unpacked(data, name), _unpacked_name(name), locate, class_names or {}, content.notes)
         content.entries = [entry for entry in entries if entry.path]
     except (ValueError, RecursionError) as error:
         what = " ".join(str(error).split()).rstrip(".")
@@ -180,12 +215,29 @@ def read_list(data: bytes, name: str, locate: Located, class_names: Mapping[str,
         raise InvalidList(
             f"“{shown(name)}” names no photo: it needs a column “file_name”, “path” or “url”, and one “label”."
         )
+    content.notes += _repeated(content.entries, name)
     several = [entry for entry in content.entries if entry.several]
     if several:
         first = f"“{shown(several[0].path)}” ({', '.join(several[0].several[:5])})"
         more = f" and {len(several) - 1:,} more" if len(several) > 1 else ""
         content.notes.append(f"“{shown(name)}” gives several classes to {first}{more}: choose a label for them.")
     return content
+
+
+def _repeated(entries: list[ListEntry], name: str) -> list[str]:
+    """Return a sentence about images that a list gives several labels."""
+    labels: dict[str, list[str]] = {}
+    for entry in entries:
+        if entry.label:
+            labels.setdefault(entry.path, []).append(entry.label)
+    repeated = [(path, given) for path, given in labels.items() if len(given) > 1]
+    if not repeated:
+        return []
+    path, given = repeated[0]
+    more = f" and so to {plural(len(repeated) - 1, 'more photo')}" if len(repeated) > 1 else ""
+    return [
+        f"“{shown(name)}” gives several labels to “{shown(path)}” ({', '.join(given[:5])}){more}: it comes under each."
+    ]
 
 
 def _entries(
@@ -196,6 +248,8 @@ def _entries(
         return entries_of_xml(data)
     text = decode(data)
     table: Table
+    if (of_class := entries_of_class(text, name)) is not None:
+        return of_class
     if suffix == ".txt" and text.lstrip()[:1] in {"{", "["}:
         suffix = ".json"
     if suffix in {".jsonl", ".ndjson", ".manifest"}:
@@ -212,7 +266,7 @@ def _entries(
             if text.count("\n") and text.lstrip()[:1] == "{":  # lines of JSON under another name
                 return _entries(data, f"{name}.jsonl", locate, class_names, notes)
             raise ValueError(f"line {getattr(error, 'lineno', 1)}: {getattr(error, 'msg', error)}") from None
-        return _of_json(value, locate, class_names)
+        return _of_json(value, locate, class_names, PurePosixPath(name).stem)
     else:
         table = read_table(text, locate)
     entries = entries_of(table, locate, class_names)
@@ -222,9 +276,20 @@ def _entries(
     return entries
 
 
-def _of_json(value: Any, locate: Located, class_names: Mapping[str, str]) -> list[ListEntry]:
-    if (known := entries_of_json(value)) is not None:
+def _of_json(value: Any, locate: Located, class_names: Mapping[str, str], stem: str = "") -> list[ListEntry]:
+    if (known := entries_of_json(value, stem)) is not None:
         return named(known, class_names)
+    parts = (
+        {key: part for key, part in value.items() if part and isinstance(part, (dict, list))}
+        if isinstance(value, dict)
+        else {}
+    )
+    if parts and all(names.split_of(str(key)) for key in parts):
+        return [
+            replace(entry, split=entry.split or names.split_of(str(key)))
+            for key, part in parts.items()
+            for entry in _of_json(part, locate, class_names)
+        ]
     return entries_of(table_of(value, locate), locate, class_names)
 
 
@@ -249,6 +314,7 @@ def _json_lines(text: str, name: str, notes: list[str]) -> list[tuple[int, Any]]
 
 CLASS_NAME_FILES: Final = re.compile(
     r"(?:.*[._-])?(?:classes|class_?names|classnames|labels?|label_?names|names|categories|label_?map|class_?map(?:ping)?|"
+    r"labels?_list|class_?list|class_?dict|(?:cat|idx|id|index|label|class)_?(?:to|2)_?(?:name|class|label|cat|idx|index)s?|"
     r"id2label|class_?indices|class_?index|synsets?|synset_?words|words|synset_mapping)(?:\.txt|\.json|\.csv|\.names|\.ya?ml|\.pbtxt)"
     r"|README\.md|.*(?:label|class|categor|map).*\.json|.*\.names|data\.ya?ml|dataset\.ya?ml|.*\.labels|.*labels?\.txt",
     re.IGNORECASE,
@@ -277,6 +343,28 @@ def class_names(data: bytes, name: str) -> dict[str, str]:
     return _from_lines(text)
 
 
+def folder_labels(data: bytes, name: str, folders: Collection[str]) -> dict[str, str]:
+    """Return folder → label of a table with a column of folders, or of ids they are called by; else nothing."""
+    try:
+        table = read_table(decode(_unpacked(data, name)[: 2**20]), lambda cell: cell.strip("/\\ ") in folders)
+    except ValueError:
+        return {}
+    by_role = {
+        role: [column for column, cell in enumerate(table.header) if names.rank(cell, role) is not None]
+        for role in ("folder", "path", "label_id", "label_name", "label")
+    }
+    keys = [*by_role["folder"], *by_role["label_id"], *by_role["path"]]
+    labels = [column for column in (*by_role["label_name"], *by_role["label"]) if column not in keys[:1]]
+    if not keys or not labels:
+        return {}
+    found = {
+        str(cells[keys[0]]).strip("/\\ "): str(cells[labels[0]]).strip()
+        for _, cells in table.rows
+        if max(keys[0], labels[0]) < len(cells)
+    }
+    return {folder: label for folder, label in found.items() if folder in folders and label}
+
+
 def _from_json(value: Any) -> dict[str, str]:
     if isinstance(value, dict) and isinstance(value.get("id2label"), dict):
         value = value["id2label"]
@@ -284,9 +372,14 @@ def _from_json(value: Any) -> dict[str, str]:
         return {str(number): label for number, label in enumerate(value)}
     if not isinstance(value, dict):
         return {}
-    if value and all(isinstance(key, str) and key.lstrip("-").isdigit() for key in value):
+    if value and all(isinstance(key, str) and re.fullmatch(r"-?\d+|n\d{8}", key) for key in value):
         named = {key: label[-1] if isinstance(label, list) and label else label for key, label in value.items()}
-        return {key: label for key, label in named.items() if isinstance(label, str)}
+        synsets = all(key.startswith("n") for key in named)
+        return {
+            key: label.partition(",")[0].strip() if synsets else label
+            for key, label in named.items()
+            if isinstance(label, str)
+        }
     numbers = [number for number in value.values() if isinstance(number, int) and not isinstance(number, bool)]
     if value and len(set(numbers)) == len(value) and not any(_IMAGE.search(str(label)) for label in value):
         return {str(number): str(label) for label, number in value.items()}
@@ -303,8 +396,12 @@ def _from_yaml(text: str) -> dict[str, str]:
         listed = re.search(r"names\s*:\s*\[(.*?)\]", text, re.DOTALL)
         items = [item.strip().strip("\"'") for item in (listed[1] if listed else "").split(",")]
         return {str(number): item for number, item in enumerate(items) if item}
+    if inline.startswith("{"):
+        flow = re.search(r"names\s*:\s*\{(.*?)\}", text, re.DOTALL)
+        pairs = re.findall(r"[\"']?(\d+)[\"']?\s*:\s*([^,]+)", flow[1] if flow else "")
+        return {number: item.strip().strip("\"'") for number, item in pairs}
     names: dict[str, str] = {}
-    for line in block.splitlines():
+    for line in (re.sub(r"\s#.*", "", line) for line in block.splitlines()):
         if numbered := re.match(r"\s*[\"']?(\d+)[\"']?\s*:\s*(.+)", line):
             names[numbered[1]] = numbered[2].strip().strip("\"'")
         elif item := re.match(r"\s*-\s*(.+)", line):
@@ -314,8 +411,17 @@ def _from_yaml(text: str) -> dict[str, str]:
 
 def _from_lines(text: str) -> dict[str, str]:
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    if lines and any(names.is_path_header(cell) for cell in re.split(r"[,;\t|]", lines[0])[:-1]):
+        return {}  # the header of a list of images
     if not lines or any(len(line) > 200 for line in lines):
         return {}
+    header = [names.normal(cell) for cell in re.split(r"[,;\t]", lines[0])]
+    if len(header) > 1 and any(
+        names.rank(cell, role) is not None for cell in header for role in ("label", "label_id", "label_name")
+    ):
+        lines = [",".join(re.split(r"[,;\t]", line)[:2]) for line in lines[1:]]
+        if not all(re.match(r"\d+,", line) for line in lines) and not all(re.search(r",\d+$", line) for line in lines):
+            return {}
     split = [re.split(r"\s*[,;:\t]\s*|\s+", line, maxsplit=1) for line in lines]
     if all(len(pair) == 2 and re.fullmatch(r"\d+|n\d{8}", pair[0]) for pair in split):
         return {key: label.split(",")[0].strip() for key, label in split}

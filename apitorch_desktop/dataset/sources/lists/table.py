@@ -21,7 +21,7 @@ Located = Callable[[str], bool]
 _SAMPLE: Final = 60
 _MAX_PREAMBLE: Final = 20
 _SUFFIXES: Final = "|".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))
-_PATH_FIRST: Final = re.compile(rf"\s*(.*?\.(?:{_SUFFIXES}))(?:\s+(.*?))?\s*", re.IGNORECASE)
+_PATH_FIRST: Final = re.compile(rf"\s*(.*?\.(?:{_SUFFIXES}))(?:(?:\s*(?:[:=]|[-=]>)\s*|\s+)(.*?))?\s*", re.IGNORECASE)
 _PATH_LAST: Final = re.compile(rf"\s*(\S+)\s+(.*\.(?:{_SUFFIXES}))\s*", re.IGNORECASE)
 _BOX: Final = re.compile(r"-?\d+(?:\.\d+)?(?:,-?\d+(?:\.\d+)?){4}")
 """x,y,x,y,class of one object."""
@@ -87,7 +87,7 @@ Parse = Callable[[], Iterator[tuple[int, list[Cell]]]]
 
 def _parsers(text: str, separator: str) -> Iterator[Parse]:
     quotes: list[str | None] = ['"', *([None] if '"' in text else []), *(["'"] if "'" in text else [])]
-    for delimiter in [separator] if separator else [",", ";", "\t", "|"]:
+    for delimiter in [separator] if separator else [",", ";", "\t", "|", "^"]:
         if delimiter in text:
             for quote in quotes:
                 yield lambda delimiter=delimiter, quote=quote: _delimited(text, delimiter, quote)  # type: ignore[misc]
@@ -170,6 +170,8 @@ def _with_header(rows: list[tuple[int, list[Cell]]], column: int, locate: Locate
 
     def is_image(cells: list[Cell]) -> bool:
         cell = cells[column] if column < len(cells) else ""
+        if len(cells) == 1 and isinstance(cell, str) and cell.strip().isdigit():  # rather the count of what follows
+            return False
         return isinstance(cell, str) and (looks_like_path(cell) or is_image_address(cell) or locate(cell))
 
     def is_comment(cells: list[Cell]) -> bool:
