@@ -243,6 +243,14 @@ class Extensions:
         route = f"training-set/{segment(training_set_id)}/encoder-trial?{query(encoder=encoder)}"
         return self._transport.call("GET", route, types.EncoderTrials, cancelled=cancelled).data
 
+    def embeddings(
+        self, training_set_id: types.Id, image_ids: Sequence[str], *, cancelled: Callable[[], bool] | None = None
+    ) -> types.Embeddings:
+        """`embeddings`: return those of types.MAX_EMBEDDINGS images at most that the training set's encoder has made."""
+        route = f"training-set/{segment(training_set_id)}/images/embeddings"
+        json = {"image_ids": list(image_ids)}
+        return self._transport.call("POST", route, types.Embeddings, json=json, repeatable=True, cancelled=cancelled)
+
     def forecast(self, slug: str) -> types.Forecast:
         """`forecast`: return what more images of each label would bring, or that it is being estimated."""
         return self._transport.call("GET", f"classifier/{segment(slug)}/forecast", types.Forecast)

@@ -32,12 +32,15 @@ EXTENSIONS: Final = (
     "unlabelled",
     "splits",
     "encoders",
+    "embeddings",
     "monitoring",
 )
 """Names that a service may list in its ping; a client makes a call only where its extension is listed."""
 
 CONFIDENCE_WORDS: Final = ("very high", "high", "possible", "low", "very low", "unknown")
 MAX_CLASSIFIERS: Final = 10
+MAX_EMBEDDINGS: Final = 500
+"""Images in one call for embeddings (`embeddings`)."""
 KEY_LENGTH: Final = 42
 """Characters of an API key; the published client refuses keys of any other length."""
 
@@ -155,6 +158,11 @@ class TrainingSet(Struct, kw_only=True):
     message: str | UnsetType = UNSET
 
     @property
+    def own_encoder(self) -> str:
+        """Name of the encoder, "" for the built-in one."""
+        return self.encoder if isinstance(self.encoder, str) else ""
+
+    @property
     def classes(self) -> list[str]:
         """The labels as far as known, in their order, without the inbox."""
         return [label for label in self.labels or () if label != INBOX]
@@ -197,6 +205,21 @@ class EncoderTrials(Struct, kw_only=True):
 
     object: str = "list"
     data: list[EncoderTrial]
+
+
+class ImageEmbedding(Struct, kw_only=True, gc=False):
+    """An image in `Embeddings`; `vector` is float16, little-endian, base64 on the wire."""
+
+    image_id: str
+    vector: bytes
+
+
+class Embeddings(Struct, kw_only=True):
+    """`POST training-set/:id/images/embeddings` (`embeddings`), by the training set's encoder; without images not encoded yet."""
+
+    object: str = "list"
+    encoder: str
+    data: list[ImageEmbedding]
 
 
 class TrainingSets(Struct, kw_only=True):

@@ -93,7 +93,7 @@ class EncodersPage(QWidget):
 
     def _wanted(self) -> str:
         """Return the name of the training set's encoder, "" for the built-in one."""
-        return self._set.encoder if self._set is not None and isinstance(self._set.encoder, str) else ""
+        return self._set.own_encoder if self._set is not None else ""
 
     def _chosen(self) -> ListedEncoder | None:
         row = self.list.currentRow()

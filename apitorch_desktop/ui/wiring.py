@@ -356,6 +356,8 @@ class Wiring(QObject):
         page = self._parts.map
         page.closed.connect(lambda: self._show_map(False))
         page.open_requested.connect(lambda image: self._show_big(image, lambda: self._show_map(True)))
+        review = self._parts.review.review
+        review.progressed.connect(lambda: None if review.busy else page.follow_review())
         self.pages.add_page_of_open_set(page)
 
     def _show_map(self, shown: bool) -> None:

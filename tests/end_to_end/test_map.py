@@ -5,9 +5,12 @@ import os
 import pytest
 from PySide6.QtCore import QPoint
 
+from apitorch_desktop.service.classifiers.encoders import FOLDER
+from apitorch_desktop.utils import paths
 from tests.helpers import app_runner as program
 from tests.helpers import x11_pointer as pointer
 from tests.helpers.summer_set import summer
+from tests.vision.test_encoder_file import maps
 
 LABELS = ("dress", "hat", "shoes")
 EACH = 6
@@ -25,10 +28,14 @@ def drag(view, places):
 @pytest.mark.action("set.map")
 def test_the_map_selects_and_labels(monkeypatch, photos, tmp_path, home):
     summer(photos, tmp_path, LABELS, EACH)
+    encoders = paths.service_folder() / FOLDER
+    encoders.mkdir(parents=True, exist_ok=True)
+    maps(encoders / "maps.onnx")
 
     def steps(made):
         program.wait(lambda: made.model.total == len(LABELS) * EACH, "the photos")
         program.wait(lambda: len(made.model.answers) == len(LABELS) * EACH, "Review")
+        own = [each.name for each in made.session.workspace.client.encoders() if each.file == "maps.onnx"]
         page, view = made.map, made.map.view
         pointer.key("ctrl+shift+m")
         program.wait(page.isVisible, "the map")
@@ -68,6 +75,11 @@ def test_the_map_selects_and_labels(monkeypatch, photos, tmp_path, home):
         program.wait(made.photos.big.isVisible, "the photo full size")
         pointer.key("Escape")
         program.wait(page.isVisible, "the map again")
+
+        client.update_training_set(set_id, encoder=own[0])
+        made.session.refresh()
+        program.wait(lambda: made.review.review.found.encoder == own[0], "a review by the own encoder")
+        program.wait(lambda: page._update.final and page._update.encoder == own[0], "the map by it")
         pointer.key("Escape")
         program.wait(made.photos.grid.isVisible, "the photos")
 

@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 from apitorch_desktop.utils.files import private_file
 from apitorch_desktop.utils.sqlite import SqliteFile
 
-MAX_IMAGES = 150_000
-"""Images that are cached, some 8 kB each; the least recently used ones go first."""
+MAX_IMAGES = 300_000
+"""Images that are cached, some 8 kB each, two of one that was encoded twice; the least recently used ones go first."""
+ENCODED = 0.9
+"""Share of a training set's images from which its own encoder is used: the service cannot read the others, or did not yet."""
 _SIDE = 48
 """Side of a pattern, see `vision.near_duplicates`."""
 _CHUNK = 500

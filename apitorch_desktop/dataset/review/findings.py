@@ -101,7 +101,8 @@ class Findings(msgspec.Struct):
     `counts`: images by label, empty ones included. `label_issues`: every image predicted as another label, the least
     probable first. `answers`: id → answer, of every image that was learned from, and of those without a label. `unsure`:
     ids of the images whose labels are the most informative to give or, where all have one, to confirm. `unreadable`: id →
-    reason. `why_not`: why there are no label issues. `sentences`: flag → its explanation.
+    reason. `why_not`: why there are no label issues. `sentences`: flag → its explanation. `encoder`: name of the training
+    set's own encoder by which labels were judged, "" for the built-in one.
     """
 
     counts: dict[str, int] = {}
@@ -115,6 +116,7 @@ class Findings(msgspec.Struct):
     unreadable: dict[str, str] = {}
     sentences: dict[str, str] = {}
     why_not: str = ""
+    encoder: str = ""
 
 
 def current(found: Findings, label_of: LabelOf, dismissed: frozenset[tuple[str, str]]) -> Findings:

@@ -1,5 +1,6 @@
 """Map of a training set: its images on a plane, laid out in a process of its own, from the features that Review cached.
 
+The embeddings are those of the training set's own encoder where it has one and Review has got ENCODED of them.
 The layout is t-SNE by openTSNE on the leading principal coordinates; new images get positions between those that are there.
 
 openTSNE (BSD-3) starts in 1.4 s of processor time, with scikit-learn, where umap-learn brings numba and LLVM; it scales
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apitorch_desktop.dataset.review import child_process
-from apitorch_desktop.dataset.review.cache import ReviewCache
+from apitorch_desktop.dataset.review.cache import ENCODED, ReviewCache
 from apitorch_desktop.dataset.review.messages import MapRequest, MapUpdate
 from apitorch_desktop.utils.errors import Cancelled, UserError
 from apitorch_desktop.utils.files import atomic_write
@@ -106,7 +107,11 @@ def _run(request: MapRequest, send: Callable[[MapUpdate], None]) -> None:
     memory = ReviewCache(cache)
     seen = memory.seen(request.connection, encoder, request.keys)
     keys = [key for key in dict.fromkeys(request.keys) if key in seen and not seen[key].problem]
+    own = memory.seen(request.connection, request.encoder, keys) if request.encoder else {}
+    if own and len(own) >= ENCODED * len(keys):
+        encoder, seen, keys = request.encoder, own, [key for key in keys if key in own]
     missing = len(set(request.keys)) - len(keys)
+    named = request.encoder if encoder == request.encoder else ""
     rows = memory.embeddings(encoder, [seen[key] for key in keys])
     memory.close()
     file = _file(cache, request, encoder)
@@ -117,11 +122,11 @@ def _run(request: MapRequest, send: Callable[[MapUpdate], None]) -> None:
     else:
 
         def progress(share: float, positions: Array | None) -> None:
-            send(MapUpdate(keys, _bytes(positions), share, missing))
+            send(MapUpdate(keys, _bytes(positions), share, missing, encoder=named))
 
         positions = lay_out(rows, progress, child_process.THREADS)
     _save(file, keys, positions)
-    send(MapUpdate(keys, _bytes(positions), 1.0, missing, final=True))
+    send(MapUpdate(keys, _bytes(positions), 1.0, missing, final=True, encoder=named))
 
 
 def lay_out(

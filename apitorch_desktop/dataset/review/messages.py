@@ -33,6 +33,7 @@ class BeginReview(msgspec.Struct, array_like=True, tag=True):
     """Request for a review of these images; answered by MissingThumbnails.
 
     `labels`: all labels of the training set, also empty ones. `apart`: pairs of ids that the user keeps apart.
+    `encoder`: name of the training set's own encoder, "" for the built-in one.
     """
 
     serial: int
@@ -41,6 +42,7 @@ class BeginReview(msgspec.Struct, array_like=True, tag=True):
     items: list[ReviewItem]
     labels: list[str]
     apart: list[tuple[str, str]]
+    encoder: str = ""
 
 
 class ThumbnailData(msgspec.Struct, array_like=True):
@@ -65,6 +67,14 @@ class SendSizes(msgspec.Struct, array_like=True, tag=True):
     sizes: dict[str, tuple[int, int, int]]
 
 
+class SendEmbeddings(msgspec.Struct, array_like=True, tag=True):
+    """Embeddings by a training set's own encoder: key → float16, little-endian; answered by Received."""
+
+    serial: int
+    encoder: str
+    vectors: dict[str, bytes]
+
+
 class Analyze(msgspec.Struct, array_like=True, tag=True):
     """Request to analyze; answered by FindingsUpdate for each part, the last one `final`."""
 
@@ -82,16 +92,17 @@ class ReplaceIds(msgspec.Struct, array_like=True, tag=True):
     ids: dict[str, str]
 
 
-Request = BeginReview | SendThumbnails | SendSizes | Analyze | StopReview | ReplaceIds
+Request = BeginReview | SendThumbnails | SendSizes | SendEmbeddings | Analyze | StopReview | ReplaceIds
 
 # --- from the worker
 
 
 class MissingThumbnails(msgspec.Struct, array_like=True, tag=True):
-    """Keys of images whose thumbnail is not cached."""
+    """Keys of images whose features are not cached, and of those whose embedding by the set's own encoder is not."""
 
     serial: int
     keys: list[str]
+    embeddings: list[str]
 
 
 class Received(msgspec.Struct, array_like=True, tag=True):
@@ -123,19 +134,24 @@ Answer = MissingThumbnails | Received | FindingsUpdate | ReviewCrashed
 
 
 class MapRequest(msgspec.Struct, array_like=True):
-    """Images to lay out by their keys, see `ReviewItem`. `anew` discards the positions that are known."""
+    """Images to lay out by their keys, see `ReviewItem`. `anew` discards the positions that are known.
+
+    `encoder`: name of the training set's own encoder, "" for the built-in one.
+    """
 
     cache: str
     connection: str
     training_set: str
     keys: list[str]
     anew: bool = False
+    encoder: str = ""
 
 
 class MapUpdate(msgspec.Struct, array_like=True):
     """Positions (n, 2) float32 as bytes, of the images with these keys; None while there are none.
 
-    `share` of the layout that is done; `missing` images have no features yet. `problem`: why there is no map.
+    `share` of the layout that is done; `missing` images have no features yet. `problem`: why there is no map. `encoder`: the
+    own encoder by whose embeddings the images lie, "" for the built-in one, also where the own one has too few yet.
     """
 
     keys: list[str]
@@ -144,3 +160,4 @@ class MapUpdate(msgspec.Struct, array_like=True):
     missing: int = 0
     final: bool = False
     problem: str = ""
+    encoder: str = ""

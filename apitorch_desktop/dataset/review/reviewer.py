@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import count
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import TypeVar
 import msgspec
 
 from apitorch_desktop.api.errors import NotFound
-from apitorch_desktop.api.types import Id, TrainingImage
+from apitorch_desktop.api.types import MAX_EMBEDDINGS, Id, TrainingImage
 from apitorch_desktop.dataset.review import child_process
 from apitorch_desktop.dataset.review.findings import Findings
 from apitorch_desktop.dataset.review.messages import (
@@ -28,6 +29,7 @@ from apitorch_desktop.dataset.review.messages import (
     Request,
     ReviewCrashed,
     ReviewItem,
+    SendEmbeddings,
     SendSizes,
     SendThumbnails,
     StopReview,
@@ -69,13 +71,15 @@ class Reviewer:
         labels: Sequence[str],
         *,
         apart: Sequence[tuple[str, str]] = (),
+        encoder: str = "",
         found: Callable[[Findings], None] | None = None,
         progress: Callable[[int, int], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
     ) -> Findings:
         """Analyze all images of a training set and return the findings; blocking.
 
-        `labels`: all of its labels, also empty ones. `apart`: pairs of ids that are no duplicates. `found` is called
+        `labels`: all of its labels, also empty ones. `apart`: pairs of ids that are no duplicates. `encoder`: name of its own
+        encoder, whose embeddings are asked of a service that gives them (`embeddings`). `found` is called
         with partial findings, `progress` with the numbers of analyzed and of all images. Raises ApiError (the service
         cannot be reached), Cancelled, ReviewFailed.
         """
@@ -89,7 +93,8 @@ class Reviewer:
             for replaced in self._replaced:
                 child.send(replaced)
             self._replaced.clear()
-            run = _ReviewRun(child, serial, workspace, training_set_id, stop, progress)
+            own = encoder if workspace.has("embeddings") else ""
+            run = _ReviewRun(child, serial, workspace, training_set_id, own, stop, progress)
             try:
                 return run.run(images, list(labels), list(apart), found or (lambda _found: None))
             except Cancelled:
@@ -137,6 +142,7 @@ class _ReviewRun:
         serial: int,
         workspace: Workspace,
         training_set_id: Id,
+        encoder: str,
         stop: Callable[[], bool],
         progress: Callable[[int, int], None] | None,
     ) -> None:
@@ -144,6 +150,7 @@ class _ReviewRun:
         self._serial = serial
         self._workspace = workspace
         self._set = training_set_id
+        self._encoder = encoder
         self._stop = stop
         self._progress = progress or (lambda _done, _of: None)
 
@@ -161,9 +168,10 @@ class _ReviewRun:
             items.append(item)
             by_key[item.key] = image
         connection = self._workspace.connection.id
-        begin = BeginReview(self._serial, connection, str(self._set), items, labels, apart)
-        missing = self._ask(begin, MissingThumbnails).keys
-        self._send_thumbnails([(key, by_key[key]) for key in missing], len(by_key))
+        begin = BeginReview(self._serial, connection, str(self._set), items, labels, apart, self._encoder)
+        missing = self._ask(begin, MissingThumbnails)
+        self._send_thumbnails([(key, by_key[key]) for key in missing.keys], len(by_key))
+        self._send_embeddings({by_key[key].image_id: key for key in missing.embeddings})
         findings, unmeasured = self._analyze(found)
         if unmeasured:
             by_id = {image.image_id: image for image in images}
@@ -214,6 +222,22 @@ class _ReviewRun:
         if remote:
             parallel.run_parallel(remote, get, self._stop)
         return thumbnails
+
+    def _send_embeddings(self, missing: dict[str, str]) -> None:
+        """Send what the service has of the embeddings by the training set's own encoder; `missing`: image id → key."""
+        ids = list(missing)
+        for start in range(0, len(ids), MAX_EMBEDDINGS):
+            some = ids[start : start + MAX_EMBEDDINGS]
+            client = self._workspace.client
+            try:
+                found = self._workspace.run(partial(client.embeddings, self._set, some, cancelled=self._stop))
+            except NotFound:  # deleted meanwhile
+                continue
+            if found.encoder != self._encoder:  # another was chosen meanwhile
+                return
+            vectors = {missing[one.image_id]: one.vector for one in found.data if one.image_id in missing}
+            if vectors:
+                self._ask(SendEmbeddings(self._serial, self._encoder, vectors), Received)
 
     def _send_sizes(self, images: list[TrainingImage]) -> None:
         from apitorch_desktop.vision.images import UnreadableImage, measure

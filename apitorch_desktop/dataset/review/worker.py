@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apitorch_desktop.api.types import INBOX
-from apitorch_desktop.dataset.review.cache import CachedComparison, CachedImage, ReviewCache
+from apitorch_desktop.dataset.review.cache import ENCODED, CachedComparison, CachedImage, ReviewCache
 from apitorch_desktop.dataset.review.findings import (
     Duplicate,
     DuplicateGroup,
@@ -44,6 +44,7 @@ from apitorch_desktop.dataset.review.messages import (
     ReviewCrashed,
     ReviewItem,
     ReviewStopped,
+    SendEmbeddings,
     SendSizes,
     SendThumbnails,
     StopReview,
@@ -98,6 +99,7 @@ class ReviewWorker:
         self._analysis: Analysis | None = None
         self._owner = ("", "")
         self._seen: dict[str, CachedImage] = {}
+        self._own: Features | None = None  # by the encoder of the training set's own
 
     def answer(self, request: Request) -> None:
         """Handle one request."""
@@ -117,6 +119,9 @@ class ReviewWorker:
                 self._begin_review(request)
             case SendThumbnails(serial, thumbnails):
                 self._add_thumbnails(thumbnails)
+                self._send(Received(serial))
+            case SendEmbeddings(serial, encoder, vectors):
+                self._add_embeddings(encoder, vectors)
                 self._send(Received(serial))
             case SendSizes(serial, sizes):
                 self._add_sizes(sizes)
@@ -140,19 +145,30 @@ class ReviewWorker:
     def _begin_review(self, begin: BeginReview) -> None:
         owner = begin.connection, begin.training_set
         if owner != self._owner:
-            self._owner, self._seen = owner, {}
+            self._owner, self._seen, self._own = owner, {}, None
             compared = self._cache.compared(*owner)
             self._analysis = Analysis(self.encoder.name, compared, Features(self._cache, self.encoder.name, self._seen))
-        keys = {item.key for item in begin.items}
-        for key in self._seen.keys() - keys:
-            del self._seen[key]
-        self._seen |= self._cache.seen(begin.connection, self.encoder.name, keys - self._seen.keys())
+        if begin.encoder != (self._own.encoder if self._own is not None else ""):
+            self._own = Features(self._cache, begin.encoder, {}) if begin.encoder else None
         self._begin = begin
-        self._send(
-            MissingThumbnails(
-                begin.serial, [key for key in dict.fromkeys(i.key for i in begin.items) if key not in self._seen]
-            )
-        )
+        missing = self._recall(begin, self.encoder.name, self._seen)
+        own = self._recall(begin, self._own.encoder, self._own.seen) if self._own is not None else []
+        self._send(MissingThumbnails(begin.serial, missing, own))
+
+    def _recall(self, begin: BeginReview, encoder: str, seen: dict[str, CachedImage]) -> list[str]:
+        """Bring `seen` up to date for a review, as far as the cache has it; return the keys of the other images."""
+        keys = dict.fromkeys(item.key for item in begin.items)
+        for key in seen.keys() - keys.keys():
+            del seen[key]
+        seen |= self._cache.seen(begin.connection, encoder, keys.keys() - seen.keys())
+        return [key for key in keys if key not in seen]
+
+    def _add_embeddings(self, encoder: str, vectors: dict[str, bytes]) -> None:
+        begin, own = self._current(), self._own
+        fresh = {key: CachedImage(embedding=vector) for key, vector in vectors.items()}
+        self._cache.remember(begin.connection, encoder, fresh)
+        if own is not None and own.encoder == encoder:
+            own.seen |= fresh
 
     def _add_thumbnails(self, thumbnails: list[ThumbnailData]) -> None:
         from apitorch_desktop.vision import images, issues
@@ -202,7 +218,7 @@ class ReviewWorker:
         if analysis is None:
             raise ReviewStopped
         try:
-            for found, final in analysis.analyze(begin, self._seen, self._interrupted):
+            for found, final in analysis.analyze(begin, self._seen, self._interrupted, self._own):
                 self._send(FindingsUpdate(serial, found, analysis.unmeasured, final))
         finally:
             if analysis.newly_compared:
@@ -213,9 +229,10 @@ class ReviewWorker:
     def _replace_ids(self, connection: str, ids: dict[str, str]) -> None:
         self._cache.replace_ids(connection, ids)
         if connection == self._owner[0]:
-            for old, new in ids.items():
-                if old in self._seen:
-                    self._seen[new] = self._seen.pop(old)
+            for seen in (self._seen, self._own.seen if self._own is not None else {}):
+                for old, new in ids.items():
+                    if old in seen:
+                        seen[new] = seen.pop(old)
             if self._analysis is not None:
                 self._analysis.replace_ids(ids)
 
@@ -240,20 +257,23 @@ _MOST_REMOVED = 0.5
 
 
 class Features:
-    """Patterns and embeddings of images by key; of `seen`, in the cache's files or in memory."""
+    """Patterns and embeddings of images by key; of `seen`, in the cache's files or in memory.
+
+    Of an encoder of a training set's own there are embeddings alone.
+    """
 
     def __init__(self, cache: ReviewCache, encoder: str, seen: dict[str, CachedImage]) -> None:
         self._cache = cache
-        self._encoder = encoder
-        self._seen = seen
+        self.encoder = encoder
+        self.seen = seen
 
     def patterns(self, keys: Sequence[str]) -> NDArray[np.uint8]:
         """Return (n, SIDE, SIDE)."""
-        return self._cache.patterns(self._encoder, [self._seen[key] for key in keys])
+        return self._cache.patterns(self.encoder, [self.seen[key] for key in keys])
 
     def embeddings(self, keys: Sequence[str]) -> NDArray[np.float16]:
         """Return (n, d)."""
-        return self._cache.embeddings(self._encoder, [self._seen[key] for key in keys])
+        return self._cache.embeddings(self.encoder, [self.seen[key] for key in keys])
 
     def release(self) -> None:
         """Let the system take back the memory of what was read."""
@@ -261,7 +281,12 @@ class Features:
 
 
 class Analysis:
-    """Analysis of one training set. `compared` is what to cache; `unmeasured`: ids of duplicates whose size is not known."""
+    """Analysis of one training set. `compared` is what to cache; `unmeasured`: ids of duplicates whose size is not known.
+
+    Near-duplicates are found by the built-in encoder always: the thresholds of `near_duplicates` are distances of its
+    embeddings. Labels are judged, and images chosen to be labeled next, by the training set's own encoder where it has one
+    and the service has encoded ENCODED of the images by it, since that is what its classifier learns from.
+    """
 
     def __init__(
         self, encoder: str, compared: CachedComparison | None = None, features: Features | None = None
@@ -303,9 +328,16 @@ class Analysis:
             self._take_in(fresh, lambda: False)
 
     def analyze(
-        self, begin: BeginReview, seen: dict[str, CachedImage], interrupted: Callable[[], bool]
+        self,
+        begin: BeginReview,
+        seen: dict[str, CachedImage],
+        interrupted: Callable[[], bool],
+        own: Features | None = None,
     ) -> Iterator[tuple[Findings, bool]]:
-        """Yield the findings after each part, with True for the last. Raises ReviewStopped when `interrupted()`."""
+        """Yield the findings after each part, with True for the last. Raises ReviewStopped when `interrupted()`.
+
+        `own` has the embeddings by the training set's own encoder, as far as there are any.
+        """
         items = [item for item in begin.items if item.key in seen and not seen[item.key].problem]
         counts = dict.fromkeys(begin.labels, 0) | Counter(item.label for item in begin.items)
         counts.pop(INBOX, None)
@@ -319,7 +351,13 @@ class Analysis:
         self._compare(items, interrupted)
         found.groups, together = self._groups(begin, items, seen)
         yield found, False
-        self._learn(found, items, together, interrupted)
+        features = self.features
+        if own is not None:
+            encoded = [place for place, item in enumerate(items) if item.key in own.seen]
+            if encoded and len(encoded) >= ENCODED * len(items):
+                features, found.encoder = own, own.encoder
+                items, together = [items[place] for place in encoded], [together[place] for place in encoded]
+        self._learn(found, items, together, features, interrupted)
         yield found, True
 
     # --- near-duplicates
@@ -410,6 +448,7 @@ class Analysis:
         found: Findings,
         items: list[ReviewItem],
         together: list[int],
+        features: Features,
         interrupted: Callable[[], bool],
     ) -> None:
         waiting = [item for item in items if item.label == INBOX]
@@ -417,12 +456,12 @@ class Analysis:
         together = [group for group, item in zip(together, items, strict=True) if item.label != INBOX]
         items = [item for item in items if item.label != INBOX]
         labels = [item.label for item in items]
-        state = hash((tuple(labels), tuple(item.key for item in items), tuple(together)))
+        state = hash((features.encoder, tuple(labels), tuple(item.key for item in items), tuple(together)))
         if self._training is None or self._training[0] != state:
             try:
                 self._training = (
                     state,
-                    _judge([item.key for item in items], labels, together, self.features, interrupted),
+                    _judge([item.key for item in items], labels, together, features, interrupted),
                 )
             except head.TooFewImages:
                 found.label_issues, found.unsure, found.answers = [], [], {}
@@ -440,7 +479,7 @@ class Analysis:
             item.id: OutOfFoldAnswer(learned.labels[at], round(float(values[at]), 4))
             for item, at, values in zip(items, best.tolist(), chances, strict=True)
         }
-        found.answers |= _proposals(learned, waiting, self.features)
+        found.answers |= _proposals(learned, waiting, features)
         found.learned = _figures(learned.labels, labels, best)
         accuracy = dict(zip(learned.labels, found.learned.label_accuracy, strict=True))
         found.advice = _advice(found.counts, accuracy)
@@ -448,11 +487,11 @@ class Analysis:
         kept = [place for place, group in enumerate(waiting_groups) if group not in labeled]  # else a copy has a label
         if kept:  # an image without a label teaches more than the confirmation of one
             some = [items[at].key for at in np.linspace(0, len(items) - 1, min(len(items), _MOST_KNOWN)).astype(int)]
-            known = self.features.embeddings(some).astype(np.float32)
+            known = features.embeddings(some).astype(np.float32)
             items, together = [waiting[place] for place in kept], [waiting_groups[place] for place in kept]
-            chances = _predicted(learned, [item.key for item in items], self.features)
+            chances = _predicted(learned, [item.key for item in items], features)
         asked = _candidates(found, items, together)
-        read: near_duplicates.RowReader = lambda rows: self.features.embeddings([items[asked[row]].key for row in rows])  # noqa: E731
+        read: near_duplicates.RowReader = lambda rows: features.embeddings([items[asked[row]].key for row in rows])  # noqa: E731
         chosen = issues.label_next(chances[asked], read, NEXT, known)
         found.unsure = [items[asked[place]].id for place in chosen]
 

@@ -30,6 +30,9 @@ _ONNX_SIZE = 32 * 2**20
 _CLASSIFIER_PATH = "/api/classifier/{slug}"
 _WIRE_SIZE = 160
 """Approximate bytes of an image in an answer without its record."""
+_VECTOR_SIZE = 32 * 2**10
+"""Bytes that an embedding of the built-in encoder takes while it is read and answered."""
+_HALF = np.finfo(np.float16)
 
 
 class ClassifierRoutes(OperationGroup):
@@ -306,6 +309,36 @@ class ExplanationRoutes(OperationGroup):
         set_id = (await self._workers.run_storage(self._store.training_sets.get, request.owner, row.training_set_id)).id
         return await self._workers.run_inference(self._evidence, set_id, row.sha256, request.query.label)
 
+    @Operation(
+        "POST",
+        "/api/training-set/{id}/images/embeddings",
+        types.Embeddings,
+        body=schemas.ImageSelection,
+        extension="embeddings",
+        errors=(404,),
+    )
+    async def list_embeddings(self, request: Request) -> LargeResponse:
+        """Return what the training set's encoder has made of many images. Those not encoded yet are left out."""
+        body: schemas.ImageSelection = request.body
+        if len(body.image_ids) > types.MAX_EMBEDDINGS:
+            raise HttpError(400, f"Ask for at most {types.MAX_EMBEDDINGS} images at once.")
+        set_id = request.id_parameter("id", "training set")
+        rows = await self._workers.run_storage(self._store.images.some, request.owner, set_id, body.image_ids)
+
+        def load() -> Response:
+            training_set = self._store.training_sets.get(request.owner, set_id)
+            encoder = training_set.encoder or self._classification.encoder().name
+            stored = self._store.models.embeddings(encoder, {row.sha256 for row in rows})
+            data = [
+                types.ImageEmbedding(image_id=row.wire_id, vector=_halved(stored[row.sha256].vector))
+                for row in rows
+                if row.sha256 in stored
+            ]
+            answer = types.Embeddings(encoder=encoder, data=data)
+            return Response(types.encode(answer), media_type="application/json")
+
+        return LargeResponse(_VECTOR_SIZE * len(rows), lambda: self._workers.run_storage(load))
+
     def _evidence(self, set_id: int, sha256: str, label: str | UnsetType) -> types.Evidence:
         current = self._trainer.current_head(set_id)
         if current is None:
@@ -391,3 +424,9 @@ class ExplanationRoutes(OperationGroup):
         for each in data:
             if (row := rows.get(each.image_id)) is not None:
                 each.image = wire_image(row, request.owner, request.links)
+
+
+def _halved(vector: bytes) -> bytes:
+    """Return a stored embedding as float16; numbers beyond its range become the largest there are."""
+    halved: NDArray[np.float16] = np.clip(np.frombuffer(vector, "<f4"), _HALF.min, _HALF.max).astype("<f2")
+    return halved.tobytes()

@@ -74,6 +74,8 @@ class MapPage(CentralPage):
         self._theme = theme
         self._task: Task | None = None
         self._update: MapUpdate | None = None
+        self._behind = False
+        """True where Review has come to an end since the making began."""
         self.view = MapView(theme, loader, self._model.record, self._describe)
         self.coloring = ComboBox(theme, "Color")
         for key, text in COLORINGS:
@@ -124,13 +126,14 @@ class MapPage(CentralPage):
             return
         self._cancel()
         connection, set_id = workspace.connection.id, str(open_set.training_set.id)
+        encoder = self._wanted_encoder
         images = self._model.records()
 
         def job(context: JobContext) -> MapUpdate:
             import numpy as np  # noqa: F401 - for the view, which must not wait for it
 
             keys = [item_of(image).key for image in images]
-            request = MapRequest(str(self._cache), connection, set_id, keys, anew)
+            request = MapRequest(str(self._cache), connection, set_id, keys, anew, encoder)
             return make_map(request, context.post, context.cancelled)
 
         self.meter.show()
@@ -138,6 +141,19 @@ class MapPage(CentralPage):
         self._task = self._session.run(
             "Map", job, self._done, failed=self._failed, progress=self._show, lane=Lane.WATCH, owner=open_set
         )
+
+    @property
+    def _wanted_encoder(self) -> str:
+        open_set, workspace = self._session.open_set, self._session.workspace
+        there = open_set is not None and workspace is not None and workspace.has("embeddings")
+        return open_set.training_set.own_encoder if open_set is not None and there else ""
+
+    def follow_review(self) -> None:
+        """Make the map again where it does not lie by the training set's encoder, of which Review may know more now."""
+        self._behind = self._task is not None
+        made = self._update
+        if not self._behind and made is not None and made.encoder != self._wanted_encoder and self.isVisible():
+            self.make()
 
     def _cancel(self) -> None:
         if self._task is not None:
@@ -150,6 +166,8 @@ class MapPage(CentralPage):
         self._show(update)
         if update.missing and self.isVisible():
             self._retry.start()
+        if self._behind:
+            self.follow_review()
 
     def _failed(self, error: Exception) -> bool:
         self._task = None

@@ -19,6 +19,7 @@ from apitorch_desktop.dataset.review.findings import (
     pairs_of,
     renamed,
 )
+from apitorch_desktop.dataset.workspace.training import newest_version
 from apitorch_desktop.ui.grid.model import GridModel
 from apitorch_desktop.ui.session.edit_controller import EditController
 from apitorch_desktop.ui.session.error_messages import error_message
@@ -58,11 +59,14 @@ class ReviewController(QObject):
         """Ids of near-duplicates that the user chose to keep."""
         self._dismissed: frozenset[Dismissal] = frozenset()
         self._task: Task | None = None
+        self._learned = ("", 0)
+        """Encoder of the set's own and newest version of its classifier, as last seen."""
         self._delay = QTimer(self, interval=QUIET_PERIOD, singleShot=True)
         self._delay.timeout.connect(self._start)
         session.open_set_changed.connect(self._opened_changed)
         session.listing_changed.connect(self._listing_changed)
         session.service_connected.connect(self._listing_changed)
+        session.classifier_changed.connect(self._classifier_changed)
         editing.edited.connect(self._edited)
 
     @property
@@ -88,6 +92,17 @@ class ReviewController(QObject):
         if self._session.open_set is not None and self._session.workspace is not None:
             self._delay.start()
 
+    def _classifier_changed(self) -> None:
+        """Analyze again once a classifier was learned by an encoder of the set's own, or no longer is."""
+        open_set = self._session.open_set
+        classifier = open_set.classifier_status.classifier if open_set is not None else None
+        if open_set is None or classifier is None or classifier.status != "ready":
+            return
+        learned = open_set.training_set.own_encoder, newest_version(classifier)
+        if learned != self._learned and (learned[0] or self._learned[0]):
+            self._listing_changed()
+        self._learned = learned
+
     def _start(self) -> None:
         open_set, connected = self._session.open_set, self._session.connected
         if open_set is None or connected is None or self._session.state is not ConnectionState.READY:
@@ -99,7 +114,7 @@ class ReviewController(QObject):
             self._task.cancel()
         workspace, reviewer, dismissals = connected.workspace, connected.stores.reviewer, connected.stores.dismissals
         set_id, labels, images = open_set.training_set.id, open_set.labels, self._images.records()
-        connection = workspace.connection.id
+        connection, encoder = workspace.connection.id, open_set.training_set.own_encoder
         prefix = "twin:"
 
         def job(context: JobContext) -> Findings:
@@ -112,6 +127,7 @@ class ReviewController(QObject):
                 images,
                 labels,
                 apart=apart,
+                encoder=encoder,
                 found=context.post,
                 progress=lambda done, of: context.progress((done, of)),
                 cancelled=context.cancelled,

@@ -86,6 +86,17 @@ def test_a_process_makes_the_map_and_keeps_it(seen, tmp_path):
         make_map(MapRequest(seen.cache, "embedded", "7", seen.keys, True), before.append, lambda: True)
 
 
+def test_a_set_lies_by_its_own_encoder_once_review_has_got_its_embeddings(seen, tmp_path):
+    keys = seen.keys[:3]  # too few for a layout, which takes its time
+    own = MapRequest(seen.cache, seen.connection, "7", keys, encoder="own")
+    memory = ReviewCache(tmp_path)
+    for some, encoder in ((keys[:2], ""), (keys[2:], "own")):
+        memory.remember("embedded", "own", {key: CachedImage(embedding=bytes(64)) for key in some})
+        found = make_map(own, lambda _update: None)
+        assert (found.encoder, found.keys, found.missing) == (encoder, keys, 0)
+    memory.close()
+
+
 def test_a_process_that_fails_says_so(seen):
     unusable = MapRequest("no\0folder", "embedded", "7", seen.keys)
     with pytest.raises(MapFailed, match="could not be made: ValueError"):

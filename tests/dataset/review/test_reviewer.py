@@ -7,17 +7,22 @@ import time
 import pytest
 from PIL import Image
 
+from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.errors import ConnectionFailed
 from apitorch_desktop.api.types import INBOX
 from apitorch_desktop.dataset.review.cache import CachedComparison
 from apitorch_desktop.dataset.review.findings import Findings, current, pairs_of
-from apitorch_desktop.dataset.review.reviewer import Reviewer, ReviewFailed
+from apitorch_desktop.dataset.review.map import make_map
+from apitorch_desktop.dataset.review.messages import MapRequest
+from apitorch_desktop.dataset.review.reviewer import Reviewer, ReviewFailed, item_of
 from apitorch_desktop.dataset.review.worker import Analysis
 from apitorch_desktop.utils.errors import Cancelled
 from tests.helpers.dataset_home import Home
 from tests.helpers.fake_api import KEY, FakeApi
 from tests.helpers.planted_set import plant
+from tests.helpers.service_process import serving
 from tests.helpers.waiting import until
+from tests.vision.test_encoder_file import maps
 
 FEW = {"each": 6, "wrong": 2, "twins": 3, "blurred": 2, "black": 1}
 
@@ -211,6 +216,32 @@ def test_an_image_whose_id_changed_is_not_looked_at_again(photos, reviewing, tmp
         home.close()
     assert seen == [(7, 7), (7, 7)]
     assert found.counts == {"hat": 3, "cap": 2, "beret": 2}
+
+
+def test_a_set_with_an_encoder_of_its_own_is_reviewed_and_mapped_by_it(photos, reviewing, tmp_path):
+    maps(tmp_path / "maps.onnx")
+    with serving(tmp_path / "service", f"--encoder={tmp_path / 'maps.onnx'}") as served:
+        client = ApiClient(served.url, served.key)
+        set_id = client.create_training_set("Clothes").id
+        for label in ("dress", "hat"):
+            for path in sorted((photos / "train" / label).iterdir())[:5]:
+                client.upload_image(set_id, label, path=path)
+        home = Home(tmp_path / "home", served.url, served.key, set_id)
+        home.workspace.connect()
+        images = home.listing().images
+        ids = [image.image_id for image in images]
+        own = client.encoders()[1].name
+        assert review(reviewing, home, encoder=own).encoder == "", "the service learns by another"
+        client.update_training_set(set_id, encoder=own)
+        until(lambda: len(client.embeddings(set_id, ids).data) == len(ids))
+        found = review(reviewing, home, encoder=own)
+        assert found.encoder == own and found.answers.keys() == set(ids)
+        keys = [item_of(image).key for image in images[:3]]  # too few for a layout, which takes its time
+        request = MapRequest(str(tmp_path / "cache"), "c1", str(set_id), keys, encoder=own)
+        update = make_map(request, lambda _update: None)
+        assert (update.encoder, update.keys, update.missing) == (own, keys, 0)
+        home.close()
+        client.close()
 
 
 def test_cancelling_ends_at_once_and_the_next_review_is_whole(few, reviewing):

@@ -2,6 +2,7 @@
 
 import shutil
 
+import numpy as np
 import pytest
 
 from apitorch_desktop.api.client import ApiClient
@@ -95,9 +96,10 @@ def test_an_encoder_given_at_the_start_is_offered_over_http(tmp_path, photos):
         client = ApiClient(served.url, served.key)
         assert "encoders" in client.ping().extensions
         made = client.create_training_set("Clothes")
+        sent = {}
         for label in ("dress", "hat"):
             for path in sorted((photos / "train" / label).iterdir())[:4]:
-                client.upload_image(made.id, label, path=path)
+                sent[client.upload_image(made.id, label, path=path).id] = path
         built_in, mine, broken = client.encoders()
         assert (built_in.name, mine.dimensions, broken.name) == ("", 32, "")
         assert "not an ONNX file" in broken.problem
@@ -105,6 +107,15 @@ def test_an_encoder_given_at_the_start_is_offered_over_http(tmp_path, photos):
         assert client.update_training_set(made.id, encoder=mine.name).encoder == mine.name
         until(lambda: client.classifier("clothes").status == "ready")
         assert [one.encoder for one in client.training_sets()] == [mine.name]
+        until(lambda: len(client.embeddings(made.id, list(sent)).data) == len(sent))
+        found = client.embeddings(made.id, [*sent, "ti_" + "0" * 40])
+        assert found.encoder == mine.name
+        own = Encoder(tmp_path / "maps.onnx")
+        for one in found.data:
+            image = images.open_upright(sent[one.image_id].read_bytes(), own.shorter_side)
+            assert np.allclose(np.frombuffer(one.vector, "<f2"), own.encode([image])[0], atol=0.02)
+        with pytest.raises(ApiError, match="at most 500"):
+            client.embeddings(made.id, list(sent) * 100)
         for act in (
             lambda: client.update_training_set(made.id, encoder="none"),
             lambda: client.try_encoder(made.id, "none"),

@@ -32,6 +32,7 @@ EXTENSIONS = {
     "GET /api/classifier/{slug}/versions", "POST /api/classifier/{slug}/current", "GET /api/classifier/{slug}/changes",
     "GET /api/classifier/{slug}/onnx",
     "GET /api/training-image/{image_id}/similar", "GET /api/classification/{classification_id}/similar", "POST /api/similar",
+    "POST /api/training-set/{id}/images/embeddings",
     "GET /api/health", "GET /api/health/live", "GET /api/metrics",
     "GET /api/training-image/{image_id}/evidence", "GET /api/classification/{classification_id}/evidence",
 }  # fmt: skip
@@ -160,6 +161,7 @@ def made_for_fuzzing(service, photos, elsewhere):
             "exportClassifier": [{"path": {"slug": "kept"}}],
             "moveImages": each_image(label="b"),
             "archiveImages": each_image(),
+            "listEmbeddings": each_image(),
             "setSplit": each_image(split="test"),
             "deleteImages": each_image(),
             "correctClassification": [{"query": {"classification_id": each}} for each in corrected],

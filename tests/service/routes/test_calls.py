@@ -43,6 +43,7 @@ def test_ping_answers_the_documented_fields_and_lists_every_extension(service):
         "similar",
         "evidence",
         "encoders",
+        "embeddings",
         "forecast",
         "monitoring",
     }
