@@ -259,8 +259,9 @@ def _separator(columns: _Columns, labels: list[int]) -> str:
         joined = [[part.strip() for part in cell.split(separator)] for cell in cells if separator in cell]
         if not joined or any(cell[:1] in "[{" for cell in cells) or not all(all(parts) for parts in joined):
             continue
-        known = all(part in cells for parts in joined for part in parts)
-        if separator == "|" or (plural and (known or separator != " ")) or (known and separator != " "):
+        alone = [[part in cells for part in parts] for parts in joined]
+        known = all(map(all, alone)) or (separator == "|" and any(map(any, alone)))
+        if (plural and (known or separator != " ")) or (known and separator != " "):
             return separator
     return ""
 
