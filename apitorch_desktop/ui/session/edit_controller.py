@@ -36,6 +36,8 @@ _MANY = 200
 _UNFINISHED = ("waiting", "doing", "undoing")
 _LONGEST = 60
 """Characters of a menu's text."""
+_SLICE = 0.05
+"""Seconds between two checks whether the edit before was cancelled."""
 _IN_THE_TREE = TRAINING_SET_KINDS | {EditKind.IMPORT}
 """Kinds that show in the tree, where no training set is open."""
 
@@ -70,6 +72,26 @@ class EditProgress:
         return self._stop.is_set()
 
 
+class _Turn:
+    """Place of an edit among those of the window, which run in the order in which they were asked for.
+
+    The journal lets in whoever comes first: an *Undo* right after an edit could be there before it.
+    """
+
+    def __init__(self) -> None:
+        self._ended = Event()
+        self.task: Task | None = None
+
+    def end(self) -> None:
+        """Let the next edit run; thread-safe."""
+        self._ended.set()
+
+    def wait(self) -> None:
+        """Wait until the edit has ended, or was cancelled with its connection; thread-safe."""
+        while (task := self.task) is not None and task.active and not self._ended.wait(_SLICE):
+            pass
+
+
 class EditController(QObject):
     """Runs the edits of the open connection, their undo and their redo."""
 
@@ -96,6 +118,7 @@ class EditController(QObject):
         self._opened_at = time()
         self._undone: int | None = None
         """Id of the edit that was undone last, which redo does again wherever it was."""
+        self._last_turn = _Turn()
         session.service_connected.connect(self._finish)
         session.connection_changed.connect(self._count_waiting)
         session.connection_changed.connect(self.look_up_history)
@@ -426,10 +449,15 @@ class EditController(QObject):
         open_set = session.open_set
         held = open_set.local_changes.hold(holds) if open_set is not None else frozenset()
         watches: list[EditProgress] = []
+        before, turn = self._last_turn, _Turn()
 
         def job(context: JobContext) -> tuple[EditOutcome, ImageTable | None]:
             watches.append(EditProgress(context))
-            return _with_columns(act(connected.stores.edits, connected.workspace, watches[0].run))
+            before.wait()
+            try:
+                return _with_columns(act(connected.stores.edits, connected.workspace, watches[0].run))
+            finally:
+                turn.end()
 
         def release() -> None:
             if open_set is not None:
@@ -461,7 +489,8 @@ class EditController(QObject):
         def progress(at: tuple[int, int]) -> None:
             self._show_progress(title, at, watches[0])
 
-        return session.run(title, job, shown, failed=refused, progress=progress)
+        self._last_turn, turn.task = turn, session.run(title, job, shown, failed=refused, progress=progress)
+        return turn.task
 
     def _show_progress(self, title: str, at: tuple[int, int], watch: EditProgress) -> None:
         done, total = at
