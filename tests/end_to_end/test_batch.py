@@ -122,11 +122,15 @@ def test_a_folder_of_photos_becomes_a_table(monkeypatch, photos, folder, tmp_pat
             for down, part in ((falling, 0.4), (not falling, 0.6)):
                 press_header(table.table, column, part)
                 order = Qt.SortOrder.DescendingOrder if down else Qt.SortOrder.AscendingOrder
-                program.wait(lambda order=order: table.table.header().sortIndicatorOrder() == order, "the order")
+                wanted = (column, order)  # at first it is sorted by another column
+                program.wait(lambda wanted=wanted: sorting(table.table.header()) == wanted, "the order")
                 known = [one for one in figures(figure) if one is not None]
                 assert len(set(known)) > 2
                 assert known == sorted(known, reverse=down)
         assert figures(lambda row: row.problem)[0], "what has no answer is the most doubtful"
+
+    def sorting(header):
+        return header.sortIndicatorSection(), header.sortIndicatorOrder()
 
     def send(made, table, client):
         """Two photos and what is none, by the menu; nothing but the photos goes."""

@@ -12,7 +12,7 @@ from apitorch_desktop.ui.camera.source import CameraDevice
 from tests.helpers import app_runner as program
 from tests.helpers import x11_pointer as pointer
 from tests.helpers.summer_set import summer
-from tests.helpers.widget_driver import choose_in_menu_bar, pick
+from tests.helpers.widget_driver import choose_in_menu_bar, imports_ended, pick
 
 multimedia = pytest.importorskip("PySide6.QtMultimedia", exc_type=ImportError)
 SIZE = (320, 240)
@@ -154,11 +154,11 @@ def test_photos_are_taken_by_key_and_taken_back(monkeypatch, photos, tmp_path, h
         assert counts(made)["shoes"] == EACH, "they are added together"
         pointer.xdotool("keyup", "2")
         program.wait(lambda: counts(made)["shoes"] > EACH, "the photos of the burst")
-        program.wait(lambda: not made.transfers.current(), "all of them")
+        imports_ended(made)
 
         pointer.key("space")
         program.wait(lambda: counts(made).get("unlabelled") == 1, "a photo without a label")
-        program.wait(lambda: not made.transfers.current(), "it is there")
+        imports_ended(made)
         for gone in ("unlabelled", "shoes", "dress"):
             program.wait(page.hasFocus, "the focus on the page")
             before = counts(made)

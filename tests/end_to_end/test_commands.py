@@ -10,8 +10,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -51,7 +52,7 @@ def run(home):
             capture_output=True,
             text=True,
             env=_environment(at) | environment,
-            timeout=120,
+            timeout=PATIENCE,
         )
 
     return command
@@ -226,7 +227,7 @@ def test_interrupted_it_says_so_and_the_same_command_goes_on(folder):
                 assert "Traceback" not in said
             strange.right()
             assert len(strange.image_ids(training_set)) < 42
-        last = subprocess.run(words, env=_environment(strange), capture_output=True, text=True, timeout=60)
+        last = subprocess.run(words, env=_environment(strange), capture_output=True, text=True, timeout=PATIENCE)
         assert last.returncode == 0, last.stdout + last.stderr
         assert "Going on with" in last.stdout
         found = [hashlib.sha256(data).hexdigest() for datas in strange.stored(training_set).values() for data in datas]
@@ -274,16 +275,21 @@ def on_a_terminal(service, *words, given=""):
     with subprocess.Popen(
         words, env=_environment(service), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=theirs
     ) as running:
-        out = running.communicate(given.encode(), timeout=60)[0].decode()
-    os.close(theirs)
-    drawn = b""
-    try:
-        while part := os.read(ours, 65536):
-            drawn += part
-    except OSError:  # the other end is closed
-        pass
+        os.close(theirs)
+        drawn: list[bytes] = []
+        reader = threading.Thread(target=lambda: drawn.extend(all_of(ours)))  # else the terminal might become full
+        reader.start()
+        out = running.communicate(given.encode(), timeout=PATIENCE)[0].decode()
+        reader.join()
     os.close(ours)
-    return out, drawn
+    return out, b"".join(drawn)
+
+
+def all_of(terminal):
+    """Parts of what is written to a terminal, until its other end is closed."""
+    with suppress(OSError):
+        while part := os.read(terminal, 65536):
+            yield part
 
 
 def test_names_that_are_no_text_and_terminals_that_know_no_quotes(folder, run, service):
@@ -344,7 +350,7 @@ def test_a_full_disk_at_the_end_is_one_sentence(service, folder):
     words = [sys.executable, "-m", "apitorch_desktop", "import", str(folder), "--name", "Full"]
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
-            words, env=_environment(service), stdout=full, stderr=subprocess.PIPE, text=True, timeout=60
+            words, env=_environment(service), stdout=full, stderr=subprocess.PIPE, text=True, timeout=PATIENCE
         )
     assert done.returncode == 1
     assert done.stderr.strip() == "apitorch-desktop: No space left on device."
@@ -361,7 +367,7 @@ def test_a_full_disk_leaves_no_trace_of_python(service, words):
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
         )
     assert "Exception" not in done.stderr
     assert "Traceback" not in done.stderr
@@ -370,7 +376,9 @@ def test_a_full_disk_leaves_no_trace_of_python(service, words):
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
 def test_closed_streams_end_no_command(service, folder, closed):
     words = f"{sys.executable} -m apitorch_desktop import {folder} --name Closed {closed}"
-    done = subprocess.run(["sh", "-c", words], capture_output=True, text=True, env=_environment(service), timeout=60)
+    done = subprocess.run(
+        ["sh", "-c", words], capture_output=True, text=True, env=_environment(service), timeout=PATIENCE
+    )
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -412,7 +420,7 @@ def test_a_table_follows_links_and_is_written_to_pipes(run, service, folder, tmp
     os.mkfifo(tmp_path / "pipe")
     with subprocess.Popen(["cat", tmp_path / "pipe"], stdout=subprocess.PIPE, text=True) as reading:
         run(*words, tmp_path / "pipe", at=service)
-        assert "image,classifier," in reading.communicate(timeout=30)[0]
+        assert "image,classifier," in reading.communicate(timeout=PATIENCE)[0]
     assert run(*words, "/dev/full", at=service).returncode == 1
     assert "cannot be written" in run(*words, tmp_path, at=service).stderr
 

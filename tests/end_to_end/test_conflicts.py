@@ -10,8 +10,9 @@ from apitorch_desktop.ui.photo_board.model import HeadingRow, PhotoRow
 from apitorch_desktop.utils.paths import service_folder
 from tests.helpers import app_runner as program
 from tests.helpers import x11_pointer as pointer
-from tests.helpers.documented_program import away, cell, counts, listed, pictures_shown, run, shown, waiting
+from tests.helpers.documented_program import away, counts, listed, pictures_shown, press_photo, run, shown, waiting
 from tests.helpers.summer_set import summer
+from tests.helpers.widget_driver import press_cell
 
 LABELS = ("dress", "hat", "pants")
 
@@ -60,10 +61,10 @@ def all_there(made):
 
 def change(made, first, second):
     """One photo under another label, another one deleted, by hand."""
-    pointer.click(cell(made, first))
+    press_photo(made, first)
     pointer.key("3")
     program.wait(lambda: counts(made)["pants"] == 4, "the photo under its new label")
-    pointer.click(cell(made, second))
+    press_photo(made, second)
     pointer.key("Delete")
 
 
@@ -80,12 +81,10 @@ def page_of(made, count):
     return desk
 
 
-def press_photo(desk, image_id):
+def press_on_page(desk, image_id):
     board = desk.page.board
     [at] = [at for at, row in rows(board, PhotoRow) if row.image.image_id == image_id]
-    board.scrollTo(board.rows.index(at))
-    program.turn()
-    pointer.click(pointer.center(board.viewport(), board.visualRect(board.rows.index(at))))
+    press_cell(board, board.rows.index(at))
     program.wait(lambda: [row.image.image_id for row in board.selected_rows()] == [image_id], "the photo chosen")
 
 
@@ -102,7 +101,7 @@ def test_edits_that_waited_meet_what_someone_else_did_on_the_embedded_service(mo
         away(made)
         change(made, chosen["dress"][0], chosen["hat"][0])
         program.wait(lambda: counts(made)["hat"] == 2, "the deletion")
-        pointer.click(cell(made, chosen["dress"][1]))
+        press_photo(made, chosen["dress"][1])
         pointer.key("3")
         program.wait(lambda: len(waiting(made)) == 3, "the edits that wait")
 
@@ -116,12 +115,12 @@ def test_edits_that_waited_meet_what_someone_else_did_on_the_embedded_service(mo
         ]
         images = [row.image for _, row in rows(desk.page.board, PhotoRow)]
         program.wait(lambda: all(desk.page.board.loader.pixmap(one.image_id) for one in images), "their thumbnails")
-        press_photo(desk, chosen["hat"][0])
+        press_on_page(desk, chosen["hat"][0])
         assert desk.page.mine.text() == "Do mine: delete"
         program.press(desk.page.mine)
         program.wait(lambda: all_there(made).get("scarf", set()) == set(), "my deletion")
         program.wait(lambda: len(desk.views) == 1, "the other one")
-        press_photo(desk, chosen["dress"][0])
+        press_on_page(desk, chosen["dress"][0])
         program.press(desk.page.theirs)
         program.wait(lambda: not desk.banner.isVisible() and not desk.page.isVisible(), "nothing more to decide")
         found = all_there(made)
@@ -150,7 +149,7 @@ def test_what_someone_else_did_between_two_looks_is_decided_on_the_same_page(mon
         with someone_else() as client:
             client.delete_image(deleted)
             client.move_images(client.training_sets()[0].id, [moved], "scarf")
-        pointer.click(cell(made, deleted))
+        press_photo(made, deleted)
         pointer.key("shift+Right", "shift+Right")
         program.wait(lambda: set(made.model.selected_ids()) == {deleted, moved, third}, "the three selected")
         pointer.key("3")
@@ -158,12 +157,12 @@ def test_what_someone_else_did_between_two_looks_is_decided_on_the_same_page(mon
         assert any("2 photos were deleted or moved by someone else, and left out." in one for one in said), said
         assert third in all_there(made)["pants"]
         assert all_there(made)["scarf"] == {moved}
-        press_photo(desk, moved)
+        press_on_page(desk, moved)
         assert desk.page.mine.text() == "Do mine: move to “pants”"
         program.press(desk.page.mine)
         program.wait(lambda: moved in all_there(made)["pants"], "my move")
         program.wait(lambda: len(desk.views) == 1, "the other one")
-        press_photo(desk, deleted)
+        press_on_page(desk, deleted)
         assert not desk.page.mine.isEnabled()
         program.press(desk.page.theirs)
         program.wait(lambda: not desk.page.isVisible() and not desk.banner.isVisible(), "nothing more to decide")
@@ -171,7 +170,7 @@ def test_what_someone_else_did_between_two_looks_is_decided_on_the_same_page(mon
 
         with someone_else() as client:
             client.move_images(client.training_sets()[0].id, [hat], "scarf")
-        pointer.click(cell(made, hat))
+        press_photo(made, hat)
         pointer.key("Delete")
         desk = page_of(made, 1)
         assert any("omeone else deleted or moved these photos" in one for one in said), said[-1]

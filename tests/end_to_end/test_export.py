@@ -17,7 +17,7 @@ from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.utils.paths import resources
 from tests.helpers import app_runner as program
 from tests.helpers.export_readers import read_croissant, read_hugging_face, walked
-from tests.helpers.widget_driver import export
+from tests.helpers.widget_driver import export, photos_in
 
 SPLIT = (50, 25, 25, 7)
 """Percent for training, validation and test; the seed."""
@@ -78,12 +78,12 @@ def test_every_form_is_chosen_by_pointer_and_read_back(monkeypatch, made_set, ph
             exported(made, tmp_path / name / f"{SLUG}.zip", "the zip")
 
         export(made, "imagefolder", tmp_path / "tree")
-        program.wait(lambda: len(list((tmp_path / "tree").rglob("*.jpg"))) == len(there), "the folder tree")
+        program.wait(lambda: len(photos_in(tmp_path / "tree")) == len(there), "the folder tree")
 
         heic = Path(__file__).parents[1] / "data" / "heif" / "scene.heic"
         made.session.workspace.client.upload_image(made.session.training_sets[0].id, "shoes", path=heic)
         export(made, "imagefolder", tmp_path / "jpeg", jpeg=True)
-        program.wait(lambda: len(list((tmp_path / "jpeg").rglob("*.jpg"))) == len(there) + 1, "the tree of JPEGs")
+        program.wait(lambda: len(photos_in(tmp_path / "jpeg")) == len(there) + 1, "the tree of JPEGs")
 
         export(made, "onnx", tmp_path / "models")
         exported(made, tmp_path / "models" / f"{SLUG}.onnx", "the classifier's file")

@@ -76,7 +76,7 @@ def test_a_service_that_answers_no_more_is_away_too(monkeypatch, service):
         listed(made, 6)
         pictures_shown(made)
         quickly(made)
-        service.wrong("held", path="/ping$")
+        service.wrong("held", times=1000, path="/ping$")  # until it is right again: once, it would be back at once
         away(made)
         assert made.session.state_text.startswith("The service was silent")
         service.right()

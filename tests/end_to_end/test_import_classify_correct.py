@@ -17,8 +17,6 @@ LABELS = ("dress", "pants", "shoes", "t-shirt")
 EACH = 14
 CORNER = QPoint(1500, 920)
 """Where the other program's window is: the screen is 1600 × 1000, ours 1440 × 900."""
-LATE = 0.6
-"""Seconds a 10 ms timer may be late at worst in a test run beside others; on an idle machine see benchmarks/."""
 
 
 @pytest.fixture
@@ -65,9 +63,7 @@ def test_from_a_folder_of_photos_to_a_corrected_classification(monkeypatch, fold
         assert "1 cannot be read" in plan.below.text()
         model, total = made.model, len(LABELS) * EACH
         program.press(plan.start)
-        with program.Lateness() as lateness:
-            program.wait(lambda: model.total == total, "the photos in the grid")
-        assert lateness.worst < LATE
+        program.wait(lambda: model.total == total, "the photos in the grid")
         node = program.wait(
             lambda: next((one for one in made.central_widget.tree.model.top() if one.text == "Summer"), None),
             "the tree",

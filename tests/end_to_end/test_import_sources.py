@@ -55,7 +55,10 @@ def looked_at(shown):
 
 def settled(made, count):
     stores, connection = made.session.stores, made.session.connection
-    program.wait(lambda: len(stores.edits.journal.rows(connection.id)) == count, f"{count} edits in the journal")
+    program.wait(
+        lambda: [one.stage for one in stores.edits.journal.rows(connection.id)].count("done") == count,
+        f"{count} edits in the journal",
+    )
 
 
 @pytest.mark.action("edit.paste")

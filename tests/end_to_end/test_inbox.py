@@ -69,7 +69,7 @@ def test_with_the_documented_calls_alone_photos_wait_on_this_machine(monkeypatch
         assert service.content(service.number) == there
         made.window.activateWindow()
         grid = made.photos.grid
-        pointer.click(pointer.center(grid.viewport(), grid.visualRect(made.model.index(0))))
+        press_cell(grid, made.model.index(0))
         program.wait(lambda: len(made.model.selection) == 1, "it is selected")
         pointer.key("1")
         program.wait(lambda: len(service.content(service.number)["mountain"]) == 3, "it is sent with its label")
@@ -115,7 +115,7 @@ def test_photos_wait_for_a_label_and_get_it_by_key_or_as_the_classifier_proposes
     def by_key(made):
         grid = made.photos.grid
         assert grid.inbox_hint.startswith("Press a label’s key")
-        pointer.click(pointer.center(grid.viewport(), grid.visualRect(made.model.index(0))))
+        press_cell(grid, made.model.index(0))
         program.wait(lambda: len(made.model.selection) == 1, "one of them selected")
         pointer.key("1")
         program.wait(lambda: rows(made)[:2] == [("No label yet", 2, ""), ("dress", 7, "1")], "it moved by key")

@@ -7,7 +7,7 @@ from apitorch_desktop.ui.labeling.key_strip import KeyChip
 from tests.helpers import app_runner as program
 from tests.helpers import x11_pointer as pointer
 from tests.helpers.summer_set import summer as summer_set
-from tests.helpers.widget_driver import choose, to_grid
+from tests.helpers.widget_driver import choose, press_cell, to_grid
 
 LABELS = ("dress", "hat", "pants")
 EACH = 4
@@ -29,10 +29,7 @@ def ready(made, total=TOTAL):
 
 
 def press_photo(made, row, **how):
-    grid = made.photos.grid
-    grid.scrollTo(grid.images.index(row))
-    program.turn()
-    pointer.click(pointer.center(grid.viewport(), grid.visualRect(grid.images.index(row))), **how)
+    press_cell(made.photos.grid, made.photos.grid.images.index(row), **how)
 
 
 def counts(made):

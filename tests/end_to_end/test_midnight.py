@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,9 +12,10 @@ import pytest
 import requests
 
 from apitorch_desktop.api.client import ApiClient
+from apitorch_desktop.dataset.transfers.methods import Downloader
 from tests.helpers import app_runner as program
 from tests.helpers.documented_program import digests, listed, run, use
-from tests.helpers.widget_driver import export
+from tests.helpers.widget_driver import export, photos_in
 
 KEY = "k" * 42
 DAY = 24 * 3600
@@ -48,7 +48,7 @@ def service(tmp_path, photos):
         client.close()
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(program.PATIENCE)
         process.stdout.close()
 
 
@@ -73,24 +73,22 @@ def test_the_window_stays_open_over_midnight_and_a_download_goes_on(monkeypatch,
         program.wait(lambda: made.photos.big.canvas._photo and made.photos.big.canvas._photo.fitted, "the photo")
         made.photos.close_big()
 
-        moved = []
+        moved, perform = [], Downloader.perform
 
-        def midnight():
-            end = time.monotonic() + 60
-            while time.monotonic() < end and not moved:
-                if len(list(out.rglob("*.jpg"))) >= 10:
+        def at_midnight(self, *given):
+            with lock:
+                if not moved and len(there := photos_in(out)) >= 10:
                     service.put_forward(2)
-                    moved.append(len(list(out.rglob("*.jpg"))))
-                time.sleep(0.001)
+                    moved.append(len(there))
+            return perform(self, *given)
 
-        watch = threading.Thread(target=midnight)
-        watch.start()
+        lock = threading.Lock()
+        monkeypatch.setattr(Downloader, "perform", at_midnight)
         export(made, "imagefolder", out)
         program.wait(
             lambda: made.transfers.statuses and made.transfers.statuses[0].state in ("done", "failed"),
             "the download",
         )
-        watch.join()
         assert made.transfers.statuses[0].state == "done"
         assert moved[0] < len(service.paths), "midnight came too late"
         assert not [one for one in said if "run out" in one or "403" in one]

@@ -13,12 +13,12 @@ from tests.helpers import app_runner as program
 from tests.helpers import x11_pointer as pointer
 from tests.helpers.documented_program import (
     away,
-    cell,
     coats,
     counts,
     drop_on_label,
     listed,
     pictures_shown,
+    press_photo,
     run,
     select,
     shown,
@@ -72,12 +72,12 @@ def test_edits_wait_over_a_restart_and_are_sent_on_return(monkeypatch, service):
         listed(made, 6)
         pictures_shown(made)
         service.vanish()
-        pointer.click(cell(made, shown(made)["plains"][0]))
+        press_photo(made, shown(made)["plains"][0])
         pointer.key("1")
         program.wait(lambda: counts(made) == {"mountain": 3, "plains": 3}, "the photo under its new label")
         away(made)
         program.wait(lambda: any("kept here, and sent when the service is back" in one for one in said), "what is said")
-        pointer.click(cell(made, shown(made)["plains"][0]))
+        press_photo(made, shown(made)["plains"][0])
         program.wait(lambda: made.model.selected_ids() == shown(made)["plains"][:1], "the selection")
         pointer.key("Delete")
         program.wait(lambda: counts(made) == {"mountain": 3, "plains": 2}, "the deletion")
@@ -94,8 +94,12 @@ def test_edits_wait_over_a_restart_and_are_sent_on_return(monkeypatch, service):
         assert {label: len(images) for label, images in content.items()} == {"mountain": 3, "plains": 2}
         listed(made, 5)
         program.wait(lambda: counts(made) == {"mountain": 3, "plains": 2}, "the grid as the service has it")
-        assert sorted(one for ids in shown(made).values() for one in ids) == sorted(
-            image.image_id for image in made.session.workspace.listing(service.number).images
+        program.wait(
+            lambda: (
+                {one for ids in shown(made).values() for one in ids}
+                == {f"ti_{one}" for one in service.image_ids(service.number)}
+            ),
+            "its ids",
         )
         to_grid(made)
         pointer.key("ctrl+z")

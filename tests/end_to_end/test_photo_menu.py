@@ -47,7 +47,7 @@ def test_photos_are_classified_copied_and_exported_by_their_menu(monkeypatch, ph
         program.wait(lambda: model.total == 6 and session.open_set.listed, "the first set")
         choose(made, [1, 4], "Copy 2 photos to training set", "Other", "hat")
         program.wait(lambda: counts(client, other) == {"dress": 1, "hat": 3}, "copies under one label")
-        program.wait(lambda: not made.transfers.current(), "the end of the transfer")
+        widgets.imports_ended(made)
         program.wait(lambda: session.stores.edits.unfinished(session.connection.id) == [], "the journal")
         pointer.key("ctrl+z")  # they are in another training set than the open one: offered, not undone
         widgets.answer(made, "Undo in “Other”")
@@ -205,7 +205,7 @@ def choose(made, rows, *path):
     grid.choose(rows[0])
     for row in rows[1:]:
         grid.toggle(row)
-    pointer.click(pointer.center(grid.viewport(), grid.visualRect(made.model.index(rows[0], 0))), button=3)
+    widgets.press_cell(grid, made.model.index(rows[0], 0), button=3)
     widgets.choose(*path)
 
 
@@ -228,5 +228,4 @@ def counts(client, training_set):
 
 
 def files(folder):
-    """Files of the finished export; a staging folder, which has a dot in front, may go while it is read."""
-    return {str(one.relative_to(folder)) for top in folder.glob("[!.]*") for one in top.rglob("*") if one.is_file()}
+    return {str(one.relative_to(folder)) for one in widgets.photos_in(folder, "*")}

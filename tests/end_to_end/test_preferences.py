@@ -2,7 +2,6 @@
 
 import base64
 import json
-import socket
 import urllib.error
 import urllib.request
 
@@ -22,6 +21,7 @@ from apitorch_desktop.ui.preferences import (
 from apitorch_desktop.ui.session.session import ConnectionState
 from tests.helpers import app_runner as program
 from tests.helpers import x11_pointer as pointer
+from tests.helpers.service_process import free_port
 from tests.helpers.summer_set import summer
 from tests.helpers.widget_driver import pick, press_cell
 from tests.vision.test_encoder_file import maps
@@ -54,7 +54,8 @@ def ping(url, key):
     authorization = base64.b64encode(f"{key}:".encode()).decode()
     try:
         with urllib.request.urlopen(
-            urllib.request.Request(f"{url}ping", headers={"Authorization": f"Basic {authorization}"}), timeout=10
+            urllib.request.Request(f"{url}ping", headers={"Authorization": f"Basic {authorization}"}),
+            timeout=program.PATIENCE,
         ) as answer:
             return answer.status if json.loads(answer.read())["object"] else 0
     except urllib.error.HTTPError as error:
@@ -67,10 +68,7 @@ def ping(url, key):
 @pytest.mark.action("edit.preferences", "view.transfers")
 def test_preferences_are_applied_at_once_and_kept(monkeypatch, photos, tmp_path, home):
     summer(photos, tmp_path, ("dress", "hat"), 2)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    kept = {}
+    kept, port = {}, free_port()
 
     def steps(made):
         program.wait(lambda: made.session.open_set and made.session.open_set.listed and made.model.total == 4, "photos")

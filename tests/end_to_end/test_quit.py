@@ -10,7 +10,7 @@ import pytest
 
 from apitorch_desktop.utils.paths import desktop_folder, service_folder
 from tests.helpers.service_process import alive
-from tests.helpers.waiting import until
+from tests.helpers.waiting import PATIENCE, until
 
 
 def running():
@@ -34,7 +34,7 @@ def test_a_signal_closes_the_window_saves_its_state_and_stops_the_service(home, 
         service = until(running)
         until(lambda: handles(program.pid, signal.SIGTERM))
         program.send_signal(number)
-        _, said = program.communicate(timeout=60)
+        _, said = program.communicate(timeout=PATIENCE)
     finally:
         program.kill()
     assert (program.returncode, said) == (0, "")

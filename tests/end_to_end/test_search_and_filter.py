@@ -72,7 +72,7 @@ def test_search_and_status_line_and_the_next_start_as_it_was_left(monkeypatch, s
         assert not made.central_widget.side_shown("right")
         program.wait(lambda: grid.top() > 0, "the place in the grid")
         row = model.row_of(kept["image"])  # also where a line holds more or fewer photos now
-        assert grid.content.box(row).y - grid.top() == kept["y"]
+        program.wait(lambda: grid.content.box(row).y - grid.top() == kept["y"], "the same place")
 
     assert program.run(monkeypatch, steps) == 0
     assert program.run(monkeypatch, next_start) == 0

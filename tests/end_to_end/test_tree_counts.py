@@ -44,7 +44,7 @@ def in_the_menus(made):
 def same_everywhere(made, expected):
     program.wait(lambda: in_the_service(made) == expected, f"{expected} in the service: {in_the_service(made)}")
     program.wait(lambda: in_the_tree(made) == expected, f"{expected} in the tree: {in_the_tree(made)}")
-    assert in_the_menus(made) == expected
+    program.wait(lambda: in_the_menus(made) == expected, f"{expected} in the menus: {in_the_menus(made)}")
 
 
 def press_set(made, name):

@@ -3,6 +3,7 @@
 import pytest
 from PySide6.QtCore import QRect
 
+from apitorch_desktop.api.types import INBOX
 from apitorch_desktop.ui.photo_board.model import HeadingRow, PhotoRow
 from tests.helpers import app_runner as program
 from tests.helpers import x11_pointer as pointer
@@ -38,14 +39,14 @@ def test_a_worse_version_waits_for_the_word_of_the_user_and_every_choice_is_undo
         """Another program puts dresses under “hat”."""
         client, set_id = made.session.workspace.client, made.session.open_set.training_set.id
         dresses = sorted((photos / "train" / "dress").iterdir())[EACH:]
-        for path in dresses:
-            client.upload_image(set_id, "hat", path=path)
+        ids = [client.upload_image(set_id, INBOX, path=path).id for path in dresses]
+        client.move_images(set_id, ids, "hat")  # all at once: of a part of them it might learn a version that is used
         made.window.activateWindow()
         pointer.key("F5")
         program.wait(lambda: made.model.total == 2 * EACH + len(dresses), "what the other program added")
-        program.wait(lambda: headline(made).endswith("waits"), "the word that it waits")
+        program.wait(lambda: client.classifier("summer").status == "ready" and service(made)[1], "a version that waits")
         current, waiting = service(made)
-        assert headline(made) == f"Version {waiting} waits"
+        program.wait(lambda: headline(made) == f"Version {waiting} waits", "the word that it waits")
         assert current < waiting
         assert "clearly worse" in made.central_widget.tree.card.sentence()
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from apitorch_desktop.cli.main import main
 from tests.helpers.service_process import serving
-from tests.helpers.waiting import until
+from tests.helpers.waiting import PATIENCE, until
 
 LABELS = {"red": (200, 40), "blue": (40, 200)}
 
@@ -55,8 +55,8 @@ class Watching:
     def end(self, number):
         """Send a signal; return exit status and standard error."""
         self.process.send_signal(number)
-        self.process.wait(30)
-        self._reader.join(60)
+        self.process.wait(PATIENCE)
+        self._reader.join(PATIENCE)
         return self.process.returncode, self.process.stderr.read()
 
 

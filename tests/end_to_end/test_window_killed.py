@@ -4,7 +4,6 @@ import hashlib
 import os
 import random
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from apitorch_desktop.utils.paths import desktop_folder
 from tests.helpers import app_runner as program
 from tests.helpers.documented_program import listed, run, use
 from tests.helpers.fake_api import FakeApi
+from tests.helpers.service_process import free_port
 from tests.helpers.waiting import until
 
 KEY = "k" * 42
@@ -33,9 +33,7 @@ class Processes:
     """The service and the window, each started and killed as often as need be."""
 
     def __init__(self, data):
-        with socket.socket() as taken:
-            taken.bind(("127.0.0.1", 0))
-            self.port = taken.getsockname()[1]
+        self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}/api/"
         self._data = data
         self._environment = os.environ | {"APITORCH_API_KEY": KEY, "APITORCH_BASE_URL": self.url}

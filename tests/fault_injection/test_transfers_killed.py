@@ -8,7 +8,6 @@ import io
 import os
 import random
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from PIL import Image
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.dataset.sources.image_source import ImageFile, UploadItem
 from apitorch_desktop.dataset.transfers.queue import TransferQueue, TransferState
+from tests.helpers.service_process import free_port
 
 KILLS = int(os.environ.get("KILLS", "5"))
 PHOTOS = int(os.environ.get("PHOTOS", "300"))
@@ -72,12 +72,6 @@ class Killed:
             self.process.wait()
             if self.ready:
                 self.process.stdout.close()
-
-
-def free_port():
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
 
 
 def collect(folder: Path, photos: Path) -> list[UploadItem]:

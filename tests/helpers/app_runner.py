@@ -6,12 +6,11 @@ It fails on anything that the program writes to standard error, and notes which 
 import os
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 
-from PySide6.QtCore import QPoint, QRect, Qt, QTimer, qInstallMessageHandler
+from PySide6.QtCore import QPoint, QRect, Qt, qInstallMessageHandler
 from PySide6.QtGui import QFontDatabase, QGuiApplication, QPalette
 from PySide6.QtWidgets import QApplication, QWidget
 
@@ -118,13 +117,22 @@ def silent_standard_error():
     assert not text, f"on standard error: {text}"
 
 
-def press(target: QWidget | Callable[[], QWidget | None], part: QRect | Callable[[], QRect] | None = None, **how):
+Target = QWidget | Callable[[], QWidget | None]
+Part = QRect | Callable[[], QRect] | None
+
+
+def press(target: Target, part: Part = None, **how):
     """Click a widget, or a part of it, with the real pointer, once it is on the screen and its place has settled.
 
     What the window may replace or move meanwhile is given by a function that finds it anew.
     """
+    pointer.click(place(target, part), **how)
+
+
+def place(target: Target, part: Part = None):
+    """Wait until a widget is on the screen and at rest; answer the middle of it, or of a part of it, on the screen."""
     find = (lambda: target) if isinstance(target, QWidget) else target
-    place = part if callable(part) else lambda: part
+    find_part = part if callable(part) else lambda: part
     places = []
 
     def settled():
@@ -132,34 +140,11 @@ def press(target: QWidget | Callable[[], QWidget | None], part: QRect | Callable
         if found is None or not found.isVisible():
             places.clear()
             return None
-        places.append((found, found.mapToGlobal(QPoint(0, 0)), found.size(), place()))
+        places.append((found, found.mapToGlobal(QPoint(0, 0)), found.size(), find_part()))
         return found if len(places) > SETTLED and all(seen == places[-1] for seen in places[-SETTLED:]) else None
 
     name = type(target).__name__ if isinstance(target, QWidget) else "a widget"
-    pointer.click(pointer.center(wait(settled, f"{name} on the screen and at rest"), place()), **how)
-
-
-class Lateness:
-    """How late a 10 ms timer of the GUI thread is at worst, in seconds."""
-
-    def __init__(self):
-        self.worst = 0.0
-        self._last = time.perf_counter()
-        self._timer = QTimer(interval=10)
-        self._timer.timeout.connect(self._tick)
-
-    def _tick(self):
-        now = time.perf_counter()
-        self.worst = max(self.worst, now - self._last - 0.010)
-        self._last = now
-
-    def __enter__(self):
-        self._last = time.perf_counter()
-        self._timer.start()
-        return self
-
-    def __exit__(self, *_):
-        self._timer.stop()
+    return pointer.center(wait(settled, f"{name} on the screen and at rest"), find_part())
 
 
 def dialog(kind: type[QWidget]):

@@ -72,6 +72,6 @@ def until_ready(store: Store, trainer: Trainer, set_id: int, seconds: float = 12
         assert now.status != "failed", now.message
         return now if now.status == "ready" else None
 
-    found = until(ready, seconds)
+    found = until(ready, "the classifier", seconds)
     assert isinstance(found, TrainingState)
     return found

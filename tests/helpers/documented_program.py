@@ -87,20 +87,18 @@ def pictures_shown(made):
         raise AssertionError(missing()) from None
 
 
-def cell(made, image_id):
-    """Where a photo is on the screen."""
-    grid = made.photos.grid
-    index = made.model.index(made.model.row_of(image_id), 0)
-    grid.scrollTo(index)
-    program.turn()
-    return grid.viewport().mapToGlobal(grid.visualRect(index).center())
+def press_photo(made, image_id):
+    """Click a photo, once its place has settled."""
+    grid, model = made.photos.grid, made.model
+    grid.scrollTo(model.index(model.row_of(image_id), 0))
+    program.press(grid.viewport(), lambda: grid.visualRect(model.index(model.row_of(image_id), 0)))
+    program.wait(lambda: model.selected_ids() == [image_id], "the photo selected")
 
 
 def select(made, ids):
     """Select photos beside one another, by a click and Shift with the arrow."""
-    grid, model = made.photos.grid, made.model
-    program.press(grid.viewport(), lambda: grid.visualRect(model.index(model.row_of(ids[0]), 0)))
-    program.wait(lambda: model.selected_ids() == ids[:1], "the first one selected")
+    model = made.model
+    press_photo(made, ids[0])
     if ids[1:]:
         pointer.key(*["shift+Right"] * len(ids[1:]))
         program.wait(lambda: set(model.selected_ids()) == set(ids), "all selected")
@@ -109,9 +107,17 @@ def select(made, ids):
 def drop_on_label(made, paths, label):
     """Drag files from another program onto a label in the tree."""
     tree, set_id = made.central_widget.tree, made.session.open_set.training_set.id
-    row = tree.view.visualRect(tree.model.index_of(tree.model.find(set_id, label)))
-    assert pointer.drag(paths, pointer.center(tree.view.viewport(), row), CORNER) == "dropped"
+    node = program.wait(lambda: tree.model.find(set_id, label), f"the row of {label}")
+    target = program.place(tree.view.viewport(), lambda: tree.view.visualRect(tree.model.index_of(node)))
+    assert pointer.drag(paths, target, CORNER) == "dropped"
     made.window.activateWindow()
+
+
+def choose_work_safe(made):
+    """Choose the service's classifier, as a click on its name does: a choice that stays when they are listed anew."""
+    program.wait(lambda: made.session.classifiers, "the classifiers")
+    made.classify_panel.set_classifiers(made.session.classifiers, ["work-safe"])
+    made.classify_panel.selection_changed.emit(["work-safe"])
 
 
 def classify_address(made, url):

@@ -1,6 +1,7 @@
 """A window of another program to drag from: `python drag_source.py X Y PATH_OR_URL…` offers them as a file manager does.
 
-Prints `ready` once it is on the screen.
+Prints `ready` once it is on the screen, `accepted` or `ignored` as what is under the pointer changes its mind, at last
+`dropped` or `refused`.
 """
 
 import sys
@@ -22,6 +23,9 @@ class Source(QLabel):
         mime = QMimeData()
         mime.setUrls(self._urls)
         drag.setMimeData(mime)
+        drag.actionChanged.connect(
+            lambda action: print("accepted" if action == Qt.DropAction.CopyAction else "ignored", flush=True)
+        )
         result = drag.exec(Qt.DropAction.CopyAction)
         print("dropped" if result == Qt.DropAction.CopyAction else "refused", flush=True)
 

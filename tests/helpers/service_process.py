@@ -3,12 +3,14 @@
 import base64
 import json
 import os
+import random
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -116,6 +118,19 @@ def serving(
                 process.kill()
                 process.wait()
             process.stdout.close()
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on, below those that the system gives to outgoing connections.
+
+    One of those may be given away before it is listened on, even to the client that asks whether somebody does.
+    """
+    draw = random.SystemRandom()
+    while True:
+        port = draw.randrange(10_000, 30_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def run(*arguments: str, key: str | None = None) -> subprocess.CompletedProcess[str]:

@@ -12,18 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.service_process import KEY, Service
+from tests.helpers.service_process import KEY, Service, free_port
 from tests.helpers.waiting import PATIENCE, until
 
 _BUCKET = "photos"
 _RCLONE = Path(sys.executable).with_name("rclone")
-
-
-def free_port() -> int:
-    """Return a port of this machine that nobody listens on."""
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class Part:

@@ -7,6 +7,7 @@ from PySide6.QtCore import QObject, QPersistentModelIndex, QRect, QTimer, QUrl, 
 from PySide6.QtWidgets import QApplication, QFileDialog, QLineEdit, QMenu, QPushButton
 from shiboken6 import isValid
 
+from apitorch_desktop.dataset.edits.model import EditStage
 from apitorch_desktop.ui.compare.controller import CompareDialog
 from apitorch_desktop.ui.exporter.controller import FORMATS, ExportDialog
 from tests.helpers import app_runner as program
@@ -132,6 +133,19 @@ def choose_from_button(made, button, words):
     timer.stop()
     assert clicks[0].wait(program.PATIENCE) == 0
     made.window.activateWindow()
+
+
+def imports_ended(made):
+    """Wait until what was imported is an edit that can be undone: its photos are seen before."""
+    journal, connection = made.session.stores.edits.journal, made.session.connection.id
+    program.wait(
+        lambda: not made.transfers.current() and not journal.imports(connection, EditStage.BEGUN), "the import"
+    )
+
+
+def photos_in(folder, pattern="*.jpg"):
+    """Files of finished exports; a staging folder, which has a dot in front, may go while it is read."""
+    return [one for top in folder.glob("[!.]*") for one in top.rglob(pattern) if one.is_file()]
 
 
 def to_grid(made):

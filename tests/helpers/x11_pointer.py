@@ -7,8 +7,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from PySide6.QtCore import QPoint, QRect
+from PySide6.QtCore import QEvent, QObject, QPoint, QRect
 from PySide6.QtWidgets import QApplication, QWidget
+
+from tests.helpers.waiting import PATIENCE, until
 
 _SOURCE = Path(__file__).with_name("drag_source.py")
 
@@ -19,7 +21,7 @@ def xdotool(*words: object) -> None:
 
     def run() -> None:
         try:
-            subprocess.run(["xdotool", *map(str, words)], check=True, timeout=60)
+            subprocess.run(["xdotool", *map(str, words)], check=True, timeout=PATIENCE)
         finally:
             done.set()
 
@@ -46,23 +48,63 @@ def write(text: str) -> None:
     xdotool("type", "--delay", 5, text)
 
 
-def drag(things: Sequence[Path | str], target: QPoint, corner: QPoint) -> str:
-    """Drag files or URLs from another program's window at `corner` and drop them at `target`; what came of it."""
+class _Over(QObject):
+    """Notes where in our windows something is dragged, and how often."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.places: list[QPoint] = []
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
+        if event.type() in (QEvent.Type.DragEnter, QEvent.Type.DragMove) and isinstance(watched, QWidget):
+            self.places.append(watched.mapToGlobal(event.position().toPoint()))
+        return False
+
+
+def drag(things: Sequence[Path | str], target: QPoint, corner: QPoint, *, accepted: bool = True) -> str:
+    """Drag files or URLs from another program's window at `corner` and drop them at `target`; what came of it.
+
+    The button is let go once our window has been asked about the target and, if it is to be `accepted`, has agreed:
+    what is let go before is no drop.
+    """
     command = [sys.executable, str(_SOURCE), str(corner.x()), str(corner.y()), *map(str, things)]
+    over, app = _Over(), QApplication.instance()
+    assert app is not None
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as source:
         assert source.stdout is not None
         assert source.stdout.readline() == "ready\n"
+        said: list[str] = []
+        reader = threading.Thread(target=lambda: said.extend(map(str.strip, iter(source.stdout.readline, ""))))
+        reader.start()
+        app.installEventFilter(over)
         steps: list[object] = ["mousemove", corner.x() + 30, corner.y() + 30, "mousedown", 1, "sleep", 0.2]
         for part in (0.1, 0.4, 0.7, 0.9, 1.0):
             x = corner.x() + 30 + (target.x() - corner.x() - 30) * part
             y = corner.y() + 30 + (target.y() - corner.y() - 30) * part
             steps += ["mousemove", round(x), round(y), "sleep", 0.1]
-        xdotool(*steps, "mousemove", target.x(), target.y(), "sleep", 0.2, "mouseup", 1, "sleep", 0.3)
-        outcome: list[str] = []
-        reader = threading.Thread(target=lambda: outcome.append(source.stdout.readline().strip()))
-        reader.start()
-        while reader.is_alive():
+        xdotool(*steps, "mousemove", target.x(), target.y(), "sleep", 0.2)
+
+        def asked() -> bool:
+            """Return whether the target has been asked about; move a little, since the last position may be left out."""
+            if not accepted:
+                return True
+            if over.places and (over.places[-1] - target).manhattanLength() <= 2 and said[-1:] == ["accepted"]:
+                return True
+            xdotool("mousemove", target.x() + 1, target.y(), "sleep", 0.05, "mousemove", target.x(), target.y())
+            return False
+
+        def turn() -> None:
             QApplication.processEvents()
             time.sleep(0.002)
+
+        try:
+            until(asked, f"what is dragged to be taken: {said}", between=turn)
+        finally:
+            app.removeEventFilter(over)
+            xdotool("mouseup", 1, "sleep", 0.3)
+        outcome = until(
+            lambda: next((one for one in said if one in ("dropped", "refused")), ""), "the drop", between=turn
+        )
         source.terminate()
-    return outcome[0]
+        reader.join()
+    return outcome

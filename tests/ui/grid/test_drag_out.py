@@ -80,7 +80,7 @@ def test_what_holds_no_picture_is_refused_with_a_reason(filled):
     dropped, refused = [], []
     filled.content_dropped.connect(lambda *what: dropped.append(what))
     filled.drop_refused.connect(refused.append)
-    drag(["javascript://photo.jpg"], cell_center(filled, 2), CORNER)
+    drag(["javascript://photo.jpg"], cell_center(filled, 2), CORNER, accepted=False)
     wait_until(lambda: refused)
     assert dropped == []
     assert "no photo" in refused[0]
