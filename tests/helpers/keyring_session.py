@@ -53,12 +53,20 @@ def mute() -> None:
         bus.receive()
 
 
-def hold(seconds: float) -> None:
+def daemon() -> int:
+    """The process of the session's keyring, 0 if there is none yet."""
     from jeepney.bus_messages import message_bus
     from jeepney.io.blocking import open_dbus_connection
 
     with open_dbus_connection("SESSION") as bus:
+        if not bus.send_and_get_reply(message_bus.NameHasOwner("org.freedesktop.secrets")).body[0]:
+            return 0
         [pid] = bus.send_and_get_reply(message_bus.GetConnectionUnixProcessID("org.freedesktop.secrets")).body
+    return int(pid)
+
+
+def hold(seconds: float) -> None:
+    pid = daemon()
     os.kill(pid, signal.SIGSTOP)
     threading.Timer(seconds, os.kill, (pid, signal.SIGCONT)).start()
 
