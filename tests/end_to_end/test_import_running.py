@@ -64,6 +64,35 @@ def test_an_import_in_a_terminal_is_shown_while_it_runs_and_no_longer(monkeypatc
     run(monkeypatch, steps)
 
 
+def test_an_import_left_by_a_killed_command_is_cancelled_in_the_window(monkeypatch, service, more, tmp_path):
+    folder = tmp_path / "plains"
+    folder.mkdir()
+    for photo in more:
+        (folder / photo.name).write_bytes(photo.read_bytes())
+    hold_back(service, "plains")
+
+    def steps(made, said):
+        listed(made, 6)
+        bar = made.central_widget.status.transfer
+        words = [sys.executable, "-m", "apitorch_desktop", "import", str(folder), "--name", "Coats"]
+        with subprocess.Popen(words, env=dict(os.environ), stdout=subprocess.PIPE) as terminal:
+            program.wait(lambda: made.transfers.statuses, "the terminal's import in the window")
+            terminal.kill()
+        program.wait(lambda: not another(made), "that nobody works on it any more")
+        program.press(bar._cancel)
+        program.wait(lambda: [one.state for one in made.transfers.statuses] == ["cancelled"], f"its end: {said}")
+        service.right()
+        made.session.refresh()
+        there = sum(map(len, service.content(service.number).values()))
+        listed(made, there)
+        assert not [one for one in said if "went wrong" in one], said
+
+    def another(made):
+        return any("Another window or command" in status.note for status in made.transfers.statuses)
+
+    run(monkeypatch, steps)
+
+
 def test_undo_during_an_import_is_of_the_label_before_it_and_cancel_counts_what_the_service_has(
     monkeypatch, service, more
 ):

@@ -31,6 +31,11 @@ def test_new_sets_and_what_was_opened_last(monkeypatch, photos, tmp_path, home):
         new_from_folder(made)
         recent(made)
         second_start(made)
+        forget_all(made)
+
+    def next_start(made):
+        program.wait(lambda: made.session.open_set and made.session.open_set.listed, "the training set")
+        assert list(made.settings.recent.values()) == ["Summer"], "what is open, and nothing from before"
 
     def target(plan):
         return plan.target.currentText()
@@ -100,6 +105,19 @@ def test_new_sets_and_what_was_opened_last(monkeypatch, photos, tmp_path, home):
         assert [key for key in made.settings.recent if key.startswith("path:")] == []
         assert list(made.settings.recent.values()) == ["Winter", "Summer"]
 
+    def forget_all(made):
+        choose_in_menu_bar(made, "&File", "Open recent", "Clear the list")
+        program.wait(lambda: made.settings.recent == {}, "an empty list")
+        made.window.activateWindow()
+        pointer.key("ctrl+shift+p")
+        palette = program.wait(lambda: program.dialog(CommandPalette), "the palette")
+        program.wait(palette.line.hasFocus, "its focus")
+        pointer.write("open rec")
+        pointer.key("Return")
+        message = made.central_widget.status.message
+        words = "Nothing was opened yet."
+        program.wait(lambda: message.current() and message.current().text == words, words)
+
     def second_start(made):
         second = subprocess.Popen([sys.executable, "-m", "apitorch_desktop", "Elsewhere/hat"], cwd=tmp_path)
         plan = shown_plan()
@@ -109,4 +127,5 @@ def test_new_sets_and_what_was_opened_last(monkeypatch, photos, tmp_path, home):
         closed(made)
 
     assert program.run(monkeypatch, steps) == 0
+    assert program.run(monkeypatch, next_start) == 0
     assert program.dialog(ImportDialog) is None
