@@ -66,6 +66,8 @@ class ActionSpec:
     """Widgets in which the keys work, children included; empty for the whole window."""
     submenu: Callable[[QMenu], object] | None = None
     """Fills a submenu whenever it opens, in place of `run`; from the palette it opens as a menu of its own."""
+    letters: bool = False
+    """True if its keys may be single letters: those of `within` begin no label's name."""
     applies: Callable[[], bool] | None = None
     """Returns whether the keys mean this action. They work while a widget of `within` has the focus itself, not a line
     for a name in it, and may be those of another action of the widget that applies when this one does not."""
@@ -82,6 +84,8 @@ class ActionEntry:
     icon: str
     local: bool
     """True if its keys work in some widgets alone, so that they can be plain ones as Delete and Return."""
+    letters: bool
+    """True if its keys can be single letters."""
 
 
 class ActionRegistry(QObject):
@@ -188,6 +192,7 @@ class ActionRegistry(QObject):
                 spec.reason(),
                 spec.icon,
                 bool(spec.within),
+                spec.letters,
             )
             for spec, _ in self._actions.values()
         ]

@@ -334,6 +334,12 @@ _PLAIN = {"Del", "Backspace", "Ins", "Return", "Enter"}
 """Keys that may be an action's without Ctrl or Alt, where it belongs to some widgets alone."""
 
 
+_KEYS_THAT_STAY = (
+    "Among photos, digits are keys of labels (“Labeling” chooses of which), letters begin a label’s name, and arrows, Space and "
+    "Esc move and select. These are not changed here."
+)
+
+
 class KeysPage(QWidget):
     """All actions with their keys; those of the chosen one can be changed."""
 
@@ -376,7 +382,8 @@ class KeysPage(QWidget):
         self.reset_all = button("Reset all", "", self._reset_all)
         self.note = label("", "small", "muted", wrap=True)
         row = in_row((self.edit, 1), self.take, self.remove, self.reset, self.reset_all)
-        in_column(self.search, self.table, row, self.note, on=self, margins=theme.px(20), spacing=theme.px(8))
+        stays = label(_KEYS_THAT_STAY, "small", "muted", wrap=True)
+        in_column(self.search, self.table, row, self.note, stays, on=self, margins=theme.px(20), spacing=theme.px(8))
         self._fill()
         self._show_chosen()
 
@@ -444,7 +451,7 @@ class KeysPage(QWidget):
         name = native_keys(keys)
         *modifiers, key = keys.split("+") if not keys.endswith("+") else [*keys[:-1].split("+"), "+"]
         plain = not {"Ctrl", "Alt", "Meta"} & set(modifiers) and not re.fullmatch(r"F\d+", key)
-        if plain and not (entry.local and key in _PLAIN):
+        if plain and not (entry.local and key in _PLAIN) and not (entry.letters and keys == key and key.isalpha()):
             self._say(f"{name} alone is for photos and labels: add {native_keys('Ctrl')} or Alt.", wrong=True)
             return
         if keys in self._widget_keys:

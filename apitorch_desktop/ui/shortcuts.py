@@ -27,7 +27,7 @@ from apitorch_desktop.ui.labeling.controller import LabelingController
 from apitorch_desktop.ui.main_window.central_widget import CentralWidget
 from apitorch_desktop.ui.main_window.main_window import MainWindow
 from apitorch_desktop.ui.photos.controller import PhotosController
-from apitorch_desktop.ui.review.panel import PAGES
+from apitorch_desktop.ui.review.panel import PAGES, SECTION
 from apitorch_desktop.ui.session.edit_controller import EditController
 from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.settings import Settings
@@ -278,8 +278,14 @@ def add_window_actions(
     """Add the actions of the whole window. Qt leaves to a text field the keys it uses itself (Ctrl+Z, letters)."""
 
     def show_keys() -> None:
-        pages = {f"Review: {page.title.lower()}": _pairs(page.keys) for page in PAGES.values()}
+        pages = {
+            f"Review: {page.title.lower()}": [
+                (keys, words[:1].upper() + words[1:]) for keys, words in page.key_rows(registry.keys)
+            ]
+            for page in PAGES.values()
+        }
         sections = {**registry.key_sections(), **pages}
+        sections.pop(SECTION, None)
         for title, rows in WIDGET_KEYS.items():
             sections[title] = [*rows, *sections.get(title, ())]
         sheet = CheatSheet(theme, list(sections.items()), window)
@@ -395,11 +401,11 @@ class CheatSheet(QDialog):
         px = theme.px
         columns = QHBoxLayout()
         columns.setSpacing(px(32))
-        half, used = sum(len(rows) + 2 for _, rows in sections) / 2, 0
-        sides = [QVBoxLayout(), QVBoxLayout()]
+        sides, used = (QVBoxLayout(), QVBoxLayout()), [0, 0]
         for title, rows in sections:
-            self._add(sides[used + len(rows) / 2 > half], title, rows)
-            used += len(rows) + 2
+            shorter = int(used[1] < used[0])
+            self._add(sides[shorter], title, rows)
+            used[shorter] += len(rows) + 2
         for side in sides:
             side.addStretch(1)
             columns.addLayout(side, 1)
@@ -429,16 +435,3 @@ class CheatSheet(QDialog):
             grid.addWidget(label(native_keys(sequence), "strong", wrap=True), row, 0, Qt.AlignmentFlag.AlignTop)
             grid.addWidget(label(words, "base", "muted", wrap=True), row, 1)
         side.addLayout(grid)
-
-
-def _pairs(keys: str) -> list[tuple[str, str]]:
-    """`K keeps this one · A or Return takes it` as keys and words."""
-    pairs = []
-    for part in keys.split(" · "):
-        key, colon, words = part.partition(": ")
-        if not colon:
-            names = part.split(" ")
-            count = 3 if names[1:2] == ["or"] else 1
-            key, words = " ".join(names[:count]), " ".join(names[count:])
-        pairs.append((key.replace(" or ", ", "), words[:1].upper() + words[1:]))
-    return pairs

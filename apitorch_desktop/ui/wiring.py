@@ -177,6 +177,11 @@ class Wiring(QObject):
             ),
         )  # fmt: skip
         parts.actions.extend(parts.map.view, "photo.delete", "photo.select_all", "photo.invert")
+        conflicts = self.conflicts.page
+        opens = {page.board: ("review.open",) for page in (parts.versions.page, parts.similar_page)}
+        parts.review.panel.add_actions(parts.actions, {conflicts.board: ("review.dismiss",), **opens})
+        parts.actions.keys_changed.connect(lambda _id: conflicts.show_keys(parts.actions.keys("review.dismiss")))
+        conflicts.show_keys(parts.actions.keys("review.dismiss"))
         parts.actions.add(
             ActionSpec("edit.preferences", "Preferences…", self._open_preferences, "Ctrl+,", "Preferences"),
             ActionSpec("help.documentation", "Documentation", lambda: self._open_page("Documentation"), icon="info"),
@@ -423,6 +428,7 @@ class Wiring(QObject):
 
     def _choose_label(self, set_id: Id, label: str) -> None:
         self._open_set(set_id)
+        self._photos.show_groups()
         if not self._photos.grid.reveal_label(label):
             self._reveal = label  # once it is listed
 

@@ -4,6 +4,7 @@ import pytest
 from PySide6.QtWidgets import QInputDialog
 
 from apitorch_desktop.ui.exporter.controller import ExportDialog
+from apitorch_desktop.utils.text import percent
 from tests.helpers import app_runner as program
 from tests.helpers import widget_driver as widgets
 from tests.helpers import x11_pointer as pointer
@@ -112,10 +113,14 @@ def test_photos_are_classified_copied_and_exported_by_their_menu(monkeypatch, ph
         program.wait(lambda: bar.sort.text() == "Sort: most similar first", "the order by likeness")
         assert model.image(0) is wanted
         near = {one.image_id: one.similarity for one in answer.data}
-        for group in model.groups:
-            likeness = [near.get(one.image_id, 2) for one in group.images]
-            assert likeness == sorted(likeness, reverse=True)
-        assert model.groups[0].label == wanted.label
+        (group,) = model.groups
+        likeness = [near.get(one.image_id, 2) for one in group.images]
+        assert len(likeness) == 6 and likeness == sorted(likeness, reverse=True)
+        assert {model.label_at(row) for row in range(6)} == {"dress", "hat"}
+        assert model.badge(wanted.image_id) == wanted.label
+        second = model.image(1)
+        assert model.badge(second.image_id) == f"{second.label} · {percent(near[second.image_id])}"
+        labeled_in_the_list(made, second)
         assert wanted.display_name in made.review.only.words()
         program.press(made.review.only.all)
         program.wait(lambda: made.photos.only is None and bar.sort.text() == "Sort: most similar first", "all photos")
@@ -135,8 +140,32 @@ def test_photos_are_classified_copied_and_exported_by_their_menu(monkeypatch, ph
         pointer.key("ctrl+z")
         program.wait(lambda: model.shown == shown, "it is shown again by undo")
         assert any(image.display_name == gone.display_name for image in model.groups[0].images)
+        choose(made, [0], "Find similar")
+        program.wait(lambda: model.flat is not None, "the list of similar ones once more")
         pointer.key("Escape", "Escape")
         program.wait(lambda: made.photos.only is None, "all photos again, by key")
+        assert [found.label for found in model.groups] == ["dress", "hat"]
+
+    def labeled_in_the_list(made, image):
+        """Put a photo under another label: it keeps its place among the similar ones."""
+        model, grid = made.model, made.photos.grid
+        client, set_id = made.session.workspace.client, made.session.open_set.training_set.id
+        other = {"dress": "hat", "hat": "dress"}[image.label]
+
+        def held():
+            return {one.image_id: group.label for group in client.images(set_id).data for one in group.images}
+
+        grid.setFocus()
+        grid.choose(1)
+        pointer.key(made.labeling.keys.key(other))
+        program.wait(lambda: held()[image.image_id] == other, "the other label in the service")
+        program.wait(lambda: model.label_at(1) == other, "the label in the list")
+        assert model.id_at(1) == image.image_id
+        pointer.key("ctrl+z")
+        program.wait(lambda: held()[image.image_id] == image.label, "its label again")
+        program.wait(lambda: model.label_at(1) == image.label, "its label in the list")
+        set_id = made.session.open_set.training_set.id
+        program.wait(lambda: all_compared(client, set_id, image), "an embedding of every photo again")
 
     def why(made):
         model, grid, big, panel = made.model, made.photos.grid, made.photos.big, made.classify_panel

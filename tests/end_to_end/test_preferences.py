@@ -127,6 +127,11 @@ def test_preferences_are_applied_at_once_and_kept(monkeypatch, photos, tmp_path,
         row = choose("delete photos")
         pointer.key("Insert")  # plain, since it works among the photos alone
         program.wait(lambda: shown.table.item(row, 1).text() == "Ins", "another key for Delete")
+        row = choose("review: keep this one")
+        pointer.key("x")  # a letter, since none begins a label there
+        program.wait(lambda: shown.table.item(row, 1).text() == "X", "another key on the pages of Review")
+        pointer.key("a")
+        program.wait(lambda: shown.note.text().startswith("A belongs to “Review: take the likelier"), "whose key A is")
         row = choose("transf")
         for sequence, words in (
             ("ctrl+z", "Ctrl+Z belongs to “Undo"),
@@ -186,6 +191,7 @@ def test_preferences_are_applied_at_once_and_kept(monkeypatch, photos, tmp_path,
         assert made.theme.tokens.dark
         assert made.labeling.keys.label("7") == "hat" and made.labeling.advance
         assert made.actions.keys("view.transfers") == "Ctrl+Shift+T"
+        assert made.actions.keys("review.keep") == "X"
         assert made.labeling.strip.advance.toolTip() == "Select the next photo after each label (F4)"
         assert (made.embedded.url, made.embedded.key) == (f"http://127.0.0.1:{port}/api/", kept["key"])
         made.window.activateWindow()
@@ -200,6 +206,7 @@ def test_preferences_are_applied_at_once_and_kept(monkeypatch, photos, tmp_path,
         shown = page(dialog, KeysPage, "Keys")
         program.press(shown.reset_all)
         assert made.actions.keys("photo.delete") == "Delete"
+        assert made.actions.keys("review.keep") == "K"
         assert made.actions.keys("view.transfers") == "Ctrl+J"
         sharing = page(dialog, ServicePage, "Service")
         program.press(sharing.shared)

@@ -1,5 +1,6 @@
 """Review in the real program: faults planted among real photos are found by themselves, and put right by key and pointer."""
 
+import pytest
 from PySide6.QtWidgets import QApplication
 
 from apitorch_desktop.cli.main import main
@@ -10,6 +11,7 @@ from tests.helpers import x11_pointer as pointer
 from tests.helpers.planted_set import plant
 
 
+@pytest.mark.action("review.accept", "review.dismiss", "review.keep", "review.delete", "review.open")
 def test_what_is_wrong_with_a_set_is_found_and_put_right(monkeypatch, real_photos, tmp_path, home):
     planted = plant(real_photos, each=9, wrong=4, twins=4, blurred=2, black=2)
     folder = tmp_path / "Clothes"
@@ -50,6 +52,7 @@ def test_what_is_wrong_with_a_set_is_found_and_put_right(monkeypatch, real_photo
     def clean_up_duplicates(made):
         panel, total = made.review.panel, made.model.total
         press_finding(made, "duplicates")
+        one_group_by_keys(made)
         going = {row.image.image_id for row in panel.board.rows.rows if isinstance(row, PhotoRow) and row.mark == "go"}
         assert len(going) == 4
         program.press(panel.clean)
@@ -72,6 +75,35 @@ def test_what_is_wrong_with_a_set_is_found_and_put_right(monkeypatch, real_photo
         pointer.key("ctrl+a", "Return")
         program.wait(lambda: made.model.total == total, "the others back from the trash")
         program.wait(lambda: page._none.isVisible(), "an empty trash")
+
+    def one_group_by_keys(made):
+        """Keep the other of two near-duplicates, see it at full size, delete the first, and undo that."""
+        board, big, total = made.review.panel.board, made.photos.big, made.model.total
+        program.wait(board.hasFocus, "the focus on the board")
+        first = board.selected_rows()[0].image.image_id
+        pointer.key("Right")
+        program.wait(lambda: board.selected_rows()[0].image.image_id != first, "the focus on the second")
+        second = board.selected_rows()[0].image.image_id
+
+        def mark(image_id):
+            rows = [row for row in board.rows.rows if isinstance(row, PhotoRow) and row.image.image_id == image_id]
+            return rows[0].mark if rows else ""
+
+        assert (mark(first), mark(second)) == ("keep", "go")
+        pointer.key("k")
+        program.wait(lambda: (mark(first), mark(second)) == ("go", "keep"), "the second one kept")
+        program.wait(board.hasFocus, "the focus on the board")
+        pointer.key("o")
+        program.wait(lambda: big.isVisible() and big.image().image_id == second, "full size")
+        pointer.key("Escape")
+        program.wait(lambda: board.isVisible() and board.hasFocus(), "the board again")
+        pointer.key("Delete")
+        program.wait(lambda: made.model.total == total - 1, "the first one gone")
+        program.wait(lambda: edits(made)[:1] == ["delete 1 photo"], "the deletion done")
+        assert made.model.label_of(first) is None and made.model.label_of(second)
+        pointer.key("ctrl+z")
+        program.wait(lambda: made.model.total == total, "it is back")
+        program.wait(lambda: len(made.review.review.surplus()) == 4, "its group back")
 
     def accept_and_dismiss(made):
         review, panel = made.review.review, made.review.panel

@@ -12,6 +12,7 @@ from tests.helpers import widget_driver as widgets
 from tests.helpers import x11_pointer as pointer
 from tests.helpers.app_runner import dialog
 from tests.helpers.planted_set import plant
+from tests.helpers.widget_driver import choose_in_menu_bar
 
 LABELS = ("dress", "hat", "pants")
 EACH = 30
@@ -124,6 +125,7 @@ def test_filters_with_not_are_saved_by_name_and_labels_sorted_by_count(monkeypat
         made.window.activateWindow()
         choose(bar.filter, "Show all")
         program.wait(lambda: made.model.shown == total, "all again")
+        splits_and_small_ones(made)
         choose(bar.sort, "Smallest label first")
         program.wait(lambda: labels_shown(made)[0] == "hat", "the smallest label first")
         choose(bar.sort, "Largest label first")
@@ -141,6 +143,34 @@ def test_filters_with_not_are_saved_by_name_and_labels_sorted_by_count(monkeypat
         choose(made.central_widget.toolbar.filter, "no dresses")
         program.wait(lambda: made.central_widget.toolbar.filter.text() == "Filter: 3", "the saved filter")
         assert "dress" not in labels_shown(made)
+        choose(made.central_widget.toolbar.filter, "Forget", "no dresses")
+        program.wait(lambda: made.settings.saved_filters == {}, "the saved filter forgotten")
+        choose(made.central_widget.toolbar.filter, "Shorter side", "Any size")
+        choose(made.central_widget.toolbar.filter, "Added", "Any time")
+        program.wait(lambda: made.central_widget.toolbar.filter.text() == "Filter: 1", "the label alone")
+
+    def splits_and_small_ones(made):
+        bar, model, grid = made.central_widget.toolbar, made.model, made.photos.grid
+        client, set_id = made.session.workspace.client, made.session.open_set.training_set.id
+        small = {one.image_id for one in model.records() if min(one.width, one.height) < 224}
+        choose(bar.filter, "Shorter side", "Smaller than 224 pixels")
+        program.wait(lambda: {one.image_id for one in shown(model)} == small, "the small ones")
+        choose(bar.filter, "Shorter side", "Any size")
+        program.wait(lambda: model.shown == total, "all again")
+        grid.setFocus()
+        grid.choose(0)
+        grid.toggle(1)
+        tested = set(model.selected_ids())
+        choose_in_menu_bar(made, "&Edit", "Split", "Test – not learned, but measured")
+
+        def held():
+            found = [image for group in client.images(set_id).data for image in group.images]
+            return {image.image_id for image in found if image.known_split == "test"}
+
+        program.wait(lambda: held() == tested, "two photos for the test, in the service")
+        for words, wanted in (("Test", 2), ("None", total - 2), ("Train", 0), ("Any", total)):
+            choose(bar.filter, "Split", words)
+            program.wait(lambda wanted=wanted: model.shown == wanted, f"{words}: {wanted}")
 
     def every_key_is_listed(made):
         pointer.key("question")

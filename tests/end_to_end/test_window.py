@@ -100,6 +100,7 @@ def test_a_classifier_is_shown_again_when_its_connection_is_chosen_again(monkeyp
         assert made.session.open_set is open_set
         assert not view.isExpanded(model.index_of(model.top()[0]))
         assert set(states) <= {ConnectionState.READY}
+        view.expand(model.index_of(model.top()[0]))
         choose_in_connection_menu(made, "Elsewhere")
         program.wait(lambda: made.session.connection.name == "Elsewhere", "the other connection")
         program.wait(lambda: made.session.state is ConnectionState.REFUSED, "that it has no key")
@@ -109,6 +110,8 @@ def test_a_classifier_is_shown_again_when_its_connection_is_chosen_again(monkeyp
         program.wait(lambda: made.session.state is ConnectionState.READY, "the first connection")
         ready(made)
         assert headlines == {"Classifier ready"}
+        assert view.isExpanded(model.index_of(model.top()[0]))
+        assert made.session.classifiers
 
     assert program.run(monkeypatch, choose_connections) == 0
     assert program.run(monkeypatch, ready) == 0

@@ -19,7 +19,7 @@ from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets.banner import Banner
-from apitorch_desktop.ui.widgets.controls import button, enable_unless
+from apitorch_desktop.ui.widgets.controls import button, enable_unless, native_keys
 from apitorch_desktop.utils.text import plural
 
 MINE, THEIRS = "mine", "theirs"
@@ -60,13 +60,18 @@ class ConflictPage(BoardPage):
         self.lay_out(
             "Changed by someone else meanwhile",
             (self.mine, self.theirs, self.all_mine, self.all_theirs),
-            "Return does yours with what is selected; D keeps theirs",
+            "",
             why="Before your change reached the service, someone else moved or deleted these photos, so nothing was done with "
             "them. Do it anyway, or keep theirs.",
         )
         self.board.selectionModel().selectionChanged.connect(lambda *_: self._show_controls())
         self.board.action_requested.connect(self._decide_by_key)
         self.board.heading_action_requested.connect(self._decide_group)
+
+    def show_keys(self, theirs: str) -> None:
+        """Show the keys; `theirs` are those that keep theirs, "" for none."""
+        keeps = f"; {native_keys(theirs)} keeps theirs" if theirs else ""
+        self.hint.setText(f"Return does yours with what is selected{keeps}")
 
     def focus(self) -> None:
         """Focus the board, which handles the keys."""

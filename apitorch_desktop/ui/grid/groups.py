@@ -72,7 +72,8 @@ class LabelGroups:
         self._key: SortKey | None = None
         self._reverse = False
         self._by_count = 0
-        self._by_best = False
+        self.flat = False
+        """True if all images are one group, whatever their labels; its `label` is ""."""
         self._held: dict[str, int] | None = None
 
     @property
@@ -259,23 +260,23 @@ class LabelGroups:
         """Set the order within groups."""
         self._key, self._reverse = key, reverse
 
-    def set_order(self, by_count: int, *, by_best: bool = False) -> None:
+    def set_order(self, by_count: int, *, flat: bool = False) -> None:
         """Order the groups by their number of shown images: 1 most first, -1 fewest first, 0 by label.
 
-        `by_best`: by their first images, in the order within groups.
+        `flat`: one group of all.
         """
-        self._by_count, self._by_best = by_count, by_best
+        self._by_count, self.flat = by_count, flat
         self._held = None
 
     def hold(self) -> None:
         """Fix the places of groups that are ordered by their counts, until an order or filter is set."""
-        if self.ordered and self._held is None:
+        if self._by_count and self._held is None:
             self._held = {group.label: index for index, group in enumerate(self.shown)}
 
     @property
     def ordered(self) -> bool:
-        """True if the groups are ordered by their images, which any added or removed one may change."""
-        return self._by_count != 0 or self._by_best
+        """True if any image added or removed may change the places of others in other groups."""
+        return self._by_count != 0 or self.flat
 
     @property
     def filtered(self) -> bool:
@@ -319,19 +320,17 @@ class LabelGroups:
             shown.sort(key=lambda name: (name != INBOX, -self._by_count * counts[name]))
         if self._table is None or not self._table.size:
             self.rows = self._places = ()
-            self._group(shown, counts)
+            self._group([] if self.flat else shown, counts)
             return
-        if held is None and self._by_best and keys is not None:
-            best = np.full(len(table.labels), np.inf)
-            np.minimum.at(best, label[slots], keys[slots])
-            shown.sort(key=lambda name: (not counts[name], best[table.known_code(name)] if counts[name] else 0.0))
         codes = [table.code(name) for name in shown]
         rank = np.zeros(len(table.labels), np.int32)
         rank[codes] = np.arange(len(shown))
         columns: list[NDArray[Any]] = [table.order[slots], rank[label[slots]]]
         if keys is not None:
-            columns = [columns[0], keys[slots], columns[1]]
+            columns.insert(2 if self.flat else 1, keys[slots])
         self.rows = slots[np.lexsort(columns)]
+        if self.flat:
+            shown, counts = [""][: len(slots)], {"": len(slots)}
         self._group(shown, counts)
         self._take_places()
 

@@ -315,7 +315,8 @@ class GridDrops(QObject):
             view.images_dropped.emit(list(content.image_ids), label)
 
     def _label(self, group: int | None) -> str | None:
-        return self._view.images.groups[group].label if group is not None else None
+        images = self._view.images
+        return images.groups[group].label if group is not None and images.flat is None else None
 
     def _aim(self, point: QPoint, internal: bool, folder: bool) -> bool:
         """Mark the target of a drop. Return False if a drop would have no effect."""

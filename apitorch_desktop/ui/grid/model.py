@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import compress
 from typing import TYPE_CHECKING, Any, Final
 
 from PySide6.QtCore import QAbstractListModel, QModelIndex, QObject, QPersistentModelIndex, Qt, Signal
 
-from apitorch_desktop.api.types import INBOX, TrainingImage
+from apitorch_desktop.api.types import INBOX, TrainingImage, label_name
 from apitorch_desktop.dataset.review.findings import OutOfFoldAnswer
 from apitorch_desktop.dataset.workspace.listing import LazyImages
 from apitorch_desktop.ui.grid.groups import LabelGroup, LabelGroups
@@ -119,14 +120,24 @@ class Selection:
             self.hold()
 
 
-__all__ = ["IMAGE_ROLE", "LABEL_ROLE", "GridModel", "LabelGroup"]
+__all__ = ["IMAGE_ROLE", "LABEL_ROLE", "FlatList", "GridModel", "LabelGroup"]
 
 IMAGE_ROLE: Final = Qt.ItemDataRole.UserRole
 """Record of a row."""
 LABEL_ROLE: Final = Qt.ItemDataRole.UserRole + 1
-"""Label of the group of a row."""
+"""Label of a row."""
 _ONE_BY_ONE = 16
 """Most new images of a sorted group that are inserted one by one; more are sorted in together."""
+
+
+@dataclass(frozen=True, slots=True)
+class FlatList:
+    """All images in one list, whatever their labels."""
+
+    title: str
+    """Its heading."""
+    caption: Callable[[str], str]
+    """Returns what is written on an image beside its label, by id."""
 
 
 class GridModel(QAbstractListModel):
@@ -150,6 +161,8 @@ class GridModel(QAbstractListModel):
         self.answers: Mapping[str, OutOfFoldAnswer] = {}
         """The classifier's answer by id."""
         self.answers_shown = False
+        self.flat: FlatList | None = None
+        """Set while the images are not grouped by label."""
         self._groups = LabelGroups()
 
     # --- content
@@ -329,7 +342,10 @@ class GridModel(QAbstractListModel):
             self._touch()
 
     def badge(self, image_id: str) -> str:
-        """Return the small text on an image, "" for none."""
+        """Return the small text on an image, "" for none; in a flat list that begins with its label."""
+        if self.flat is not None:
+            parts = (label_name(self.label_of(image_id) or ""), self.flat.caption(image_id))
+            return " · ".join(part for part in parts if part)
         badge, answer = self.badges.get(image_id, ""), self.answers.get(image_id)
         if answer is not None and self.label_of(image_id) == INBOX:
             return f"{answer.label}? {percent(answer.confidence)}"
@@ -352,18 +368,19 @@ class GridModel(QAbstractListModel):
         *,
         reverse: bool = False,
         by_count: int = 0,
-        by_best: bool = False,
+        flat: FlatList | None = None,
     ) -> None:
         """Set the order within groups (None: as added), and of the groups: by count, most (1) or fewest (-1) first.
 
-        `by_best`: the groups too are in that order, by their first images.
+        `flat`: all images are one group in that order.
 
         Groups keep their places while images are moved and deleted, so that nothing jumps during labeling.
         """
 
         def change() -> None:
             self._groups.set_sort(key, reverse)
-            self._groups.set_order(by_count, by_best=by_best)
+            self._groups.set_order(by_count, flat=flat is not None)
+            self.flat = flat
 
         self._change(change)
 
@@ -451,8 +468,8 @@ class GridModel(QAbstractListModel):
         return int(self._groups.rows[row])
 
     def label_at(self, row: int) -> str:
-        """Return the label of the group of a row."""
-        return self._groups.shown[self._groups.position_of_row(row)].label
+        """Return the label of a row."""
+        return self._groups.label_of(self.slot(row))
 
     def has_proposals(self) -> bool:
         """Return True if the classifier has an answer about an image without a label."""
@@ -540,18 +557,20 @@ class GridModel(QAbstractListModel):
         """Return the bytes of the selected images, as far as known."""
         return int(self._groups.table.file_size[self._groups.rows[self._selected()]].sum()) if self.selection else 0
 
-    def row_under(self, slot: int, label: str) -> int | None:
-        """Return the row of an image that is still under a label, None if it is not, or not shown."""
+    def row_under(self, slot: int, label: str | None) -> int | None:
+        """Return the row of an image that is still under a label (None: any), None if it is not, or not shown."""
         row = self._groups.row_of(slot)
-        return row if row is not None and self._groups.label_of(slot) == label else None
+        return row if row is not None and label in (None, self._groups.label_of(slot)) else None
 
-    def first_row_under(self, images: Sequence[TrainingImage], label: str) -> int | None:
-        """Return the row of the first of the images of a group that is still under its label and shown."""
+    def first_row_under(self, images: Sequence[TrainingImage], label: str | None) -> int | None:
+        """Return the row of the first of the images of a group that is still under its label (None: any) and shown."""
         slots: Any = getattr(images, "slots", ())
         if not len(slots):
             return None
         rows = self._groups.rows_of(slots)
-        there = (rows >= 0) & (self._groups.table.label[slots] == self._groups.table.known_code(label))
+        there = rows >= 0
+        if label is not None:
+            there &= self._groups.table.label[slots] == self._groups.table.known_code(label)
         return int(rows[there][0]) if there.any() else None
 
     # --- item model
@@ -610,11 +629,15 @@ class ScrollBookmark:
 
     def __init__(self, model: GridModel, content: GridLayout, rows: Iterable[int], top: int, focus: int | None) -> None:
         self._model = model
-        self._seen = [(model.slot(row), model.label_at(row), content.box(row).y - top) for row in rows]
+        grouped = model.flat is None
+        self._seen = [
+            (model.slot(row), model.label_at(row) if grouped else None, content.box(row).y - top) for row in rows
+        ]
         self._focus = focus
         if focus is not None:
             position = content.group_of(focus)
-            self._beside = (model.groups[position].label, model.groups[position].images)  # a change makes another list
+            group = model.groups[position]
+            self._beside = (group.label if grouped else None, group.images)  # a change makes another list
             self._place = focus - content.rows_of(position).start
 
     def anchor(self) -> ScrollAnchor | None:

@@ -28,6 +28,8 @@ class Cell(NamedTuple):
     focused: bool
     whole: bool
     """Not cropped, because the pointer rests on it."""
+    plain: bool = False
+    """The badge only names what the image is: nothing was found."""
 
 
 class Header(NamedTuple):
@@ -82,7 +84,7 @@ class GridPainter:
                 self._failure(painter, box, cell.failure)
         self._round(painter, box)
         if cell.badge:
-            self._badge(painter, box, cell.badge, mirrored)
+            self._badge(painter, box, cell.badge, mirrored, QColor(DARK.text) if cell.plain else self._on_badge)
         if cell.selected:
             self._ring(painter, box)
             self._tick(painter, box, mirrored)
@@ -150,7 +152,7 @@ class GridPainter:
         painter.drawStaticText(QPointF(room.x(), top + edge + pad / 2), words.text)
         painter.restore()
 
-    def _badge(self, painter: QPainter, box: QRect, badge: str, mirrored: bool) -> None:
+    def _badge(self, painter: QPainter, box: QRect, badge: str, mirrored: bool, color: QColor) -> None:
         px = self._theme.px
         words = self._texts.get(badge, "tiny", box.width() - px(28))
         pill = QRectF(0, 0, words.width + px(14), words.height + px(4))
@@ -159,7 +161,7 @@ class GridPainter:
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(self._behind_badge)
         painter.drawRoundedRect(pill, pill.height() / 2, pill.height() / 2)
-        self._write(painter, pill.x() + px(7), pill.y() + px(2), words, "tiny", self._on_badge)
+        self._write(painter, pill.x() + px(7), pill.y() + px(2), words, "tiny", color)
 
     def _ring(self, painter: QPainter, box: QRect) -> None:
         painter.setBrush(Qt.BrushStyle.NoBrush)

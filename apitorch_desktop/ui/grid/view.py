@@ -372,13 +372,14 @@ class GridView(QListView):
             row in self.images.selection,
             self.hasFocus() and row == self.currentIndex().row(),
             self._uncropped.isValid() and row == self._uncropped.row(),
+            self.images.flat is not None,
         )
         self._painter.cell(painter, box, cell, self.isRightToLeft())
 
     def _paint_header(self, painter: QPainter, group: int, y: int, *, floating: bool) -> None:
         shown, content, target = self.images.groups[group], self._content, self._drops.target
         header = Header(
-            shown.label,
+            shown.label if self.images.flat is None else self.images.flat.title,
             len(shown.images),
             shown.accuracy,
             self.images.selection.count(content.rows_of(group)),
@@ -569,7 +570,7 @@ class GridView(QListView):
             self.context_menu_requested.emit(self.viewport().mapToGlobal(place), None)
             return
         group = self.header_under(event.pos())
-        label = self.images.groups[group].label if group is not None else None
+        label = self.images.groups[group].label if group is not None and self.images.flat is None else None
         self.context_menu_requested.emit(event.globalPos(), label)
 
     def viewportEvent(self, event: QEvent) -> bool:

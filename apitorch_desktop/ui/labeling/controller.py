@@ -413,7 +413,7 @@ class LabelingController(QObject):
         staying = not without_label(chosen, label)
         self._edits.move(chosen, label)
         if self.advance:
-            self._advance(past_selection=staying)
+            self._advance(past_selection=staying or photos.model.flat is not None)
 
     def _put(self, target: LabelTarget, label: str) -> None:
         if not target.count():

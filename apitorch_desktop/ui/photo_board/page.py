@@ -34,5 +34,6 @@ class BoardPage(CentralPage):
         if why:
             below.addWidget(label(why, "base", "muted", wrap=True))
         below.addWidget(row)
-        foot = in_row(label(hint, "small", "muted", wrap=True), margins=(16, 4, 16, 8))
+        self.hint = label(hint, "small", "muted", wrap=True)
+        foot = in_row(self.hint, margins=(16, 4, 16, 8))
         in_column(head, below, (center or self.board, 1), foot, on=self, margins=0, spacing=2)

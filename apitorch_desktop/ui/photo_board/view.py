@@ -53,19 +53,12 @@ class PhotoBoard(QListView):
     """Reports the actions that the user requests for photos, and performs none."""
 
     action_requested = Signal(str)
-    """Name of an action on the selected photos: accept, dismiss, keep, open, del and return (the keys), or a label's key."""
+    """Name of an action on the selected photos: accept, dismiss, keep, open, del and return, or a label's key.
+
+    Those with a key of their own are actions of the registry, except for Return and the keys of labels.
+    """
     heading_action_requested = Signal(object, str)
     """(HeadingRow, name of the action)"""
-
-    KEYS = {  # noqa: RUF012 - never changed
-        Qt.Key.Key_A: "accept",
-        Qt.Key.Key_Return: "return",
-        Qt.Key.Key_Enter: "return",
-        Qt.Key.Key_D: "dismiss",
-        Qt.Key.Key_Delete: "del",
-        Qt.Key.Key_K: "keep",
-        Qt.Key.Key_O: "open",
-    }
 
     def __init__(self, theme: Theme, loader: ThumbnailLoader) -> None:
         super().__init__()
@@ -145,11 +138,10 @@ class PhotoBoard(QListView):
     # --- mouse and keys
 
     def keyPressEvent(self, event: QKeyEvent) -> None:
-        """Actions and label keys; the list handles other keys."""
+        """Return and label keys; the list handles other keys."""
         plain = event.modifiers() in (Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.KeypadModifier)
-        name = self.KEYS.get(Qt.Key(event.key()))
-        if plain and name is not None:
-            self.action_requested.emit(name)
+        if plain and event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+            self.action_requested.emit("return")
         elif plain and event.text() and event.text() in "1234567890":
             self.action_requested.emit(event.text())
         else:

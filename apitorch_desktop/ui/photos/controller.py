@@ -17,7 +17,7 @@ from apitorch_desktop.dataset.review.findings import OutOfFoldAnswer
 from apitorch_desktop.dataset.workspace.listing import image_ids, image_labels, without_label
 from apitorch_desktop.ui.actions import DELETE_KEYS, ActionRegistry, ActionSpec, always
 from apitorch_desktop.ui.grid.filters import Filter, now, one_of
-from apitorch_desktop.ui.grid.model import GridModel
+from apitorch_desktop.ui.grid.model import FlatList, GridModel
 from apitorch_desktop.ui.grid.view import DEFAULT, GridView, SelectionSummary
 from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
 from apitorch_desktop.ui.photos.share import ShareActions
@@ -31,7 +31,7 @@ from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.viewer.view import PhotoView
 from apitorch_desktop.ui.widgets.heat_map import HeatMap
 from apitorch_desktop.ui.widgets.label_menu import menus_of
-from apitorch_desktop.utils.text import plural, size
+from apitorch_desktop.utils.text import percent, plural, size
 
 if TYPE_CHECKING:  # numpy comes with the first images, on a lane
     from numpy.typing import NDArray
@@ -59,6 +59,8 @@ NEAREST_DELAY = 250
 """Milliseconds for which a photo is shown full size until the nearest ones are looked for."""
 SIMILAR = 100
 """Most similar photos that are shown at first."""
+_ITSELF = 2.0
+"""Stands for the similarity of the photo that others are compared with: above all others, so that it is first."""
 
 
 _KEYS_OF_SORTS: dict[SortOrder, tuple[SortKey | None, bool, int]] = {
@@ -254,8 +256,16 @@ class PhotosController(QObject):
     def _leave_part(self) -> None:
         if self.only is not None:
             self.show_only((), "")
+        if self.sort == "similar":
+            self.set_sort(self._settings.sort)
+
+    def show_groups(self) -> None:
+        """Show the photos by label, if they are listed by likeness."""
+        if self.model.flat is not None:
+            self._leave_part()
 
     def _follow(self, new_ids: dict[str, str]) -> None:
+        self._ranking.update({new: self._ranking[old] for old, new in new_ids.items() if old in self._ranking})
         if self.only is not None:
             self.only = frozenset(new_ids.get(one, one) for one in self.only)
             self.apply_filter(again=True)
@@ -321,11 +331,11 @@ class PhotosController(QObject):
         self._similar.photo_requested.emit(image.training_set_id, image.image_id)
 
     def _show_similar(self, photo: SimilarTo, found: Sequence[SimilarImage]) -> None:
-        """Sort by similarity, and show the most similar photos only, until all are wanted."""
+        """List the photos by similarity, whatever their labels: the most similar ones only, until all are wanted."""
         self._ranking = {one.image_id: one.similarity for one in found}
         first = [one.image_id for one in found[:SIMILAR]]
         if photo.image_id:
-            self._ranking[photo.image_id] = 2.0  # itself
+            self._ranking[photo.image_id] = _ITSELF
             first = [photo.image_id, *first]
         self.close_big()
         self.set_sort("similar")
@@ -344,7 +354,12 @@ class PhotosController(QObject):
         """Sort the photos within their labels, or the labels by their counts."""
         if key == "similar":
             ranking, self.sort = self._ranking, key
-            self.model.set_sort(_by_similarity(ranking), reverse=True, by_best=True)
+
+            def caption(image_id: str) -> str:
+                similarity = ranking.get(image_id, _ITSELF)
+                return percent(similarity) if similarity < _ITSELF else ""
+
+            self.model.set_sort(_by_similarity(ranking), reverse=True, flat=FlatList("Most similar first", caption))
             self._show_answers()
             self.sorted.emit(key)
             return

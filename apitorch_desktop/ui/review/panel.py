@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from PySide6.QtCore import QRect, Qt, Signal
@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QHBoxLayout, QScrollArea, QStackedWidget, QVBoxLay
 
 from apitorch_desktop.api.types import INBOX, Metrics, label_name
 from apitorch_desktop.dataset.review.findings import Duplicate, Findings, LabelAdvice
+from apitorch_desktop.ui.actions import DELETE_KEYS, ActionRegistry, ActionSpec, always
 from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
 from apitorch_desktop.ui.photo_board.model import HeadingRow, LabelIssueRow, PhotoRow, Row
 from apitorch_desktop.ui.photo_board.view import PhotoBoard
@@ -28,6 +29,7 @@ from apitorch_desktop.ui.widgets.controls import (
     in_column,
     in_row,
     label,
+    native_keys,
     surface,
 )
 from apitorch_desktop.ui.widgets.dates import date_text, time_text_of
@@ -236,12 +238,24 @@ class LabelsPage(QScrollArea):
 
 @dataclass(frozen=True, slots=True)
 class ReviewPage:
-    """A page of the board. `none` is shown when there are no findings; `keys` describes the keys."""
+    """A page of the board. `none` is shown when there are no findings.
+
+    `keys` describes the keys: ids of actions, and keys that cannot be changed, separated by ", "; and what they do.
+    """
 
     title: str
     rows: Callable[[ReviewController], list[Row]]
     none: str
-    keys: str
+    keys: tuple[tuple[str, str], ...]
+
+    def key_rows(self, keys_of: Callable[[str], str]) -> list[tuple[str, str]]:
+        """Return keys and what they do; `keys_of` returns those of an action, "" for none."""
+        rows = []
+        for names, words in self.keys:
+            parts = [keys_of(name) if "." in name else name for name in names.split(", ")]
+            if any(parts):
+                rows.append((", ".join(filter(None, parts)), words))
+        return rows
 
 
 PAGES = {
@@ -249,28 +263,48 @@ PAGES = {
         "Near-duplicates",
         duplicates,
         "No two photos are nearly the same.",
-        "K keeps this one · Delete deletes the others of its group · D keeps all · O opens full size",
+        (
+            ("review.keep", "keeps this one"),
+            ("review.delete", "deletes the others of its group"),
+            ("review.dismiss", "keeps all"),
+            ("review.open, Return", "opens full size"),
+        ),
     ),
     "suspects": ReviewPage(
         "Suspect labels",
         suspects,
         "No label looks wrong.",
-        "A or Return takes the likelier label · D or Delete keeps the label · 1–0 another label · O opens full size",
+        (
+            ("review.accept, Return", "takes the likelier label"),
+            ("review.dismiss, review.delete", "keeps the label"),
+            ("1–0", "another label"),
+            ("review.open", "opens full size"),
+        ),
     ),
     "quality": ReviewPage(
         "Quality",
         quality,
         "No photo is blurred, dark, bright, flat, oddly shaped or tiny.",
-        "Delete deletes · D leaves it as it is · O opens full size",
+        (
+            ("review.delete", "deletes"),
+            ("review.dismiss", "leaves it as it is"),
+            ("review.open, Return", "opens full size"),
+        ),
     ),
     "unsure": ReviewPage(
         "Check next",
         unsure,
         "There is nothing to check.",
-        "A or Return: the label is right · 1–0 another label · O opens full size",
+        (
+            ("review.accept, Return", "says that the label is right"),
+            ("1–0", "another label"),
+            ("review.open", "opens full size"),
+        ),
     ),
 }
 LABELS = "labels"
+SECTION = "Review"
+"""Section of the sheet of keys, which lists them by page."""
 
 
 class ReviewPanel(CentralPage):
@@ -288,6 +322,7 @@ class ReviewPanel(CentralPage):
         super().__init__(theme)
         self._review = review
         self._labels = labels
+        self._keys_of: Callable[[str], str] = lambda _action_id: ""
         self.page = "duplicates"
         self._title = label("", "title")
         self._note = ElidedLabel("", "base", "muted")
@@ -380,7 +415,10 @@ class ReviewPanel(CentralPage):
             rows = page.rows(self._review)
             self.board.rows.show(rows)
             self._title.setText(page.title)
-            self._keys.setText(page.keys if rows else "")
+            keys = [
+                f"{native_keys(names).replace(', ', ' or ')} {words}" for names, words in page.key_rows(self._keys_of)
+            ]
+            self._keys.setText(" · ".join(keys) if rows else "")
             self._show_part(self.board if rows else self._none)
             if had and self.isVisible():
                 self.focus()
@@ -438,6 +476,54 @@ class ReviewPanel(CentralPage):
         self._controls.setVisible(chosen > 0 or surplus > 0)
 
     # --- actions
+
+    def add_actions(self, actions: ActionRegistry, others: Mapping[PhotoBoard, Sequence[str]]) -> None:
+        """Add the actions of the board; `others` are boards with actions that they have too: "review.open" …"""
+        boards = (self.board, *others)
+
+        def chosen() -> PhotoBoard | None:
+            return next((board for board in boards if board.isVisible() and board.selected_rows()), None)
+
+        def run(name: str) -> Callable[[], None]:
+            return lambda: board.action_requested.emit(name) if (board := chosen()) is not None else None
+
+        def on(*pages: str) -> Callable[[], str]:
+            def reason() -> str:
+                board = chosen()
+                if board is None:
+                    return "Select photos in Review first."
+                here = board is not self.board or self.page in pages
+                return "" if here else f"It has no effect on “{PAGES[self.page].title}”."
+
+            return reason
+
+        within = (self.board,)
+        actions.add(
+            ActionSpec(
+                "review.accept", "Review: take the likelier label, or confirm it", run("accept"), "A", section=SECTION,
+                reason=on("suspects", "unsure"), within=within, letters=True, applies=always,
+            ),
+            ActionSpec(
+                "review.dismiss", "Review: leave as it is", run("dismiss"), "D", section=SECTION,
+                reason=on("duplicates", "suspects", "quality"), within=within, letters=True, applies=always,
+            ),
+            ActionSpec(
+                "review.keep", "Review: keep this one of near-duplicates", run("keep"), "K", section=SECTION,
+                reason=on("duplicates"), within=within, letters=True, applies=always,
+            ),
+            ActionSpec(
+                "review.delete", "Review: delete", run("del"), DELETE_KEYS, section=SECTION,
+                reason=on("duplicates", "suspects", "quality"), within=within, letters=True, applies=always, icon="trash",
+            ),
+            ActionSpec(
+                "review.open", "Review: open full size", run("open"), "O", section=SECTION,
+                reason=on(*PAGES), within=within, letters=True, applies=always, icon="image",
+            ),
+        )  # fmt: skip
+        for board, action_ids in others.items():
+            actions.extend(board, *action_ids)
+        self._keys_of = actions.keys
+        actions.keys_changed.connect(lambda _action_id: self._changed())
 
     def act(self, name: str) -> None:
         """Apply an action to the selection."""

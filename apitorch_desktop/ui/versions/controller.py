@@ -400,7 +400,7 @@ class VersionsPage(BoardPage):
         in_column(
             top, self.words, (self.stack, 1), on=center, margins=(px(_MARGIN), px(4), px(_MARGIN), 0), spacing=px(8)
         )
-        hint = f"Two versions selected with {native_keys('Ctrl')} are compared · Return or O opens a photo full size"
+        hint = f"Two versions selected with {native_keys('Ctrl')} are compared · Return opens a photo full size"
         self.lay_out("Versions", (self.use, self.keep, self.back), hint, center=center)
 
     def resizeEvent(self, event: object) -> None:

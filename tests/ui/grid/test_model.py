@@ -10,7 +10,7 @@ from PySide6.QtTest import QAbstractItemModelTester
 from apitorch_desktop.api.types import INBOX, TrainingImage
 from apitorch_desktop.dataset.review.findings import OutOfFoldAnswer
 from apitorch_desktop.dataset.workspace.image_table import ImageTable
-from apitorch_desktop.ui.grid.model import GridModel, LabelGroup
+from apitorch_desktop.ui.grid.model import FlatList, GridModel, LabelGroup
 
 LABELS = ["boots", "hat", "shirt", "shoes"]
 
@@ -208,22 +208,30 @@ def test_labels_are_ordered_by_how_many_they_have_and_stay_in_place_while_labell
     assert order() == [("boots", 0), ("hat", 1), ("top", 6)]
 
 
-def test_labels_can_be_in_the_order_of_their_first_images_and_keep_their_places_while_labeling(listed):
+def test_images_can_be_one_list_whatever_their_labels(listed):
     def order():
         return [(group.label, [one.bytes for one in group.images]) for group in listed.groups]
 
     listed.set_groups([LabelGroup("boots"), LabelGroup("hat", [image(1, "hat"), image(2, "hat")])])
     listed.add([image(3), image(4)])
     near = {image(number).image_id: value for number, value in ((2, 0.3), (3, 0.1), (4, 0.9))}
-    listed.set_sort(lambda table: table.numbers(near, -2), reverse=True, by_best=True)
-    assert order() == [("shirt", [4, 3]), ("hat", [2, 1]), ("boots", [])]
+    flat = FlatList("Most similar first", lambda image_id: f"{near.get(image_id, 0):.0%}")
+    listed.set_sort(lambda table: table.numbers(near, -2), reverse=True, flat=flat)
+    assert order() == [("", [4, 2, 3, 1])]
+    assert [listed.label_at(row) for row in range(4)] == ["shirt", "hat", "shirt", "hat"]
+    assert listed.badge(image(2).image_id) == "hat · 30%"
     listed.move(ids(image(4)), "hat")
-    assert order() == [("shirt", [3]), ("hat", [4, 2, 1]), ("boots", [])]
+    listed.add([image(5)])
+    assert order() == [("", [4, 2, 3, 1, 5])]
+    assert listed.label_at(0) == "hat"
     listed.set_filter(lambda table: table.file_size < 4)
-    assert order() == [("hat", [2, 1]), ("shirt", [3])]
+    assert order() == [("", [2, 3, 1])]
+    listed.set_filter(lambda table: table.file_size > 9)
+    assert (order(), listed.shown) == ([], 0)
     listed.set_sort(None)
     listed.set_filter(None)
-    assert [label for label, _ in order()] == ["boots", "hat", "shirt"]
+    assert order() == [("boots", []), ("hat", [1, 2, 4]), ("shirt", [3, 5])]
+    assert listed.badge(image(2).image_id) == ""
 
 
 def test_ids_that_a_service_changed_are_followed(listed):

@@ -17,6 +17,7 @@ from apitorch_desktop.dataset.review.findings import (
     OutOfFoldAnswer,
     OutOfFoldFigures,
 )
+from apitorch_desktop.ui.actions import ActionRegistry
 from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
 from apitorch_desktop.ui.photo_board.model import BoardModel, HeadingRow, PhotoRow
 from apitorch_desktop.ui.review.controller import ReviewController
@@ -106,6 +107,8 @@ def panel(known, tasks, theme, photos, qtbot):
     loader = ThumbnailLoader(tasks, lambda _image, _cancelled: jpeg, parent=known)
     panel = ReviewPanel(known, theme, loader, lambda: LABELS)
     qtbot.addWidget(panel)
+    panel.registry = ActionRegistry(panel, theme)
+    panel.add_actions(panel.registry, {})
     panel.resize(820, 640)
     panel.move(40, 40)
     expose(panel)
@@ -144,6 +147,24 @@ def test_another_rule_keeps_another(panel, known):
     panel.rule.setCurrentIndex(panel.rule.findData("oldest"))
     kept = {image_id for image_id, mark in marks(panel).items() if mark == "keep"}
     assert kept == {IDS[0], IDS[4]}
+
+
+def test_keys_that_were_changed_work_and_are_named_below(panel, known):
+    assert panel._keys.text().startswith("K keeps this one · Del deletes")
+    panel.registry.set_keys("review.keep", "X")
+    panel.registry.set_keys("review.delete", "")
+    assert panel._keys.text() == "X keeps this one · D keeps all · O or Return opens full size"
+    wanted = panel.board.rows.rows[2]
+    pointer.key("Right", "k", "Delete")  # the last two are nothing's keys any more
+    assert marks(panel)[wanted.image.image_id] == "go"
+    pointer.key("x")
+    assert known.keeper(wanted.group) == wanted.image.image_id
+    assert known.acts == []
+    reasons = []
+    panel.registry.unavailable.connect(reasons.append)
+    pointer.key("a")
+    wait_until(lambda: reasons)
+    assert reasons == ["It has no effect on “Near-duplicates”."]
 
 
 def test_a_click_on_keep_this_or_k_keeps_it(panel, known):
