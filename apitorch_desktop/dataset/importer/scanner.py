@@ -10,7 +10,14 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from apitorch_desktop.dataset.importer.folder_labels import folder_labels, quoted
-from apitorch_desktop.dataset.sources.archives import Archives, InvalidArchive, Member, is_archive
+from apitorch_desktop.dataset.sources.archives import (
+    Archives,
+    InvalidArchive,
+    Member,
+    broken_archive,
+    is_archive,
+    packed_name,
+)
 from apitorch_desktop.dataset.sources.image_source import (
     ArchiveMember,
     ImageBytes,
@@ -43,7 +50,7 @@ _CLUTTER: Final = frozenset({
 """Files and folders made by systems and storages, in lower case."""
 _ARCHIVE_SUFFIXES: Final = (
     ".zip", ".tar", ".gz", ".tgz", ".bz2", ".tbz2", ".tbz", ".xz", ".txz", ".zst", ".tzst", ".7z", ".rar", ".cab", ".cbz",
-    ".lz", ".lz4", ".z", ".lzh", ".lha", ".arj", ".ace", ".sit",
+    ".lz", ".lz4", ".lzma", ".z", ".lzh", ".lha", ".arj", ".ace", ".sit",
 )  # fmt: skip
 _META: Final = ("metadata.jsonl", "metadata.csv")
 """Names that a Hugging Face image folder gives to the list beside its images."""
@@ -199,7 +206,14 @@ class Scanner:
         elif path.suffix.lower() not in SUFFIXES and is_archive(path):
             contents = _Contents()
             self._collect_archive(path, (), contents)
+            if packed_name(path):
+                for entry in contents.images:
+                    self._take(entry.source, self._default, entry.look)
+                return
+            self._note_if_empty(path, contents)
             self._assign(contents, _without_suffixes(path.name))
+        elif path.suffix.lower() not in SUFFIXES and (sentence := broken_archive(path)):
+            self._complain(sentence)
         elif files is not None:
             files.append(path)
         else:
@@ -252,6 +266,8 @@ class Scanner:
             else:
                 contents.others.append(parts)
                 self.notes += filter(None, [reader.unread_list(parts[-1])])
+                if sentence := broken_archive(path):
+                    self._complain(sentence)
             if self._cancelled():
                 break
         if self._empty:
@@ -259,10 +275,20 @@ class Scanner:
             self.notes.append(f"{quoted(self._empty[:5])}{more} {are} empty.")
         self._assign(contents, folder.name or folder.resolve().name)
 
+    def _note_if_empty(self, path: Path, contents: _Contents) -> None:
+        if self.complete and not contents.images:
+            self.notes.append(f"“{shown(path.name)}” holds no photo.")
+
     def _collect_inner_archive(self, path: Path, above: Parts, contents: _Contents) -> None:
         """Add the images in an archive in a folder: under its name, where its own folders are no labels."""
         inner, stem = _Contents(), _without_suffixes(path.name)
         self._collect_archive(path, (), inner)
+        if packed_name(path):
+            for entry in inner.images:
+                entry.parts = (*above, *entry.parts)
+            contents.images += inner.images
+            return
+        self._note_if_empty(path, inner)
         tops = {entry.parts[0] for entry in inner.images if len(entry.parts) > 1}
         flat = any(len(entry.parts) == 1 for entry in inner.images)
         place = above if len(tops) > 1 and not flat and not split_of(stem) else (*above, stem)
@@ -328,6 +354,7 @@ class Scanner:
             below: list[tuple[Parts, Path]] = []
             for entry in entries:
                 if is_hidden(entry.name):
+                    self._note_if_hidden(entry)
                     continue
                 path, parts = folder / entry.name, (*above, entry.name)
                 kind, sentence = _kind(entry)
@@ -345,6 +372,18 @@ class Scanner:
                 if len(parts) <= _DEEPEST:
                     below.append((parts, path))
             waiting += reversed(below)
+
+    def _note_if_hidden(self, entry: "os.DirEntry[str]") -> None:
+        """Notify of a folder of photos that is passed over for the dot before its name."""
+        if entry.name.lower() in _CLUTTER or not entry.name.startswith("."):
+            return
+        try:
+            with os.scandir(entry.path) as inside:
+                photos = any(PurePosixPath(one.name).suffix.lower() in SUFFIXES for one in inside if one.name[0] != ".")
+        except OSError:  # no folder, or not to be opened
+            return
+        if photos:
+            self.notes.append(f"“{shown(entry.name)}” is hidden, as its name begins with a dot: its photos stay out.")
 
     # --- labels
 

@@ -4,6 +4,8 @@ import bz2
 import gzip
 import io
 import lzma
+import re
+import stat
 import struct
 import tarfile
 import zipfile
@@ -11,14 +13,16 @@ import zlib
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from threading import Lock
 from typing import Any, Final, Protocol
 
 from apitorch_desktop.dataset.sources.image_source import ArchiveMember, ImageBytes, ImageFile, SourceMissing
+from apitorch_desktop.dataset.sources.lists.index import IMAGE_SUFFIXES
 from apitorch_desktop.dataset.sources.name_encoding import decode_names
 from apitorch_desktop.utils.errors import UserError
 from apitorch_desktop.utils.text import reason, shown
+from apitorch_desktop.vision.file_kinds import kind_of
 
 MAX_MEMBERS: Final = 1_000_000
 """Members of an archive that are read; a tar of a million empty members is a few MB when packed."""
@@ -69,6 +73,7 @@ _OPENERS: Final[tuple[tuple[bytes, Opener], ...]] = (
     (b"\x1f\x8b", gzip.GzipFile),
     (b"BZh", bz2.BZ2File),
     (b"\xfd7zXZ\x00", lzma.LZMAFile),
+    (b"\x5d\x00\x00", lzma.LZMAFile),
     (b"\x28\xb5\x2f\xfd", _open_zstd),
 )
 _SEVEN_ZIP = b"7z\xbc\xaf\x27\x1c"
@@ -85,6 +90,42 @@ _UNREAD: Final = (
     (7, b"**ACE**", "an ACE archive"),
 )
 """Place and bytes of archives that are recognized and not read, and what they are called."""
+_PROGRAMS: Final = (b"MZ", b"#!", b"\x7fELF")
+"""First bytes of programs, which an archive that unpacks itself begins with."""
+_PART: Final = re.compile(r"\.(?:[zr]\d\d|(?:zip|7z|rar|tar|tgz|gz)\.\d{3})$", re.IGNORECASE)
+_ENDS: Final = re.compile(r"\.(?:zip|tar|gz|tgz|bz2|xz|7z|rar|zst|cbz|cab|lzma)$", re.IGNORECASE)
+_SELF_UNPACKING: Final = frozenset({".exe", ".zip", ".sfx", ".run", ".bin", ".sh", ".cbz"})
+
+
+def packed_name(path: Path) -> str:
+    """Return the name of the image that a file packed alone unpacks to (`cat.jpg.gz`), "" for any other file."""
+    inner = path.with_suffix("").name
+    if path.suffix.lower() not in (".gz", ".bz2", ".xz", ".lzma", ".zst"):
+        return ""
+    return inner if PurePosixPath(inner).suffix.lower() in IMAGE_SUFFIXES else ""
+
+
+def broken_archive(path: Path) -> str:
+    """Return a sentence about a file called like an archive that is none that can be read, "" for any other file."""
+    part, ends = _PART.search(path.name), _ENDS.search(path.name)
+    if not part and not ends:
+        return ""
+    try:
+        with path.open("rb") as file:
+            head = file.read(2048)
+    except OSError:
+        return ""
+    if part or head.startswith(b"PK\x07\x08"):
+        return (
+            f"“{shown(path.name)}” is one of several parts of an archive: unpack them with the program that made them."
+        )
+    if not head:
+        return f"“{shown(path.name)}” is empty."
+    if (kind := kind_of(head)) and kind not in ("an archive", "a program"):
+        return f"“{shown(path.name)}” is {kind} and no archive: download it again."
+    return (
+        f"“{shown(path.name)}” is no archive that can be read: it is damaged, or only a part of one. Download it again."
+    )
 
 
 def is_archive(path: Path) -> bool:
@@ -94,18 +135,20 @@ def is_archive(path: Path) -> bool:
             head = file.read(512)
     except OSError:
         return False
+    if _PART.search(path.name) and not zipfile.is_zipfile(path):
+        return False
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06", _SEVEN_ZIP)) or _unread_kind(head) or _is_tar(head):
         return True
     for magic, opener in _OPENERS:
         if head.startswith(magic):
             try:
                 with opener(path) as unpacked:
-                    return _is_tar(unpacked.read(512))
+                    return _is_tar(unpacked.read(512)) or packed_name(path) != ""
             except InvalidArchive:
                 return True
             except _ERRORS:
                 return False
-    return False
+    return head.startswith(_PROGRAMS) and path.suffix.lower() in _SELF_UNPACKING and zipfile.is_zipfile(path)
 
 
 def _unread_kind(head: bytes) -> str:
@@ -197,13 +240,15 @@ def _open(path: Path, cancelled: Callable[[], bool] | None) -> _Archive:
         budget = max(LEAST_BUDGET, MAX_GROWTH * path.stat().st_size)
         with path.open("rb") as file:
             head = file.read(16)
-        if head.startswith(b"PK"):
+        if head.startswith(b"PK") or (head.startswith(_PROGRAMS) and zipfile.is_zipfile(path)):
             return _ZipArchive(path, budget)
         if head.startswith(_SEVEN_ZIP):
             return _SevenZipArchive(path, budget)
         if kind := _unread_kind(head):
             raise InvalidArchive(f"“{shown(path.name)}” is {kind}, which is not read here: unpack it.")
         opener = next((opener for magic, opener in _OPENERS if head.startswith(magic)), None)
+        if opener is not None and (name := packed_name(path)):
+            return _PackedFile(path, name, opener)
         return _TarArchive(path, opener or (lambda path: path.open("rb")), budget, cancelled)
     except _ERRORS as error:
         raise InvalidArchive(f"The archive “{shown(path.name)}” cannot be opened: {_why(error)}.") from None
@@ -230,7 +275,7 @@ class _ZipArchive:
         self._name = shown(path.name)
         self._budget = budget
         self._zip = zipfile.ZipFile(path)  # its reads share one file under a lock of its own
-        infos = [info for info in self._zip.infolist() if not info.is_dir()]
+        infos = [info for info in self._zip.infolist() if info.filename and not info.is_dir() and not _is_link(info)]
         names = [_unicode_name(info) for info in infos]
         unknown = [info.orig_filename.encode("cp437") for info, name in zip(infos, names, strict=True) if not name]
         decoded, self.encoding = decode_names(unknown, archive=True)
@@ -266,6 +311,36 @@ class _ZipArchive:
 
     def close(self) -> None:
         self._zip.close()
+
+
+def _is_link(info: zipfile.ZipInfo) -> bool:
+    return stat.S_ISLNK(info.external_attr >> 16)
+
+
+class _PackedFile:
+    """One image packed alone."""
+
+    encoding = ""
+
+    def __init__(self, path: Path, name: str, opener: Opener) -> None:
+        self._path, self._name, self._opener = path, name, opener
+
+    def members(self, limit: int) -> Iterator[Member]:
+        try:
+            data = self.read(self._name, limit)
+        except _ERRORS:
+            yield Member(self._name, -1, problem=_NOT_UNPACKED)
+            return
+        yield Member(self._name, len(data), b"" if len(data) > limit else data)
+
+    def read(self, name: str, limit: int) -> bytes:
+        if name != self._name:
+            raise KeyError(name)
+        with self._opener(self._path) as file:
+            return file.read(limit + 1)
+
+    def close(self) -> None:
+        """Nothing stays open between reads."""
 
 
 def _unicode_name(info: zipfile.ZipInfo) -> str:

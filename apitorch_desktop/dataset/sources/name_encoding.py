@@ -5,7 +5,13 @@ import unicodedata
 from collections.abc import Callable, Iterable
 from typing import Final
 
-_WESTERN: Final = frozenset("äöüßéèêëàâáãåæçñíìîïóôøúûýœÄÖÜÉÈÀÂÁÅÆÇÑÍÓØÚ")
+_WESTERN: Final = (
+    "äöüß", "àâæçéèêëîïôœùûüÿ", "áéíóúñü", "ãõáâàéêíóôúç", "æøåéäö", "ëïéèüö", "àèéìòù", "áéíóúýþæöð",
+)  # fmt: skip
+_CENTRAL: Final = ("áčďéěíňóřšťúůýž", "áäčďéíĺľňóôŕšťúýž", "ąćęłńóśźż", "áéíóöőúüű", "ăâîșşțţ", "čćđšž", "äöüß")
+_TURKISH: Final = ("çğıöşüâî",)
+"""Letters beyond ASCII of languages with one script: names that belong together are rather in one of them."""
+_VOWELS: Final = {"CYRILLIC": "аеёиоуыэюяіїєѣ", "GREEK": "αεηιουωάέήίόύώϊϋΐΰ"}
 _WORD: Final = re.compile(r"[^\W\d_]+")
 
 
@@ -36,7 +42,9 @@ def _is_utf8(name: bytes) -> bool:
 
 def _guess(text: bytes, archive: bool) -> str:
     western = ["cp850", "cp1252"] if archive else ["cp1252", "cp850"]
-    candidates = [*western, "gb18030", "cp932", "cp949", "big5", "cp866", "cp1251", "koi8-r"]
+    western += ["cp852", "cp1250", "cp857", "cp1254"] if archive else ["cp1250", "cp852", "cp1254", "cp857"]
+    cyrillic = ["cp866", "cp1251", "koi8-r", "cp1253", "cp737", "cp1255", "cp862"]
+    candidates = [*western, "gb18030", "cp932", "cp949", "big5", *cyrillic]
     scores = {encoding: _score(text, encoding) for encoding in candidates}
     best = max(candidates, key=lambda encoding: scores[encoding])
     # every common Korean syllable is a common Chinese sign as well, but not the reverse
@@ -65,20 +73,44 @@ def _score(text: bytes, encoding: str) -> float:
         if ord(char) > 127:
             count += 1
             score += usual(char, word if place < end else "", place == first)
+    if encoding in _LANGUAGES:
+        letters = [char for char in decoded.lower() if ord(char) > 127 and char.isalpha()]
+        shares = [sum(letter in known for letter in letters) for known in _LANGUAGES[encoding]]
+        score *= 0.6 + 0.4 * max(shares) / max(len(letters), 1)
     return score / count if count else 0.0
 
 
-def _western(char: str, word: str, _first: bool) -> float:
-    if not word or "LATIN" not in _script(char):
-        return 0.0
-    isolated = any(letter.isascii() for letter in word) and not re.search(r"[^\x00-\x7f]{3}", word)
-    return (1.0 if char in _WESTERN else 0.6) * (1.0 if isolated else 0.3)
+def _latin(languages: tuple[str, ...]) -> Callable[[str, str, bool], float]:
+    usual = frozenset("".join(languages) + "".join(languages).upper())
+
+    def score(char: str, word: str, _first: bool) -> float:
+        if not word or "LATIN" not in _script(char):
+            return 0.0
+        isolated = any(letter.isascii() for letter in word) and not re.search(r"[^\x00-\x7f]{3}", word)
+        return (1.0 if char in usual else 0.6) * (1.0 if isolated else 0.3)
+
+    return score
 
 
-def _cyrillic(char: str, word: str, first: bool) -> float:
-    if "CYRILLIC" not in _script(char) or any(letter.isascii() for letter in word):
+def _alphabet(script: str) -> Callable[[str, str, bool], float]:
+    vowels = frozenset(_VOWELS[script])
+
+    def score(char: str, word: str, first: bool) -> float:
+        if script not in _script(char) or any(letter.isascii() for letter in word):
+            return 0.0
+        if len(word) > 2 and not vowels & set(word.lower()):
+            return 0.3
+        if script == "GREEK" and (char == "ς") != (word.endswith(char) and char in "ςσ"):
+            return 0.5
+        return 1.0 if char.islower() or first or word.isupper() else 0.3
+
+    return score
+
+
+def _hebrew(char: str, word: str, _first: bool) -> float:
+    if "HEBREW LETTER" not in _script(char) or any(letter.isascii() for letter in word):
         return 0.0
-    return 1.0 if char.islower() or first or word.isupper() else 0.3
+    return 0.0 if re.search("[ךםןףץ](?=.)", word) else 0.95
 
 
 def _double_byte(encoding: str, common: range, *, kana: bool = False) -> Callable[[str, str, bool], float]:
@@ -99,12 +131,16 @@ def _script(char: str) -> str:
     return unicodedata.name(char, "")
 
 
+_LANGUAGES: Final = {
+    **dict.fromkeys(("cp1252", "cp850"), _WESTERN),
+    **dict.fromkeys(("cp1250", "cp852"), _CENTRAL),
+    **dict.fromkeys(("cp1254", "cp857"), _TURKISH),
+}
 _USUAL: Final[dict[str, Callable[[str, str, bool], float]]] = {
-    "cp1252": _western,
-    "cp850": _western,
-    "cp866": _cyrillic,
-    "cp1251": _cyrillic,
-    "koi8-r": _cyrillic,
+    **{encoding: _latin(languages) for encoding, languages in _LANGUAGES.items()},
+    **dict.fromkeys(("cp866", "cp1251", "koi8-r"), _alphabet("CYRILLIC")),
+    **dict.fromkeys(("cp1253", "cp737"), _alphabet("GREEK")),
+    **dict.fromkeys(("cp1255", "cp862"), _hebrew),
     # the lead bytes of the commonest signs, which each standard puts first
     "gb18030": _double_byte("gb18030", range(0xB0, 0xD8)),
     "big5": _double_byte("big5", range(0xA4, 0xC7)),

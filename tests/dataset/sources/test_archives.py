@@ -1,11 +1,15 @@
 """Archives as other programs write them: names in old encodings, the same name twice, old and rare kinds."""
 
+import bz2
+import gzip
 import io
+import lzma
 import struct
 import sys
 import tarfile
 import zipfile
 import zlib
+from contextlib import closing
 
 import pytest
 
@@ -41,6 +45,12 @@ def old_zip(path, members, extra=b""):
         ("cp866", ["кошки", "Собаки"]),
         ("cp850", ["Äpfel", "Größe"]),
         ("cp1252", ["Äpfel", "Käse"]),
+        ("cp1250", ["Kočka", "Příklad"]),
+        ("cp852", ["Kočka", "Žlutý"]),
+        ("cp1254", ["Köpek", "Ağaç"]),
+        ("cp1253", ["Γάτα", "Σκύλος"]),
+        ("cp1251", ["Кошка", "Собака"]),
+        ("koi8-r", ["Кошка", "Собака"]),
     ],
 )
 def test_names_in_old_encodings_are_read_and_told(tmp_path, encoding, names):
@@ -92,6 +102,87 @@ def test_members_of_one_name_are_each_their_own(tmp_path, kind):
     for item, data in zip(reversed(plan.items), reversed(photos), strict=True):
         assert read(item.source, archives, 2**20) == data
     archives.close()
+
+
+@pytest.mark.parametrize(("name", "prefix"), [("pets.exe", b"MZ" + bytes(999)), ("pets.zip", b"#!/bin/sh\nexit\n")])
+def test_an_archive_that_unpacks_itself_is_read(tmp_path, name, prefix):
+    file = write_zip(tmp_path / name, {"cat/1.jpg": picture(1), "dog/2.jpg": picture(2)})
+    file.write_bytes(prefix + file.read_bytes())
+    assert by_label(scan([file])) == {"cat": ["1.jpg"], "dog": ["2.jpg"]}
+
+
+@pytest.mark.parametrize(("suffix", "pack"), [("gz", gzip.compress), ("xz", lzma.compress), ("bz2", bz2.compress)])
+def test_a_photo_packed_alone_is_read(tmp_path, suffix, pack):
+    put(tmp_path / f"set/cat/1.jpg.{suffix}", pack(picture(1)))
+    put(tmp_path / "set/dog/2.jpg", picture(2))
+    assert by_label(scan([tmp_path / "set"])) == {"cat": ["1.jpg"], "dog": ["2.jpg"]}
+    (item,) = scan([tmp_path / f"set/cat/1.jpg.{suffix}"]).items
+    with closing(Archives()) as archives:
+        assert read(item.source, archives, 10**6) == picture(1)
+    put(tmp_path / f"3.jpg.{suffix}", pack(picture(3))[:-20])
+    plan = scan([tmp_path / f"3.jpg.{suffix}"])
+    assert "damaged" in " ".join([*plan.notes, *(item.problem or "" for item in plan.items)])
+
+
+def test_a_tar_in_lzma_is_read(tmp_path):
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as tar:
+        info = tarfile.TarInfo("cat/1.jpg")
+        info.size = len(picture(1))
+        tar.addfile(info, io.BytesIO(picture(1)))
+    file = put(tmp_path / "pets.tar.lzma", lzma.compress(stream.getvalue(), format=lzma.FORMAT_ALONE))
+    assert by_label(scan([file])) == {"cat": ["1.jpg"]}
+
+
+def test_links_and_members_without_a_name_are_passed_over(tmp_path):
+    with zipfile.ZipFile(tmp_path / "pets.zip", "w") as archive:
+        archive.writestr("cat/1.jpg", picture(1))
+        link = zipfile.ZipInfo("cat/2.jpg")
+        link.external_attr = 0o120777 << 16
+        archive.writestr(link, "../dog/2.jpg")
+        archive.writestr("x", picture(3))
+    raw = (tmp_path / "pets.zip").read_bytes()
+    last = raw.rfind(b"PK\1\2")
+    raw = raw[: last + 28] + b"\0\0" + raw[last + 30 : last + 46] + raw[last + 47 :]
+    end = raw.rfind(b"PK\5\6")
+    size = struct.unpack_from("<I", raw, end + 12)[0] - 1
+    put(tmp_path / "pets.zip", raw[: end + 12] + struct.pack("<I", size) + raw[end + 16 :])
+    assert by_label(scan([tmp_path / "pets.zip"])) == {"cat": ["1.jpg"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "text"),
+    [
+        ("pets.z01", b"PK\7\x08" + bytes(99), "one of several parts"),
+        ("pets.zip.001", b"PK\3\4" + bytes(99), "one of several parts"),
+        ("pets.zip", bytes(range(256)), "damaged, or only a part"),
+        ("pets.zip", b"<!DOCTYPE html><html>404</html>", "is a web page and no archive"),
+        ("pets.tar.gz", b"", "is empty"),
+    ],
+)
+def test_what_is_called_an_archive_and_is_none_is_named(tmp_path, name, data, text):
+    put(tmp_path / "cat/1.jpg", picture(1))
+    put(tmp_path / name, data)
+    alone, together = scan([tmp_path / name]), scan([tmp_path])
+    assert not alone.items
+    assert by_label(together) == {"cat": ["1.jpg"]}
+    for plan in (alone, together):
+        assert not plan.complete
+        assert any(text in note and name in note for note in plan.notes), plan.notes
+
+
+def test_an_archive_without_photos_and_a_hidden_folder_of_photos_are_named(tmp_path):
+    file = write_zip(tmp_path / "texts.zip", {"readme.md": b"hello"})
+    put(tmp_path / "cat/1.jpg", picture(1))
+    put(tmp_path / ".old/2.jpg", picture(2))
+    put(tmp_path / ".git/config", b"")
+    assert "“texts.zip” holds no photo." in scan([file]).notes
+    plan = scan([tmp_path])
+    assert by_label(plan) == {"cat": ["1.jpg"]}
+    assert plan.notes == [
+        "“.old” is hidden, as its name begins with a dot: its photos stay out.",
+        "“texts.zip” holds no photo.",
+    ]
 
 
 @pytest.mark.parametrize("suffix", ["tar", "tar.gz"])
