@@ -31,7 +31,8 @@ from apitorch_desktop.vision.images import UnreadableImage, open_upright
 from apitorch_desktop.vision.standard_classifiers import StandardAnswer
 
 _log = logging.getLogger(__name__)
-_STAGING_THREADS = 8  # images written at a time; a result waits for its own
+_STORING_THREADS = 16
+"""Images and answers that are written at a time; those of several requests share a commit."""
 
 
 _MIN_PROBABILITY = 0.005
@@ -187,11 +188,11 @@ class ClassificationService:
         self._trainer = trainer
         self._encoders = EncoderPool(encoder_factory, own)
         self._standard = StandardClassifierRunner()
-        self._staging_pool = ThreadPoolExecutor(_STAGING_THREADS, "stage")
+        self._storing_pool = ThreadPoolExecutor(_STORING_THREADS, "stage")
 
     def close(self) -> None:
         """End the threads; nothing can be classified afterwards."""
-        self._staging_pool.shutdown(cancel_futures=True)
+        self._storing_pool.shutdown(cancel_futures=True)
 
     def load_encoder(self) -> None:
         """Load the encoder now. Raises StorageFault if its model file cannot be used."""
@@ -234,13 +235,31 @@ class ClassificationService:
         show_confidence_value: bool = False,
         keep: bool = True,
     ) -> types.Classifications:
+        """Classify a verified image, as `begin` does, and wait until the answers are stored."""
+        shown = show_confidence_value
+        return self.begin(
+            owner, classifiers, data, info, filename=filename, show_confidence_value=shown, keep=keep
+        ).result()
+
+    def begin(
+        self,
+        owner: int,
+        classifiers: Sequence[str],
+        data: bytes,
+        info: "ImageFacts",
+        *,
+        filename: str = "",
+        show_confidence_value: bool = False,
+        keep: bool = True,
+    ) -> "Future[types.Classifications]":
         """Classify a verified image by each classifier, given by slug; the encoder runs once for all of them.
 
-        Every result is stored durably before it is returned, since feedback may follow at once; the image is written to
-        disk while the encoder runs. Unless `keep`, nothing is stored, and the ids are empty. A classifier that fails is
-        named in `errors` beside the answers of the others; if all do, the first one's error is raised. Raises Invalid for
-        none or more than ten classifiers, RecordNotFound for an unknown slug, RecordConflict for a training set without a
-        head (the sentence states what it needs), UnreadableImage, DiskFull, StorageFault.
+        The answers come in a future, whose errors are those of storing: every result is stored durably first, since feedback
+        may follow at once. That is done on another thread, so that this one can encode the next image; the image is written
+        to disk while the encoder runs. The future must not be cancelled. Unless `keep`, nothing is stored, and the ids are
+        empty. A classifier that fails is named in `errors` beside the answers of the others; if all do, the first one's
+        error is raised. Raises Invalid for none or more than ten classifiers, RecordNotFound for an unknown slug,
+        RecordConflict for a training set without a head (the sentence states what it needs), UnreadableImage, StorageFault.
         """
         slugs = list(dict.fromkeys(classifiers))
         if not 1 <= len(slugs) <= types.MAX_CLASSIFIERS:
@@ -251,14 +270,27 @@ class ClassificationService:
         encoded_image = _EncodedImage(encoder, self.encoder_named, data, at_least)
         if not keep:
             pending, errors = self._classify_each(requests, encoded_image)
-            return _answers("", pending, errors, show_confidence_value=show_confidence_value)
-        staging = self._staging_pool.submit(self._store.classifications.stage, data)
+            answered: Future[types.Classifications] = Future()
+            answered.set_result(_answers("", pending, errors, show_confidence_value=show_confidence_value))
+            return answered
+        staging = self._storing_pool.submit(self._store.classifications.stage, data)
+
+        def store() -> types.Classifications:
+            # On a thread of the pool that began to stage the image earlier, and thus has a thread at it or is done
+            call_id = self._put(owner, staging.result(), info, pending, filename)
+            return _answers(call_id, pending, errors, show_confidence_value=show_confidence_value)
+
         try:
             pending, errors = self._classify_each(requests, encoded_image)
-            staged = staging.result()
+            return self._storing_pool.submit(store)
         except BaseException:
             staging.add_done_callback(self._discard)
             raise
+
+    def _put(
+        self, owner: int, staged: "Staged", info: "ImageFacts", pending: "list[_PendingAnswer]", filename: str
+    ) -> str:
+        """Store the answers about an image, and give them their ids; return that of the call."""
         new = [
             NewClassification(
                 answer.wire.classifier,
@@ -272,7 +304,7 @@ class ClassificationService:
         rows = self._store.classifications.put(owner, staged, info, new, filename)
         for row, answer in zip(rows, pending, strict=True):
             answer.wire.id = f"cls_{row.id}"
-        return _answers(f"api_{rows[0].call_id}", pending, errors, show_confidence_value=show_confidence_value)
+        return f"api_{rows[0].call_id}"
 
     def _classify_each(
         self, requests: "list[_RequestedClassifier]", encoded_image: "_EncodedImage"

@@ -1,5 +1,6 @@
 """Handlers of classifiers, classifications and feedback, and of what explains an answer: similar images, evidence."""
 
+import asyncio
 import base64
 import binascii
 import hashlib
@@ -76,8 +77,8 @@ class ClassifierRoutes(OperationGroup):
             raise HttpError(400, f"Name 1 to {types.MAX_CLASSIFIERS} classifiers, not {len(slugs)}.")
         options = body.options if isinstance(body.options, schemas.ClassifyOptions) else schemas.ClassifyOptions()
         async with self._image_inputs.read(request, body.image_url) as image:
-            return await self._workers.run_inference(
-                self._classification.classify,
+            answered = await self._workers.run_inference(
+                self._classification.begin,
                 request.owner,
                 slugs,
                 image.data,
@@ -86,6 +87,7 @@ class ClassifierRoutes(OperationGroup):
                 show_confidence_value=options.show_confidence_value,
                 keep=options.keep,
             )
+            return await asyncio.shield(asyncio.wrap_future(answered))  # what was answered is stored, whoever waits
 
     @Operation("GET", _CLASSIFIER_PATH + "/versions", types.ClassifierVersions, extension="versions", errors=(404,))
     async def list_versions(self, request: Request) -> types.ClassifierVersions:

@@ -479,3 +479,21 @@ class _HeldAfterABatch(_HeldEncoder):
         if not self.passes:
             return CountingEncoder.encode(self, images)
         return super().encode(images)
+
+
+def test_a_thread_that_has_answered_does_not_wait_until_that_is_stored(desk, hats, monkeypatch):
+    gate, put = threading.Event(), desk.store.classifications.put
+
+    def held_back(*arguments):
+        gate.wait()
+        return put(*arguments)
+
+    monkeypatch.setattr(desk.store.classifications, "put", held_back)
+    data = hats[0].read_bytes()
+    info = images.verify(data)
+    many = [desk.answers.begin(OWNER, ["clothes"], data, info) for _ in range(40)]  # more than there are threads
+    assert not any(one.done() for one in many)
+    gate.set()
+    ids = [one.result().data[0].id for one in many]
+    assert len(set(ids)) == len(ids)
+    assert all(desk.store.classifications.get(OWNER, each).label for each in ids)
