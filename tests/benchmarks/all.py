@@ -80,6 +80,7 @@ SUBJECTS = (
         r"uploads of 100 kB.*ratio ([\d.]+)",
         "<= 2",
     ),
+    Subject("review 100000", "first findings of Review, 100,000 (s)", "", r"first findings after ([\d.]+)", "<= 10"),
     Subject("similar", "the most similar", "brute force", r"(?m)^the first [\d,]+: .*ratio ([\d.]+)", "<= 1"),
     Subject(
         UP,

@@ -1,23 +1,17 @@
-"""Review of a large set: near-duplicates against faiss' brute force, and the worker's time and memory.
+"""Near-duplicates of a large set against faiss' brute force.
 
     python tests/benchmarks/bench_near_duplicates.py [IMAGES]
 
 Made images: patterns with the spectrum of photos, embeddings of the built-in encoder's length with a decaying spectrum around ten
 centers, forty of them copies of others. Prints processor seconds of one core: of faiss (IndexFlatIP, eight neighbors by embedding
-alone; a share of the images is searched, and the time multiplied; needs faiss-cpu), of the index of near-duplicates, of one more
-image; then of the worker, its findings one by one, with everything in its cache, and with 100 new images; and its largest memory.
-Aim: .2 times brute force at 100,000 images, first findings within 10 s.
+alone; a share of the images is searched, and the time multiplied; needs faiss-cpu), of the index of near-duplicates, and of one
+more image. Aim: .2 times brute force at 100,000 images.
 """
 
-import resource
 import sys
-import tempfile
 import time
-from multiprocessing import get_context
-from pathlib import Path
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 DIMENSIONS, RANK, LABELS, COPIES, BLOCK, NEW, SEARCHED = 2888, 256, 10, 40, 4096, 100, 1000
 
@@ -84,58 +78,5 @@ def compare(count):
     print(f"{len(found & right)} of {COPIES} copies found, {len(found - right)} other pairs", flush=True)
 
 
-def review(folder, count, fill):
-    """Run in a process of its own: fill the cache, or review what is there."""
-    from apitorch_desktop.dataset.review.cache import CachedImage, ReviewCache
-    from apitorch_desktop.dataset.review.messages import Analyze, BeginReview, FindingsUpdate, ReviewItem
-    from apitorch_desktop.dataset.review.worker import ReviewWorker
-    from apitorch_desktop.vision.encoder import Encoder
-
-    name, cache, at = Encoder(threads=1).name, ReviewCache(folder), 0
-    keys = [f"{number:064x}" for number in range(count)]
-    if fill:
-        for patterns, embeddings in made(count):
-            seen = {
-                key: CachedImage(0.3, 0.1, 0.9, 0.5, 256, 192, 9, pattern.tobytes(), row.tobytes())
-                for key, pattern, row in zip(keys[at:], patterns, embeddings, strict=False)
-            }
-            cache.remember("here", name, seen)
-            at += len(patterns)
-        cache.close()
-        return
-    items = [
-        ReviewItem(f"ti_{number:040x}", key, f"label_{number % LABELS}", 256, 192, 9) for number, key in enumerate(keys)
-    ]
-    labels = sorted({item.label for item in items})
-    answers = []
-    with threadpool_limits(1):
-        worker = ReviewWorker(cache, lambda answer: answers.append((time.process_time(), answer)), lambda: False, 1)
-        for title, some in (("all anew", items[:-NEW]), (f"{NEW} new images", items)):
-            start = time.process_time()
-            answers.clear()
-            worker.answer(BeginReview(1, "here", "7", some, labels, []))
-            worker.answer(Analyze(1))
-            times = ", ".join(f"{at - start:.1f}" for at, answer in answers if isinstance(answer, FindingsUpdate))
-            print(f"the worker, {title}: findings after {times} s", flush=True)
-    last = answers[-1][1].findings
-    print(
-        f"{len(last.groups)} groups of copies; largest memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB"
-    )
-
-
-def main(count):
-    """Compare, then review."""
-    context = get_context("spawn")
-    with tempfile.TemporaryDirectory() as name:
-        for work, *arguments in (
-            (compare, count),
-            (review, Path(name), count, True),
-            (review, Path(name), count, False),
-        ):
-            process = context.Process(target=work, args=arguments)
-            process.start()
-            process.join()
-
-
 if __name__ == "__main__":
-    main(int((sys.argv[1:] or ["100000"])[0]))
+    compare(int((sys.argv[1:] or ["100000"])[0]))

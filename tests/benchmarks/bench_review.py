@@ -1,21 +1,35 @@
-"""How late the GUI thread's 10 ms timer is while Review works: in its own process, and were it a thread of the window's.
+"""Review of sets of several sizes: seconds until its findings, and the memory of its process; and the window meanwhile.
 
-The same photos, the same worker; only where it runs differs. Prints the worst and the 99th percentile, and the time taken.
+    python tests/benchmarks/bench_review.py [IMAGES…]
+
+Made images, as in bench_near_duplicates. Prints processor seconds of one core until each part of the findings (quality and
+balance, near-duplicates, labels): with all features in the cache and none compared, so that the first come as soon after the
+last embedding as they can, and once the last 100 images came later; then the process's largest memory, and both against the
+smallest size. Aim: first findings within 10 s at any size.
+
+As a test: how late the GUI thread's 10 ms timer is while Review works, in its own process, and were it a thread of the window's;
+the same photos, the same worker. Prints the worst and the 99th percentile, and the time taken.
 """
 
+import resource
+import sys
+import tempfile
 import threading
 import time
+from multiprocessing import get_context
 from pathlib import Path
 from queue import Queue
 
 import pytest
 from PySide6.QtCore import QTimer
+from threadpoolctl import threadpool_limits
 
 from apitorch_desktop.dataset.review.cache import ReviewCache
 from apitorch_desktop.dataset.review.messages import Request
 from apitorch_desktop.dataset.review.reviewer import Reviewer
 from apitorch_desktop.dataset.review.worker import ReviewWorker
 from apitorch_desktop.ui.tasks.runner import Lane
+from tests.benchmarks.bench_near_duplicates import LABELS, NEW, made
 from tests.helpers.dataset_home import Home
 from tests.helpers.event_loop import turn
 from tests.helpers.fake_api import KEY, FakeApi
@@ -101,3 +115,62 @@ def test_lateness_of_the_window_while_review_works(tasks, photos, tmp_path, caps
         print()
         for where, (worst, most, seconds) in found.items():
             print(f"review as {where:8}  worst {worst:6.1f} ms   99 % {most:6.1f} ms   {seconds:5.1f} s")
+
+
+def review(folder, count, fill, answer):
+    """Run in a process of its own: fill the cache, or review what is there; send back seconds and MB."""
+    from apitorch_desktop.dataset.review.cache import CachedImage, ReviewCache
+    from apitorch_desktop.dataset.review.messages import Analyze, BeginReview, FindingsUpdate, ReviewItem
+    from apitorch_desktop.dataset.review.worker import ReviewWorker
+    from apitorch_desktop.vision.encoder import Encoder
+
+    name, cache, at = Encoder(threads=1).name, ReviewCache(folder), 0
+    keys = [f"{number:064x}" for number in range(count)]
+    if fill:
+        for patterns, embeddings in made(count):
+            seen = {
+                key: CachedImage(0.3, 0.1, 0.9, 0.5, 256, 192, 9, pattern.tobytes(), row.tobytes())
+                for key, pattern, row in zip(keys[at:], patterns, embeddings, strict=False)
+            }
+            cache.remember("here", name, seen)
+            at += len(patterns)
+        cache.close()
+        return
+    items = [
+        ReviewItem(f"ti_{number:040x}", key, f"label_{number % LABELS}", 256, 192, 9) for number, key in enumerate(keys)
+    ]
+    labels = sorted({item.label for item in items})
+    answers, found = [], []
+    with threadpool_limits(1):
+        worker = ReviewWorker(cache, lambda one: answers.append((time.process_time(), one)), lambda: False, 1)
+        for some in (items[:-NEW], items):
+            start = time.process_time()
+            answers.clear()
+            worker.answer(BeginReview(1, "here", "7", some, labels, []))
+            worker.answer(Analyze(1))
+            found.append([at - start for at, one in answers if isinstance(one, FindingsUpdate)])
+    answer.send((*found, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
+
+
+def main(*counts):
+    """Review sets of these sizes."""
+    context, smallest = get_context("spawn"), None
+    for count in counts or (1_000, 10_000, 100_000):
+        receiver, sender = context.Pipe(duplex=False)
+        with tempfile.TemporaryDirectory() as name:
+            for fill in (True, False):
+                process = context.Process(target=review, args=(Path(name), count, fill, sender))
+                process.start()
+                process.join()
+            anew, more, memory = receiver.recv()
+        smallest = smallest or (anew[-1], memory)
+        seconds = ["quality {:.1f}, near-duplicates {:.1f}, labels {:.1f} s".format(*part) for part in (anew, more)]
+        print(
+            f"{count:,} images: first findings after {anew[0]:.1f} s; {seconds[0]}; with {NEW} more: {seconds[1]}; "
+            f"{memory:.0f} MB; time {anew[-1] / smallest[0]:.1f} and memory {memory / smallest[1]:.1f} times the smallest’s",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))

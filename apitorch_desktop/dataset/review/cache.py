@@ -26,6 +26,8 @@ ENCODED = 0.9
 _SIDE = 48
 """Side of a pattern, see `vision.near_duplicates`."""
 _CHUNK = 500
+_MAPPED = 64 * 2**20
+"""Bytes of records after which the system may take back the memory of what was read."""
 _HOUR = 3600
 _SCHEMA = (
     """CREATE TABLE IF NOT EXISTS features (
@@ -86,6 +88,7 @@ class _ArrayFile:
         self.dimensions = dimensions
         self._rows: NDArray[Any] = np.empty(0, self._record)
         self._map: mmap.mmap | None = None
+        self._touched = 0
 
     def write(self, records: Mapping[int, tuple[str, CachedImage]]) -> None:
         """Write records by slot: the image's key and its features. Raises OSError."""
@@ -118,10 +121,14 @@ class _ArrayFile:
     def read(self, field: str, slots: NDArray[np.intp]) -> NDArray[Any]:
         """Return a field of the records (n, …)."""
         found: NDArray[Any] = self._mapped(int(slots.max(initial=-1)))[field][slots]
+        self._touched += len(slots) * self._record.itemsize
+        if self._touched > _MAPPED:
+            self.release()
         return found
 
     def release(self) -> None:
         """Let the system take back the memory of what was read."""
+        self._touched = 0
         if self._map is not None and hasattr(mmap, "MADV_DONTNEED"):
             self._map.madvise(mmap.MADV_DONTNEED)
 
