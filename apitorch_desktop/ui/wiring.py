@@ -177,11 +177,10 @@ class Wiring(QObject):
             ),
         )  # fmt: skip
         parts.actions.extend(parts.map.view, "photo.delete", "photo.select_all", "photo.invert")
-        conflicts = self.conflicts.page
         opens = {page.board: ("review.open",) for page in (parts.versions.page, parts.similar_page)}
-        parts.review.panel.add_actions(parts.actions, {conflicts.board: ("review.dismiss",), **opens})
-        parts.actions.keys_changed.connect(lambda _id: conflicts.show_keys(parts.actions.keys("review.dismiss")))
-        conflicts.show_keys(parts.actions.keys("review.dismiss"))
+        parts.review.panel.add_actions(parts.actions, {self.conflicts.page.board: ("review.dismiss",), **opens})
+        parts.actions.keys_changed.connect(lambda _action_id: self._show_keys())
+        self._show_keys()
         parts.actions.add(
             ActionSpec("edit.preferences", "Preferences…", self._open_preferences, "Ctrl+,", "Preferences"),
             ActionSpec("help.documentation", "Documentation", lambda: self._open_page("Documentation"), icon="info"),
@@ -202,6 +201,12 @@ class Wiring(QObject):
         next_suspect = "Go to the next photo whose label looks wrong"
         parts.actions.bind_button(strip.suspect, "label.next_suspect", next_suspect, runs=False)
         parts.actions.bind_button(toolbar.classify, "view.classify_panel", "Show or hide the classify panel")
+
+    def _show_keys(self) -> None:
+        """Name the keys of actions, as they are now, where sentences of other parts do."""
+        keys = self._parts.actions.keys
+        self.conflicts.page.show_keys(keys("review.dismiss"))
+        self._parts.labeling.show_keys_of_proposals(keys("label.accept_proposals"))
 
     def begin(self, stores: AppData) -> None:
         """Open the connection, resume the transfers."""

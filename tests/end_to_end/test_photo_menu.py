@@ -119,7 +119,7 @@ def test_photos_are_classified_copied_and_exported_by_their_menu(monkeypatch, ph
         assert {model.label_at(row) for row in range(6)} == {"dress", "hat"}
         assert model.badge(wanted.image_id) == wanted.label
         second = model.image(1)
-        assert model.badge(second.image_id) == f"{second.label} · {percent(near[second.image_id])}"
+        assert model.badge(second.image_id) == f"{percent(near[second.image_id])} · {second.label}"
         labeled_in_the_list(made, second)
         assert wanted.display_name in made.review.only.words()
         program.press(made.review.only.all)

@@ -192,6 +192,7 @@ def test_preferences_are_applied_at_once_and_kept(monkeypatch, photos, tmp_path,
         assert made.labeling.keys.label("7") == "hat" and made.labeling.advance
         assert made.actions.keys("view.transfers") == "Ctrl+Shift+T"
         assert made.actions.keys("review.keep") == "X"
+        assert made.photos.big.fit.toolTip() == "The whole photo (Ctrl+0)"
         assert made.labeling.strip.advance.toolTip() == "Select the next photo after each label (F4)"
         assert (made.embedded.url, made.embedded.key) == (f"http://127.0.0.1:{port}/api/", kept["key"])
         made.window.activateWindow()

@@ -137,7 +137,7 @@ class FlatList:
     title: str
     """Its heading."""
     caption: Callable[[str], str]
-    """Returns what is written on an image beside its label, by id."""
+    """Returns what is written on an image before its label, by id."""
 
 
 class GridModel(QAbstractListModel):
@@ -342,9 +342,9 @@ class GridModel(QAbstractListModel):
             self._touch()
 
     def badge(self, image_id: str) -> str:
-        """Return the small text on an image, "" for none; in a flat list that begins with its label."""
+        """Return the small text on an image, "" for none; in a flat list its caption and label."""
         if self.flat is not None:
-            parts = (label_name(self.label_of(image_id) or ""), self.flat.caption(image_id))
+            parts = (self.flat.caption(image_id), label_name(self.label_of(image_id) or ""))
             return " · ".join(part for part in parts if part)
         badge, answer = self.badges.get(image_id, ""), self.answers.get(image_id)
         if answer is not None and self.label_of(image_id) == INBOX:

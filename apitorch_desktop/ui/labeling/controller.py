@@ -324,6 +324,7 @@ class LabelingController(QObject):
         self.picker = LabelPicker(theme, central_widget)
         self.advance = settings.auto_advance
         self._target: LabelTarget | None = None
+        self._proposal_keys = ""
         self.strip.advance.setChecked(self.advance)
         central_widget.add_footer(self.strip)
         self._wire()
@@ -477,11 +478,15 @@ class LabelingController(QObject):
 
     # --- photos without a label
 
+    def show_keys_of_proposals(self, keys: str) -> None:
+        """Name the keys of *Accept proposals*, "" for none, in the hint about photos without a label."""
+        self._proposal_keys = keys
+        self._show_hint()
+
     def _show_hint(self) -> None:
         """Say beside the heading of the photos without a label what to do with them."""
-        other = (
-            "type its first letters" if self.no_proposals() else f"{native_keys('Ctrl+Shift+L')} for what is proposed"
-        )
+        keys = "" if self.no_proposals() else native_keys(self._proposal_keys)
+        other = f"{keys} for what is proposed" if keys else "type its first letters"
         hint = f"Press a label’s key, or {other}."
         if hint != self._photos.grid.inbox_hint:
             self._photos.grid.inbox_hint = hint

@@ -162,6 +162,8 @@ class PhotosController(QObject):
         self.key_of: Callable[[str], str] = lambda _label: ""
         """Returns the key of a label, "" for none."""
         self._add_actions()
+        actions.bind_button(self.big.fit, "view.zoom_reset", "The whole photo", runs=False)
+        actions.bind_button(self.big.actual, "view.actual_size", "Pixel for pixel", runs=False)
         self._wire()
         self.set_sort(self.sort)
         self.grid.set_cell_size(DEFAULT if settings.thumbnail_size is UNSET else settings.thumbnail_size)

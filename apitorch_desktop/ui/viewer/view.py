@@ -32,7 +32,6 @@ from apitorch_desktop.ui.widgets.controls import (
     in_column,
     in_row,
     label,
-    native_keys,
 )
 from apitorch_desktop.ui.widgets.dates import time_text, time_text_of
 from apitorch_desktop.ui.widgets.heat_map import HeatMap
@@ -113,9 +112,7 @@ class PhotoView(QWidget):
         self.retry = button("Try again", "link", self._retry)
         self.retry.hide()
         self.fit = button("Fit", "quiet", self.canvas.fit)
-        self.fit.setToolTip(f"The whole photo ({native_keys('Ctrl+0')})")
         self.actual = button("1:1", "quiet", lambda: self.canvas.set_zoom(1))
-        self.actual.setToolTip(f"Pixel for pixel ({native_keys('Ctrl+1')})")
         self.previous = icon_button(theme, "chevron-left", "Previous photo (←)")
         self.next = icon_button(theme, "chevron-right", "Next photo (→)")
         self.close_button = icon_button(theme, "close", "Back to the grid (Esc)")

@@ -219,7 +219,7 @@ def test_images_can_be_one_list_whatever_their_labels(listed):
     listed.set_sort(lambda table: table.numbers(near, -2), reverse=True, flat=flat)
     assert order() == [("", [4, 2, 3, 1])]
     assert [listed.label_at(row) for row in range(4)] == ["shirt", "hat", "shirt", "hat"]
-    assert listed.badge(image(2).image_id) == "hat · 30%"
+    assert listed.badge(image(2).image_id) == "30% · hat"
     listed.move(ids(image(4)), "hat")
     listed.add([image(5)])
     assert order() == [("", [4, 2, 3, 1, 5])]
