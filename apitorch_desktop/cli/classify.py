@@ -19,6 +19,7 @@ from apitorch_desktop.dataset.batch.classification import COLUMNS, cells, classi
 from apitorch_desktop.dataset.importer.plan import PlanItem, scan
 from apitorch_desktop.dataset.sources.archives import Archives
 from apitorch_desktop.dataset.sources.image_source import ImageFile, Source, place_of
+from apitorch_desktop.dataset.sources.lists.index import IMAGE_SUFFIXES
 from apitorch_desktop.dataset.sources.pasted_text import is_url
 from apitorch_desktop.dataset.watch.engine import FolderWatch
 from apitorch_desktop.dataset.watch.journal import WatchJournal
@@ -53,6 +54,8 @@ def _classify(arguments: Namespace) -> int:
     words = arguments.images
     if not words and not arguments.null:
         raise CommandError("Give an IMAGE, or - or -0 for those on standard input.", 2)
+    if arguments.csv is not None and not arguments.csv.name:
+        raise CommandError("Give the name of a FILE after --csv, or - for standard output.", 2)
     images: list[str | Path] = [word if is_url(word) else Path(word) for word in words if word != "-"]
     if "-" in words or arguments.null:
         images += output.read_paths(null=arguments.null)
@@ -70,6 +73,8 @@ def classify_files(
     classifier = decoded(classifier)
     if str(table) == "-":
         table = Path("/dev/stdout")
+    if table is not None and table.suffix.lower() in IMAGE_SUFFIXES and table.is_file():  # --csv *.jpg
+        raise CommandError(f"“{shown(str(table))}” is a photo, which the answers would replace: give another FILE.", 2)
     wait_until_ready(client, classifier)
     plan = scan(images)
     items = plan.items

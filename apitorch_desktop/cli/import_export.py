@@ -165,6 +165,8 @@ def export_training_set(
     With `jpeg`, photos of formats that few programs read become JPEGs; with `splits`, they are in the folder of their split.
     """
     training_set = decoded(training_set)
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise CommandError(f"“{shown(str(folder))}” is no folder: give the name of one.", 2)
     sets = client.training_sets()
     found = next((one for one in sets if one.id == training_set), None) or _named(sets, training_set)
     if found is None:
@@ -409,8 +411,9 @@ class _ImportReport:
         """Write it for people."""
         came, name = self.came, self.name
         if came:
-            labels = plural(len(came.keys() - {INBOX}), "label")
-            output.write(f"{plural(came.total(), 'photo')} came into “{name}”, under {labels}.")
+            labels = came.keys() - {INBOX}
+            under = f"under {plural(len(labels), 'label')}" if labels else "without a label"
+            output.write(f"{plural(came.total(), 'photo')} came into “{name}”, {under}.")
         else:
             output.write(f"Nothing new came into “{name}”.")
         shown_counts = sorted((label_name(label), count) for label, count in came.items())

@@ -1,5 +1,6 @@
 """Input and output of the commands: paths from standard input; a line of progress, sentences and JSON."""
 
+import codecs
 import json
 import os
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Final, TextIO
 
+from apitorch_desktop.cli.connect import CommandError
 from apitorch_desktop.dataset.sources.pasted_text import is_url
 from apitorch_desktop.utils.text import plural
 
@@ -74,10 +76,17 @@ def write_json(record: dict[str, Any]) -> None:
 
 
 def read_paths(*, null: bool) -> list[str | Path]:
-    """Read paths and web addresses from standard input, one a line, or with `null` each ended by a NUL character."""
+    """Read paths and web addresses from standard input, one a line, or with `null` each ended by a NUL character.
+
+    Raises CommandError where it holds something else.
+    """
     if sys.stdin is None:  # closed by who started the command
         return []
-    data = sys.stdin.buffer.read()
+    data = sys.stdin.buffer.read().removeprefix(codecs.BOM_UTF8)
+    if not null and b"\0" in data:
+        raise CommandError(
+            "Standard input has no paths in lines: give a photo by its name, and -0 for NUL between paths.", 2
+        )
     names = data.split(b"\0") if null else [line.rstrip(b"\r") for line in data.split(b"\n")]
     words = [os.fsdecode(name) for name in names if name]
     return [word if is_url(word) else Path(word) for word in words]

@@ -183,6 +183,8 @@ def test_what_did_not_come_in_is_named_with_the_reason(run, service, folder):
         (["import", "--name", "X"], 2, "FOLDER"),
         (["import", ".", "-0", "--name", "X"], 2, "FOLDER"),
         (["import", "-0", "--name", "X"], 1, "There is no photo"),
+        (["classify", "x.jpg", "--classifier", "x", "--csv", ""], 2, "name of a FILE"),
+        (["export", "X", "/dev/null"], 2, "is no folder"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_sentence(run, service, tmp_path, monkeypatch, words, status, said):
@@ -544,7 +546,7 @@ def test_paths_from_standard_input_and_objects_for_scripts(run, service, folder)
     assert (report["imported"], report["there_already"], report["left"]) == (2, 8, 0)
 
     asked = ["classify", "-", "--classifier", "piped", "--json"]
-    done = run(*asked, at=service, given=lines.replace("\n", "\r\n"))
+    done = run(*asked, at=service, given="\ufeff" + lines.replace("\n", "\r\n"))
     assert (done.returncode, done.stderr) == (0, "")
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert [answer["image"] for answer in answers] == lines.splitlines()
@@ -556,6 +558,9 @@ def test_paths_from_standard_input_and_objects_for_scripts(run, service, folder)
     first, second = map(json.loads, done.stdout.splitlines())
     assert (first["image"], second["image"], second["label"]) == (str(odd), str(gone), "")
     assert "error" not in first and second["error"]
+    done = run(*asked, at=service, given="\0JFIF")
+    assert done.returncode == 2
+    assert "no paths in lines" in done.stderr
 
 
 def test_a_file_that_is_missing_does_not_stop_the_others(run, service, folder, tmp_path):
@@ -570,6 +575,12 @@ def test_a_table_that_cannot_be_written_is_said(run, service, folder):
     done = run("classify", folder, "--classifier", "safe-for-work", "--csv", folder / "no" / "x.csv", at=service)
     assert done.returncode == 1
     assert "cannot be written" in done.stderr
+    photo = folder / "blue" / "1.png"
+    before = photo.read_bytes()
+    done = run("classify", "--csv", photo, folder / "blue" / "2.png", "--classifier", "safe-for-work", at=service)
+    assert done.returncode == 2
+    assert "is a photo, which the answers would replace" in done.stderr
+    assert photo.read_bytes() == before
 
 
 def test_a_classifier_without_enough_images_says_what_it_needs(run, service, folder):

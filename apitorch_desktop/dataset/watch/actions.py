@@ -136,8 +136,11 @@ class AnswerRows:
         write_rows(text, [cells(place_of(ImageFile(path)), self._classifier, answer)])
         row = text.getvalue().encode("utf-8", "replace")
         if _is_stream(table):
-            with table.open("wb") as stream:
-                stream.write(row if self._header_written else _header() + row)
+            try:
+                with table.open("wb") as stream:
+                    stream.write(row if self._header_written else _header() + row)
+            except OSError as error:  # named for the table, not for the photo
+                raise OSError(error.errno, error.strerror, str(table)) from None
             self._header_written = True
             self._journal.save_row(path, table, 0, written=True)
             return True
