@@ -126,7 +126,7 @@ class CrashReportDialog(QDialog):
         column.setContentsMargins(*[theme.px(16)] * 4)
         column.setSpacing(theme.px(12))
         words = (
-            "It holds places in the program's code, no keys and no names of photos. It stays here until you discard it."
+            "It holds places in the program’s code, no keys and no names of photos. It stays here until you discard it."
         )
         from apitorch_desktop.ui.widgets.controls import label
 

@@ -105,6 +105,10 @@ def test_a_locked_keyring_is_said_a_slow_one_waited_for_and_neither_comes_back(m
 
         choose_in_connection_menu(made, "Elsewhere")
         program.wait(lambda: message.current() and message.current().topic == "keyring wait", "the wait again")
+        program.press(message._close)
+        program.wait(lambda: not message.current() or message.current().topic != "keyring wait", "its sentence gone")
+        choose_in_connection_menu(made, "Elsewhere")  # what says how to stop it comes back
+        program.wait(lambda: message.current() and message.current().topic == "keyring wait", "the wait once more")
         os.kill(ring, signal.SIGCONT)
         listed(made, 3)
         assert session.state is ConnectionState.READY

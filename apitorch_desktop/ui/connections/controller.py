@@ -89,11 +89,11 @@ class ConnectionController(QObject):
         self._switch(connection_id, set_id)
 
     def _choose(self, connection_id: str) -> None:
-        """Switch to a connection; the open one is only retried, if it is unavailable."""
+        """Switch to a connection; the open one is only retried, if it is unavailable or waits for the keyring."""
         session = self._session
         if session.connection is None or session.connection.id != connection_id:
             self._switch(connection_id)
-        elif session.state in (ConnectionState.AWAY, ConnectionState.REFUSED):
+        elif session.state in (ConnectionState.AWAY, ConnectionState.REFUSED) or session.waits_for_keyring:
             self.try_again()
 
     def _switch(self, connection_id: str, set_id: Id | None = None) -> None:

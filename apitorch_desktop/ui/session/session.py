@@ -152,6 +152,11 @@ class Session(QObject):
         """Workspace of the open connection."""
         return self.connected.workspace if self.connected is not None else None
 
+    @property
+    def waits_for_keyring(self) -> bool:
+        """True while the keyring has not answered for longer than a moment."""
+        return self.state is ConnectionState.STARTING and self.state_text == WAITING
+
     # --- the connection
 
     def use(self, stores: AppData, connection: Connection, preferred_id: Id | None = None) -> None:
