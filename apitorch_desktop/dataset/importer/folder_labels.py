@@ -206,6 +206,8 @@ def _are_series(folders: list[_Folder]) -> bool:
     stems = {re.sub(r"[\W\d_]+", "", folder.name.casefold()) for folder in folders}
     if len(folders) < 2 or not all(folder.folders and not folder.images for folder in folders):
         return False
+    if all(_holds_parts(folder) for folder in folders):
+        return True
     counts = Counter(name for folder in folders for name in folder.folders)
     if not all(_is_word(name) for name in counts) or max(counts.values()) < 2:
         return False
@@ -257,6 +259,12 @@ def _is_wrapper(child: _Folder, parent: _Folder, *, in_part: bool) -> bool:
     ):  # one folder in the other: the innermost has the photos
         return _is_word(below[0].name)
     return below[0].name == child.name or _is_wrapper(below[0], child, in_part=in_part)
+
+
+def _holds_parts(folder: _Folder) -> bool:
+    """Return whether a folder holds nothing but parts of a set, which have sub-folders for labels."""
+    below = list(folder.folders.values())
+    return len(_splits(below)) == len(below) and any(part.folders and not part.images for part in below)
 
 
 def _is_structure(folder: _Folder) -> bool:

@@ -50,6 +50,7 @@ TREES = {
     "one in the other": ({"pets/cat": "cat"}, {""}),
     "a session in a label": ({"cat/2024-01-02": "cat"}, {""}),
     "series": ({"day1/cat": "cat", "day1/dog": "dog", "day2/cat": "cat"}, {""}),
+    "parts of several sets": ({"first/train/cat": "cat", "first/val/cat": "cat", "second/train/dog": "dog"}, {"train", "validation"}),
     "forms": ({"original/cat": "cat", "original/dog": "dog", "resized/cat": "cat"}, {""}),
     "sessions of labels": ({"cat/session1": "cat", "cat/session2": "cat", "dog/session1": "dog"}, {""}),
     "numbered classes": ({"Class 1/left": "Class 1", "Class 2/left": "Class 2"}, {""}),

@@ -121,6 +121,10 @@ LAYOUTS = {
         {"1.jpg": None, "2.jpg": None, "l.csv": "file,label\n1.jpg,0\n2.jpg,1\n", "class_dict.csv": "class_index,class\n0,cat\n1,dog\n"},
         {"cat": 1, "dog": 1}, {""},
     ),
+    "places of synsets": (
+        {"1.jpg": None, "2.jpg": None, "val.txt": "1.jpg 0\n2.jpg 1\n", "synset_words.txt": "n01440764 tench, Tinca\nn01443537 goldfish\n"},
+        {"tench": 1, "goldfish": 1}, {""},
+    ),
     "a mapping in YAML": (
         {"images/1.jpg": None, "labels/1.txt": "1 .5 .5 .1 .1\n", "data.yaml": "names: {0: cat, 1: dog}  # two\n"}, {"dog": 1}, {""},
     ),

@@ -213,7 +213,8 @@ def entries_of_xml(data: bytes) -> list[ListEntry]:
         objects = [shape.get("label") or shape.findtext("label") or "" for shape in image if shape.tag != "tag"]
         if path:
             split = names.split_of(image.get("subset") or "")
-            entries.append(_of_objects(path, tags or objects, number, split))
+            own = image.get("label") or image.get("class") or ""
+            entries.append(_of_objects(path, tags or ([own] if own else objects), number, split))
     return join_objects(entries)
 
 

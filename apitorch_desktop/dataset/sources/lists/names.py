@@ -23,6 +23,7 @@ _LABEL_NAMES: Final = _words(
     ""
 )
 _LABELS: Final = _words(
+    "true_label y_true gt_label gold_label actual_label manual_label "
     "label labels class category annotation annotations target ground_truth tag y choice choices species breed "
     "groundtruth gt truth diagnosis dx finding finding_labels variety classification classes categories category_label "
     "type kind sentiment emotion object objects object_name region_attributes file_attributes landmark disease expected "
@@ -46,6 +47,7 @@ _BOXES: Final = _words(
 _OTHERS: Final = _words(
     "date time datetime date_captured timestamp created_at created updated_at url coco_url flickr_url link caption text title "
     "description comment comments note notes author user username annotator owner license copyright source hash md5 sha256 sha1 "
+    "pred_label y_pred auto_label "
     "size bytes width height format mode camera make model location city country address confidence score md5sum uuid guid email"
 )
 _PARTS: Final = {

@@ -263,7 +263,9 @@ def _entries(
         try:
             value = json.loads(text)
         except ValueError as error:
-            if text.count("\n") and text.lstrip()[:1] == "{":  # lines of JSON under another name
+            if (
+                getattr(error, "msg", "") == "Extra data" and text.lstrip()[:1] == "{"
+            ):  # lines of JSON under another name
                 return _entries(data, f"{name}.jsonl", locate, class_names, notes)
             raise ValueError(f"line {getattr(error, 'lineno', 1)}: {getattr(error, 'msg', error)}") from None
         return _of_json(value, locate, class_names, PurePosixPath(name).stem)
@@ -290,7 +292,40 @@ def _of_json(value: Any, locate: Located, class_names: Mapping[str, str], stem: 
             for key, part in parts.items()
             for entry in _of_json(part, locate, class_names)
         ]
-    return entries_of(table_of(value, locate), locate, class_names)
+    entries = entries_of(table_of(value, locate), locate, class_names)
+    return named(entries, own) if (own := _own_names(value)) else entries
+
+
+_NAME_KEYS: Final = frozenset({"classes", "classnames", "categories", "labelnames", "id2label", "names", "labelmap"})
+_MAX_VALUES: Final = 1_000_000
+
+
+def _own_names(value: Any, depth: int = 0) -> dict[str, str]:
+    """Return the names of numbered classes that a JSON itself holds."""
+    for key, part in value.items() if isinstance(value, dict) and len(value) < 1000 else ():
+        if names.normal(str(key)) in _NAME_KEYS:
+            if isinstance(part, list) and part and all(isinstance(entry, dict) for entry in part):
+                part = {str(entry.get("id")): entry.get("name") for entry in part}
+            if found := _from_json(part):
+                return found
+        elif isinstance(part, dict) and depth < _MAX_DEPTH and (found := _own_names(part, depth + 1)):
+            return found
+    return {}
+
+
+def _values(text: str) -> list[tuple[int, Any]]:
+    """Return the values of JSON that stand one behind the other, in any number of lines; nothing where one is none."""
+    decoder, values, place = json.JSONDecoder(), list[tuple[int, Any]](), 0
+    text = text.rstrip()
+    while place < len(text) and len(values) < _MAX_VALUES:
+        try:
+            value, place = decoder.raw_decode(
+                text, len(text) - len(text[place:].lstrip()) if text[place].isspace() else place
+            )
+        except ValueError:
+            return []
+        values.append((0, value))
+    return values
 
 
 def _json_lines(text: str, name: str, notes: list[str]) -> list[tuple[int, Any]]:
@@ -304,6 +339,9 @@ def _json_lines(text: str, name: str, notes: list[str]) -> list[tuple[int, Any]]
             records.append((number, json.loads(line)))
         except ValueError as error:
             bad.append((number, re.sub(r": line 1 .*", "", str(error))))
+    if bad and not records:
+        records = _values(text)
+        bad = [] if records else bad
     if bad and not records:
         raise ValueError(f"line {bad[0][0]}: {bad[0][1]}")
     if bad:
@@ -424,7 +462,10 @@ def _from_lines(text: str) -> dict[str, str]:
             return {}
     split = [re.split(r"\s*[,;:\t]\s*|\s+", line, maxsplit=1) for line in lines]
     if all(len(pair) == 2 and re.fullmatch(r"\d+|n\d{8}", pair[0]) for pair in split):
-        return {key: label.split(",")[0].strip() for key, label in split}
+        found = {key: label.split(",")[0].strip() for key, label in split}
+        if split and split[0][0].startswith("n"):  # lists may also mean the place of a synset
+            found |= {str(number): label.split(",")[0].strip() for number, (_, label) in enumerate(split)}
+        return found
     backward = [re.split(r"\s*[,;:\t]\s*|\s+(?=\S+$)", line, maxsplit=1) for line in lines]
     if all(len(pair) == 2 and pair[1].isdigit() for pair in backward):
         return {key: label for label, key in backward}
