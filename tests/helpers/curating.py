@@ -1,7 +1,7 @@
 """A real store with a real trainer over real photos, in this process."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from apitorch_desktop.service.classifiers.trainer import Trainer, TrainingState
@@ -31,11 +31,28 @@ class CountingEncoder:
         return self._encoder.encode(pictures)
 
 
+_held: set[int] = set()
+"""Ids of the training sets that photos are being added to."""
+
+
+@contextmanager
+def _one_change(set_id: int) -> Iterator[None]:
+    """Have a trainer of this process take several changes for one, however long they take: not begin in between."""
+    if set_id in _held:
+        yield
+        return
+    _held.add(set_id)
+    try:
+        yield
+    finally:
+        _held.remove(set_id)
+
+
 @contextmanager
 def training(store: Store, encoder, *, own=None, delay: float = 0.1, patience: float = 20) -> Iterator[Trainer]:
     """Run a trainer on a store."""
     trainer = Trainer(store, encoder if callable(encoder) else lambda: encoder, own=own, delay=delay, patience=patience)
-    store.on_change(trainer.notify_changed)
+    store.on_change(lambda set_id: None if set_id in _held else trainer.notify_changed(set_id))
     trainer.start()
     try:
         yield trainer
@@ -44,18 +61,24 @@ def training(store: Store, encoder, *, own=None, delay: float = 0.1, patience: f
 
 
 def add(store: Store, set_id: int, label: str, *paths: Path) -> list[str]:
-    """Add photos to a label; return their ids."""
+    """Add photos to a label, the last of them as the change that a trainer learns of; return their ids."""
     ids = []
     for path in paths:
         data = path.read_bytes()
-        ids.append(store.images.add(OWNER, set_id, label, data, images.verify(data), path.name)[0].id)
+        if path is paths[-1]:
+            ids.append(store.images.add(OWNER, set_id, label, data, images.verify(data), path.name)[0].id)
+        else:
+            with _one_change(set_id):
+                ids.append(store.images.add(OWNER, set_id, label, data, images.verify(data), path.name)[0].id)
     return ids
 
 
 def fill(store: Store, set_id: int, photos: Path, labels: list[str], each: int) -> None:
     """Add `each` photos of the training part to every one of `labels`."""
     for label in labels:
-        add(store, set_id, label, *sorted((photos / "train" / label).iterdir())[:each])
+        paths = sorted((photos / "train" / label).iterdir())[:each]
+        with _one_change(set_id) if label != labels[-1] else nullcontext():
+            add(store, set_id, label, *paths)
 
 
 def state(store: Store, trainer: Trainer, set_id: int) -> TrainingState:

@@ -7,7 +7,7 @@ from PySide6.QtCore import QPoint
 from PySide6.QtGui import QGuiApplication
 
 from apitorch_desktop.dataset.connections.store import KEY_VARIABLE, URL_VARIABLE
-from apitorch_desktop.ui.session.session import ConnectionState
+from apitorch_desktop.ui.session.session import ConnectionState, Session
 from tests.helpers import app_runner as program
 from tests.helpers import x11_pointer as pointer
 from tests.helpers.fake_api import FakeApi
@@ -45,14 +45,20 @@ def waiting(made):
 
 def run(monkeypatch, steps, *arguments):
     """Run it; `steps(made, said)`: `said` grows with all sentences, and none of them may be unforeseen."""
-    said = []
+    said, begin = [], Session.__init__
 
-    def noting(made):
-        made.session.message.connect(lambda message: said.append(message.text))
+    def noting(session, *given):
+        """What is said at the start, as of an import that goes on, is said before there are steps."""
+        begin(session, *given)
+        session.message.connect(lambda message: said.append(message.text))
+
+    def all_foreseen(made):
         steps(made, said)
         assert not [one for one in said if "unexpected went wrong" in one], said
 
-    assert program.run(monkeypatch, noting, *arguments) == 0
+    with monkeypatch.context() as patched:
+        patched.setattr(Session, "__init__", noting)
+        assert program.run(monkeypatch, all_foreseen, *arguments) == 0
 
 
 def listed(made, count):

@@ -37,7 +37,8 @@ def center(widget: QWidget, part: QRect | None = None) -> QPoint:
 
 
 def click(point: QPoint, button: int = 1, repeat: int = 1) -> None:
-    xdotool("mousemove", point.x(), point.y(), "click", "--repeat", repeat, "--delay", 40, button)
+    # without a pause: two clicks that are sent at once are a double-click, however busy the machine is
+    xdotool("mousemove", point.x(), point.y(), "click", "--repeat", repeat, "--delay", 1, button)
 
 
 def key(*names: str) -> None:

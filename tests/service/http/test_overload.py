@@ -185,8 +185,9 @@ def test_silent_tls_connections_are_closed_within_seconds_and_leave_no_trace(tmp
         assert "Traceback" not in service.log
 
 
-def test_silent_tls_connections_are_counted_from_their_accept(tmp_path):
+def test_silent_tls_connections_are_counted_from_their_accept(tmp_path, monkeypatch):
     """A silent one gives way to the next as soon as there are too many, not after its time is over."""
+    monkeypatch.setattr(protocol, "HANDSHAKE_TIMEOUT", 100)
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     _make_certificate(cert, key)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -270,7 +270,7 @@ def trickling_body(connection):
         (endless_informational, 400, "longer than 1 seconds"),
         (trickling_head, 400, "longer than 1 seconds"),
         (trickling_body, 400, "longer than 1 seconds"),
-        (lambda connection: time.sleep(3), 400, "longer than 1 seconds"),
+        (lambda connection: time.sleep(6), 400, "longer than 1 seconds"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n", 413, "larger"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nonly this", 400, "broke off"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nonly this", 400, "broke off"),

@@ -30,7 +30,7 @@ def filled(grid, model):
 
 def run(*words):
     """Run xdotool on a thread of `beside`."""
-    subprocess.run(["xdotool", *map(str, words)], check=True, timeout=30)
+    subprocess.run(["xdotool", *map(str, words)], check=True, timeout=PATIENCE)
 
 
 def beside(act):

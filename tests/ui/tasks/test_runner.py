@@ -12,6 +12,7 @@ from apitorch_desktop.ui.tasks import runner
 from apitorch_desktop.ui.tasks.runner import Lane, TaskRunner
 from apitorch_desktop.utils.errors import Cancelled
 from tests.helpers.event_loop import turn, wait_until
+from tests.helpers.waiting import PATIENCE
 
 
 def on_gui_thread(qapp):
@@ -378,5 +379,5 @@ print("ended", flush=True)
 
 @pytest.mark.parametrize(("job", "said"), [("heeds", "ended"), ("deaf", "left")])
 def test_the_process_ends_whatever_its_jobs_do(job, said):
-    done = subprocess.run([sys.executable, "-c", _PROGRAM, job], capture_output=True, text=True, timeout=30)
+    done = subprocess.run([sys.executable, "-c", _PROGRAM, job], capture_output=True, text=True, timeout=PATIENCE)
     assert (done.returncode, done.stdout.strip(), done.stderr) == (0, said, "")
