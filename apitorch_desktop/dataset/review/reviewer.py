@@ -41,6 +41,8 @@ from apitorch_desktop.utils.errors import Cancelled, UserError
 
 _T = TypeVar("_T")
 _BATCH = 16
+_EARLY = 500
+"""Images from which a set is analyzed before all of its thumbnails are there, and again whenever twice as many are."""
 _MOST_MEASURED = 2_000
 """Near-duplicates whose originals are fetched for their size, on a service whose listing does not contain it."""
 _POLL = 0.1
@@ -72,6 +74,7 @@ class Reviewer:
         *,
         apart: Sequence[tuple[str, str]] = (),
         encoder: str = "",
+        early: bool = False,
         found: Callable[[Findings], None] | None = None,
         progress: Callable[[int, int], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
@@ -79,9 +82,9 @@ class Reviewer:
         """Analyze all images of a training set and return the findings; blocking.
 
         `labels`: all of its labels, also empty ones. `apart`: pairs of ids that are no duplicates. `encoder`: name of its own
-        encoder, whose embeddings are asked of a service that gives them (`embeddings`). `found` is called
-        with partial findings, `progress` with the numbers of analyzed and of all images. Raises ApiError (the service
-        cannot be reached), Cancelled, ReviewFailed.
+        encoder, whose embeddings are asked of a service that gives them (`embeddings`). `early`: analyze what is there before
+        all is, for a set without findings so far. `found` is called with partial findings, `progress` with the numbers of
+        analyzed and of all images. Raises ApiError (the service cannot be reached), Cancelled, ReviewFailed.
         """
         stop = cancelled or (lambda: False)
         while not self._lock.acquire(timeout=_POLL):
@@ -96,7 +99,7 @@ class Reviewer:
             own = encoder if workspace.has("embeddings") else ""
             run = _ReviewRun(child, serial, workspace, training_set_id, own, stop, progress)
             try:
-                return run.run(images, list(labels), list(apart), found or (lambda _found: None))
+                return run.run(images, list(labels), list(apart), found or (lambda _found: None), early=early)
             except Cancelled:
                 child.send(StopReview())
                 raise
@@ -160,6 +163,8 @@ class _ReviewRun:
         labels: list[str],
         apart: list[tuple[str, str]],
         found: Callable[[Findings], None],
+        *,
+        early: bool,
     ) -> Findings:
         by_key: dict[str, TrainingImage] = {}
         items = []
@@ -170,7 +175,7 @@ class _ReviewRun:
         connection = self._workspace.connection.id
         begin = BeginReview(self._serial, connection, str(self._set), items, labels, apart, self._encoder)
         missing = self._ask(begin, MissingThumbnails)
-        self._send_thumbnails([(key, by_key[key]) for key in missing.keys], len(by_key))
+        self._send_thumbnails([(key, by_key[key]) for key in missing.keys], len(by_key), found if early else None)
         self._send_embeddings({by_key[key].image_id: key for key in missing.embeddings})
         findings, unmeasured = self._analyze(found)
         if unmeasured:
@@ -179,11 +184,22 @@ class _ReviewRun:
             findings, _ = self._analyze(found)
         return findings
 
-    def _send_thumbnails(self, missing: list[tuple[str, TrainingImage]], of: int) -> None:
+    def _send_thumbnails(
+        self, missing: list[tuple[str, TrainingImage]], of: int, early: Callable[[Findings], None] | None
+    ) -> None:
+        """Send the thumbnails that the worker lacks of `of`; call `early` with what is found in those it has by then."""
         done = of - len(missing)
+        due = _EARLY
         self._progress(done, of)
         waiting = False
         for start in range(0, len(missing), _BATCH):
+            if early is not None and done >= due:
+                if waiting:
+                    self._answer(Received)
+                    self._progress(done, of)
+                    waiting = False
+                early(self._analyze(early)[0])
+                due = 2 * done
             batch = missing[start : start + _BATCH]
             thumbnails = self._thumbnails(batch)  # fetched while the child works on those before
             if waiting:

@@ -115,6 +115,7 @@ class ReviewController(QObject):
         workspace, reviewer, dismissals = connected.workspace, connected.stores.reviewer, connected.stores.dismissals
         set_id, labels, images = open_set.training_set.id, open_set.labels, self._images.records()
         connection, encoder = workspace.connection.id, open_set.training_set.own_encoder
+        early = self._all is None or self._all.label_issues is None
         prefix = "twin:"
 
         def job(context: JobContext) -> Findings:
@@ -128,6 +129,7 @@ class ReviewController(QObject):
                 labels,
                 apart=apart,
                 encoder=encoder,
+                early=early,
                 found=context.post,
                 progress=lambda done, of: context.progress((done, of)),
                 cancelled=context.cancelled,

@@ -10,6 +10,7 @@ from PIL import Image
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.errors import ConnectionFailed
 from apitorch_desktop.api.types import INBOX
+from apitorch_desktop.dataset.review import reviewer as reviewer_module
 from apitorch_desktop.dataset.review.cache import CachedComparison
 from apitorch_desktop.dataset.review.findings import Findings, current, pairs_of
 from apitorch_desktop.dataset.review.map import make_map
@@ -242,6 +243,22 @@ def test_a_set_with_an_encoder_of_its_own_is_reviewed_and_mapped_by_it(photos, r
         assert (update.encoder, update.keys, update.missing) == (own, keys, 0)
         home.close()
         client.close()
+
+
+def test_what_is_there_is_analyzed_before_all_is(few, reviewing, monkeypatch):
+    home, _planted, names = few
+    monkeypatch.setattr(reviewer_module, "_EARLY", 16)  # a batch
+    events = []
+    found = review(
+        reviewing,
+        home,
+        early=True,
+        found=lambda part: events.append(("found", len(part.answers or ()))),
+        progress=lambda done, _of: events.append(("there", done)),
+    )
+    assert events[:5] == [("there", 0), ("there", 16), ("found", 0), ("found", 0), ("found", 16)]
+    assert events.index(("there", len(names))) > 5
+    assert found.answers.keys() == names.keys()
 
 
 def test_cancelling_ends_at_once_and_the_next_review_is_whole(few, reviewing):
