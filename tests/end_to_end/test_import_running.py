@@ -82,10 +82,16 @@ def test_an_import_left_by_a_killed_command_is_cancelled_in_the_window(monkeypat
         program.press(bar._cancel)
         program.wait(lambda: [one.state for one in made.transfers.statuses] == ["cancelled"], f"its end: {said}")
         service.right()
-        made.session.refresh()
-        there = sum(map(len, service.content(service.number).values()))
-        listed(made, there)
+        program.wait(lambda: same(made), "what the service has, in the window")
         assert not [one for one in said if "went wrong" in one], said
+
+    def same(made):
+        """Uploads of the killed command may still end in the service."""
+        if made.model.total == sum(map(len, service.content(service.number).values())):
+            return True
+        if not made.session.open_set.loading:
+            made.session.refresh()
+        return False
 
     def another(made):
         return any("Another window or command" in status.note for status in made.transfers.statuses)

@@ -53,8 +53,13 @@ def test_what_is_wrong_with_a_set_is_found_and_put_right(monkeypatch, real_photo
         panel, total = made.review.panel, made.model.total
         press_finding(made, "duplicates")
         one_group_by_keys(made)
-        going = {row.image.image_id for row in panel.board.rows.rows if isinstance(row, PhotoRow) and row.mark == "go"}
-        assert len(going) == 4
+
+        def doomed():
+            rows = [row for row in panel.board.rows.rows if isinstance(row, PhotoRow)]
+            return {row.image.image_id for row in rows if row.mark == "go"}
+
+        program.wait(lambda: len(doomed()) == 4, "the copies on the board")
+        going = doomed()
         program.press(panel.clean)
         program.wait(lambda: made.model.total == total - 4, "the others gone")
         program.wait(lambda: edits(made)[:1] == ["delete 4 photos"], "the deletion done")
