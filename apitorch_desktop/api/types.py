@@ -486,6 +486,8 @@ class Evidence(Struct, kw_only=True):
     share: float
 
 
+LONGEST_LABEL: Final = 200
+"""Most characters of a label, and of the name of a training set."""
 MAX_SIMILAR: Final = 100_000
 """Most images of an answer to a search for similar ones."""
 MAX_SIMILAR_DETAILS: Final = 200

@@ -13,7 +13,7 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from apitorch_desktop.api.slugs import snake_case
-from apitorch_desktop.api.types import INBOX, SPLITS, Id, TrainingImage, label_name
+from apitorch_desktop.api.types import INBOX, LONGEST_LABEL, SPLITS, Id, TrainingImage, label_name
 from apitorch_desktop.dataset.importer.folder_labels import quoted
 from apitorch_desktop.dataset.importer.scanner import Dropped, FoundImage, InspectedFile, Scanner, not_plain, too_large
 from apitorch_desktop.dataset.sources.archives import Archives, read
@@ -173,8 +173,7 @@ class Plan:
 
     def set_label(self, items: Iterable[PlanItem], label: str) -> None:
         """Put items under a label, in any spelling. Raises ValueError with a sentence where it can be no label."""
-        stored = snake_case(label)
-        if not stored:
+        if not 0 < len(snake_case(label)) <= LONGEST_LABEL:
             raise ValueError(_no_label(label))
         for item in items:
             item.label, item.original_label = _parted(label)
@@ -244,6 +243,8 @@ class Plan:
             if mark and (before := first.setdefault(("", mark), item)) is not item:
                 return ItemStatus.TWICE, f"The same photo as “{before.name}”."
             return ItemStatus.WAITING, f"It waits under “{label_name(INBOX)}”."
+        if len(item.label) > LONGEST_LABEL:
+            return ItemStatus.NO_LABEL, _no_label(item.original_label)
         if item.label in there:
             return ItemStatus.THERE, f"Already under “{item.label}”."
         if mark and (before := first.setdefault((item.label, mark), item)) is not item:
@@ -458,6 +459,8 @@ def _parted(label: str) -> tuple[str, str]:
 def _no_label(text: str) -> str:
     if not text.strip():
         return "It has no label yet."
+    if len(stored := snake_case(text)) > LONGEST_LABEL:
+        return f"“{shown(text[:80])}…” cannot be a label: it has {len(stored)} characters, and {LONGEST_LABEL} is the most."
     return f"“{shown(text[:80])}” cannot be a label: it has no letter and no digit."
 
 

@@ -5,9 +5,10 @@ import secrets
 from datetime import UTC, datetime
 
 from apitorch_desktop.api.slugs import slugify, snake_case
+from apitorch_desktop.api.types import LONGEST_LABEL
 from apitorch_desktop.service.storage.errors import Invalid
 
-LONGEST_NAME = 200
+LONGEST_NAME = LONGEST_LABEL
 LONGEST_DESCRIPTION = 10_000
 LONGEST_MESSAGE = 100_000
 _LONGEST_FILENAME = 1000

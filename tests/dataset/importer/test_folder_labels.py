@@ -76,6 +76,19 @@ def test_names_of_folders_that_are_no_labels_are_said():
     assert any("“mammal” holds folders of its own (“cat” and “dog”)" in note for note in notes)
 
 
+def test_a_label_that_is_too_long_is_said_before_anything_is_sent(tmp_path):
+    put(tmp_path / ("x" * 201) / "a.jpg", picture(1))
+    put(tmp_path / ("y" * 200) / "b.jpg", picture(2))
+    plan = scan([tmp_path])
+    long, short = sorted(plan.items, key=lambda item: item.name)
+    assert (long.standing, short.standing) == (ItemStatus.NO_LABEL, ItemStatus.NEW)
+    assert "201 characters, and 200 is the most" in long.note
+    with pytest.raises(ValueError, match="200 is the most"):
+        plan.set_label([long], "z" * 201)
+    plan.set_label([long], "cat")
+    assert long.standing is ItemStatus.NEW
+
+
 def test_an_empty_folder_is_named(tmp_path):
     put(tmp_path / "cat/a.jpg", picture(1))
     (tmp_path / "bird").mkdir()
