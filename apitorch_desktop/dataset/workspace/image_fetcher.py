@@ -80,7 +80,7 @@ class ImageFetcher:
         another port at each start. A record without a URL is enough: its id counts. Raises ImageMissing for an image
         that is no longer listed.
         """
-        begun, attempts, unchanged = monotonic(), 0, False
+        begun, attempts, unchanged, was_missing = monotonic(), 0, False, False
         newest = self.known(training_set_id, image.image_id) or image
         while True:
             if attempts or not newest.url:
@@ -90,9 +90,12 @@ class ImageFetcher:
             try:
                 return get(newest)
             except (NotFound, ConnectionFailed) as error:
-                may_be_stale = isinstance(error, NotFound) or not client.is_own(newest.url)
-                if unchanged or attempts == self._attempts or not may_be_stale:
+                missing = isinstance(error, NotFound)
+                # a URL that was listed again after a lost connection may expire only now
+                final = unchanged and missing == was_missing
+                if final or attempts == self._attempts or not (missing or not client.is_own(newest.url)):
                     raise
+                was_missing = missing
 
     def fetch(
         self,
