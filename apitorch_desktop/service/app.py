@@ -189,6 +189,7 @@ class ServiceApplication:
             links=SignedUrls(f"{scope['scheme']}://{host}", self._signer),
             port=(scope.get("server") or ("", 0))[1] or 0,
             headers=headers,
+            compresses=access.takes_gzip(headers) and not access.is_local_call(_address(scope), headers, self._config),
         )
         if operation.query is not None:
             request.query = form_data.decode_pairs(operation.query, form_data.parse_pairs(scope["query_string"]))
@@ -218,7 +219,7 @@ class ServiceApplication:
     async def _authenticate(self, operation: Operation, headers: dict[str, str], scope: Scope) -> int:
         """Return the owner of the request's API key; 0 where the operation needs none."""
         if operation.access == "local_or_key":
-            if access.is_local_call((scope.get("client") or ("",))[0], headers, self._config):
+            if access.is_local_call(_address(scope), headers, self._config):
                 return 0
             if await access.authenticate(headers.get("authorization"), self._find_owner) != LOCAL_OWNER:
                 raise HttpError(
@@ -241,6 +242,10 @@ class ServiceApplication:
         except (TimeoutError, StorageUnreachable):
             owner = self._owners.remembered_owner(key)
             return await found if owner is None else owner
+
+
+def _address(scope: Scope) -> str:
+    return (scope.get("client") or ("",))[0]
 
 
 async def _unless_disconnected(job: Awaitable[_T], incoming: IncomingBody) -> _T:

@@ -44,6 +44,7 @@ def check_origin(headers: dict[str, str], host: str, *, by_link: bool) -> None:
         raise HttpError(403, "Web pages of other sites may not call this service. Call it from a program.")
 
 
+_NO_GZIP = re.compile(r"gzip;q=0(\.0*)?(,|$)")
 _FORWARDED = frozenset({"forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip"})
 
 
@@ -52,6 +53,12 @@ def is_local_call(client: str, headers: dict[str, str], config: Config) -> bool:
     if config.behind_proxy or not _FORWARDED.isdisjoint(headers):
         return False
     return client.startswith("127.") or client in {"::1", "::ffff:127.0.0.1"}
+
+
+def takes_gzip(headers: dict[str, str]) -> bool:
+    """Return whether a client names gzip as an encoding that it takes."""
+    accepted = headers.get("accept-encoding", "").lower().replace(" ", "")
+    return "gzip" in accepted and _NO_GZIP.search(accepted) is None
 
 
 async def authenticate(authorization: str | None, find_owner: Callable[[str], Awaitable[int | None]]) -> int:

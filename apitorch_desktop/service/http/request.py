@@ -1,5 +1,6 @@
 """The request and response types that handlers work with."""
 
+import zlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +23,8 @@ class LargeResponse:
 
 HandlerResult = Struct | Response | LargeResponse
 _MOST_ID = 2**63 - 1
+_COMPRESSED = 2**16  # bytes from which on a response is compressed
+_GZIP = zlib.MAX_WBITS | 16
 
 
 @dataclass
@@ -30,7 +33,8 @@ class Request:
 
     `owner` is the owner of the API key, 0 where the operation needs none. `path` has the decoded path parameters;
     `query` and `body` are of the operation's types, None where it has none; `image` is the uploaded file and `filename`
-    its name. `port` is the port the service listens on.
+    its name. `port` is the port the service listens on. `compresses`: the client takes gzip, and is on another machine:
+    it saves five sixths of a listing, and takes a quarter of the time of making it, more than loopback does.
     """
 
     owner: int
@@ -42,6 +46,16 @@ class Request:
     body: Any = None
     image: Spool | None = None
     filename: str = ""
+    compresses: bool = False
+
+    def large_response(self, body: bytes, media_type: str = "application/json") -> Response:
+        """Return a response with a body that may be large, compressed where that pays; on any thread."""
+        headers = {"vary": "Accept, Accept-Encoding"}
+        if self.compresses and len(body) >= _COMPRESSED:
+            compressor = zlib.compressobj(1, wbits=_GZIP)
+            body = compressor.compress(body) + compressor.flush()
+            headers["content-encoding"] = "gzip"
+        return Response(body, media_type=media_type, headers=headers)
 
     def id_parameter(self, name: str, noun: str) -> int:
         """Return a path parameter that is a row id. Raises HttpError 404 for anything else; `noun` names what it

@@ -4,11 +4,13 @@ import hashlib
 import hmac
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import NamedTuple
 from urllib.parse import quote
 
 from apitorch_desktop.service.storage.records import ImageRow, TrainingSetRow
 
-_DIGITS = 32  # of the hex signature: 128 bits
+_SIGNATURE = 16  # bytes of a signature; in hex in a URL
+_BLOCK = 64  # bytes of a block of SHA-256, which HMAC (RFC 2104) fills up with the key
 
 
 def _now() -> datetime:
@@ -22,7 +24,9 @@ class Signer:
     """
 
     def __init__(self, secret: bytes, now: Callable[[], datetime] = _now) -> None:
-        self._mac = hmac.new(secret, digestmod=hashlib.sha256)
+        key = (secret if len(secret) <= _BLOCK else hashlib.sha256(secret).digest()).ljust(_BLOCK, b"\0")
+        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in key))
+        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in key))
         self._now = now
 
     def sign(self, path: str) -> str:
@@ -44,9 +48,36 @@ class Signer:
 
     def signature(self, path: str, day: str) -> str:
         """Return the signature of a path for one day: HMAC-SHA256 over both, truncated to 128 bits, in hex."""
-        mac = self._mac.copy()
-        mac.update(f"{len(day)} {day} {path}".encode("utf-8", "surrogatepass"))
-        return mac.hexdigest()[:_DIGITS]
+        return self.signs("", day)(path).hex()
+
+    def signs(self, prefix: str, day: str) -> Callable[[str], bytes]:
+        """Return a function that signs `prefix` and a rest, and returns the 128 bits.
+
+        The state after key, day and prefix is copied for each rest, which takes half of the time of `hmac.new(…).copy()`.
+        """
+        inner = self._inner.copy()
+        inner.update(f"{len(day)} {day} {prefix}".encode("utf-8", "surrogatepass"))
+        copy_inner, copy_outer = inner.copy, self._outer.copy
+
+        def sign(rest: str) -> bytes:
+            message, mac = copy_inner(), copy_outer()
+            message.update(rest.encode("utf-8", "surrogatepass"))
+            mac.update(message.digest())
+            return mac.digest()[:_SIGNATURE]
+
+        return sign
+
+
+class ListingUrls(NamedTuple):
+    """The parts of the signed URLs of one owner's images: `images` or `thumbnails`, the filename, `query`, the signature.
+
+    `sign` takes the filename; the signature is in the URL in hex.
+    """
+
+    images: str
+    thumbnails: str
+    query: str
+    sign: Callable[[str], bytes]
 
 
 class SignedUrls:
@@ -55,7 +86,7 @@ class SignedUrls:
     def __init__(self, origin: str, signer: Signer) -> None:
         self.origin = origin
         self._signer = signer
-        self._day = ""  # cached: a listing signs 100,000 paths
+        self._day = ""  # one for all URLs of a response
 
     def image(self, owner: int, row: ImageRow) -> tuple[str, str]:
         """Return the URLs of the image and of its thumbnail, which share one signature."""
@@ -63,15 +94,23 @@ class SignedUrls:
         query = self._sign(image_path(owner, name))
         return f"{self.origin}/images/{owner}/{name}?{query}", f"{self.origin}/thumbnails/{owner}/{name}?{query}"
 
+    def listing(self, owner: int) -> ListingUrls:
+        """Return what the URLs of many images are made of."""
+        day, prefix = self._today(), image_path(owner, "")
+        images, thumbnails = f"{self.origin}{prefix}", f"{self.origin}/thumbnails/{owner}/"
+        return ListingUrls(images, thumbnails, f"?day={day}&signature=", self._signer.signs(prefix, day))
+
     def training_set(self, row: TrainingSetRow) -> str:
         """Return the URL of the training set's page."""
         path = f"/training-sets/{row.id}/{row.slug}"
         return f"{self.origin}{quote(path)}?{self._sign(path)}"
 
     def _sign(self, path: str) -> str:
-        if not self._day:
-            self._day = self._signer.today()
-        return f"day={self._day}&signature={self._signer.signature(path, self._day)}"
+        return f"day={self._today()}&signature={self._signer.signature(path, self._day)}"
+
+    def _today(self) -> str:
+        self._day = self._day or self._signer.today()
+        return self._day
 
 
 def image_path(owner: int | str, filename: str) -> str:

@@ -52,7 +52,7 @@ class ChangeRoutes(OperationGroup):
                 images=[wire_image(row, request.owner, request.links) for row in found.images],
                 removed=[f"ti_{image_id}" for image_id in found.removed],
             )
-            return Response(types.encode(answer), media_type="application/json")
+            return request.large_response(types.encode(answer))
 
         size = 0 if since is None else WIRE_SIZE * MOST // 20
         return LargeResponse(size, lambda: self._workers.run_storage(load))

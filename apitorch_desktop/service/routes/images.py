@@ -6,7 +6,7 @@ A browser that navigates to an image gets a page.
 import io
 import re
 import tarfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -22,8 +22,9 @@ from apitorch_desktop.service.http.request import LargeResponse, Request
 from apitorch_desktop.service.http.routing import Operation, OperationGroup
 from apitorch_desktop.service.http.signed_urls import SignedUrls, image_path
 from apitorch_desktop.service.routes.dependencies import Dependencies
+from apitorch_desktop.service.routes.listing import json_groups
 from apitorch_desktop.service.storage.errors import StorageFault
-from apitorch_desktop.service.storage.records import ImageRow, LabelRow
+from apitorch_desktop.service.storage.records import ImageRow
 
 _SET = "/api/training-set/{id}"
 _IMAGE = "/api/training-image/{image_id}"
@@ -102,7 +103,7 @@ class ImageRoutes(OperationGroup):
         paged = not (query.label is UNSET and query.after is UNSET and query.limit is UNSET)
 
         def load() -> Response:
-            page = self._images.page(
+            rows, following = self._images.columns(
                 request.owner,
                 set_id,
                 label=schemas.or_none(query.label),
@@ -110,16 +111,16 @@ class ImageRoutes(OperationGroup):
                 limit=schemas.or_none(query.limit),
             )
             labels = row.label_rows()
-            if not {image.label for image in page.images} <= set(row.labels):  # one was made meanwhile
+            if not {image[3] for image in rows} <= set(row.labels):  # one was made meanwhile
                 labels = self._store.labels.all(request.owner, set_id)
             answer = types.TrainingImages(
                 training_set_id=types.Id(row.id),
                 training_set_slug=row.slug,
                 training_set_url=request.links.training_set(row),
-                data=_grouped(page.images, [] if paged else labels, labels, request.owner, request.links),
-                next=page.next or UNSET,
+                data=json_groups(rows, [] if paged else labels, labels, request.owner, request.links),
+                next=following or UNSET,
             )
-            return Response(types.encode(answer), media_type="application/json")
+            return request.large_response(types.encode(answer))
 
         count = sum(row.counts)
         if isinstance(query.limit, int):
@@ -254,25 +255,6 @@ def wire_image(row: ImageRow, owner: int, links: SignedUrls) -> types.TrainingIm
         original_filename=row.original_filename,
         split=row.split or UNSET,
     )
-
-
-def _grouped(
-    rows: Iterable[ImageRow], shown: Sequence[LabelRow], known: Sequence[LabelRow], owner: int, links: SignedUrls
-) -> list[types.TrainingLabel]:
-    """Group the images by label: the labels in `shown` even when empty, then others in order of appearance."""
-    groups: dict[str, list[types.TrainingImage]] = {label.name: [] for label in shown}
-    for row in rows:
-        groups.setdefault(row.label, []).append(wire_image(row, owner, links))
-    labels = {label.name: label for label in known}
-    answer = []
-    for name, images in groups.items():
-        label = labels.get(name)
-        answer.append(
-            types.TrainingLabel(
-                label=name, images=images, id=label.id if label else UNSET, count=label.count if label else UNSET
-            )
-        )
-    return answer
 
 
 class LinkQuery(Struct):

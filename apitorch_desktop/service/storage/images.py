@@ -25,7 +25,7 @@ from apitorch_desktop.service.storage.base import (
 from apitorch_desktop.service.storage.blobs import Blobs, Staged
 from apitorch_desktop.service.storage.database import Database
 from apitorch_desktop.service.storage.errors import BeingRemoved, Invalid, RecordNotFound
-from apitorch_desktop.service.storage.records import ImageFacts, ImagePage, ImageRow
+from apitorch_desktop.service.storage.records import ImageFacts, ImagePage, ImageRow, ImageTuple
 from apitorch_desktop.service.storage.schema import Removal, blobs, images, labels, released, training_sets
 from apitorch_desktop.service.storage.statements import PreparedStatement
 from apitorch_desktop.service.storage.writer import Transaction, Writer
@@ -194,10 +194,24 @@ class ImageRepository(Repository):
         after: str | None = None,
         limit: int | None = None,
     ) -> ImagePage:
+        """Return what `columns` does, as records."""
+        rows, following = self.columns(owner, training_set_id, label=label, after=after, limit=limit)
+        return ImagePage([ImageRow(*row) for row in rows], following)
+
+    def columns(
+        self,
+        owner: int,
+        training_set_id: int | str,
+        *,
+        label: str | None = None,
+        after: str | None = None,
+        limit: int | None = None,
+    ) -> tuple[list[ImageTuple], str | None]:
         """Return images in the order of arrival, of one label (name or id) or of all; without `limit`, all of them.
 
-        `after` is the `next` of a page, or an image id. New images are at the end; deleted and moved ones shift
-        nothing. Raises RecordNotFound (also for the label), Invalid for an invalid `after`.
+        They are tuples of the columns; the second value is the `next` of an `ImagePage`. `after` is such a `next`, or an
+        image id. New images are at the end; deleted and moved ones shift nothing. Raises RecordNotFound (also for the
+        label), Invalid for an invalid `after`.
         """
         if limit is not None and limit < 1:
             raise Invalid("The limit must be at least 1.")
@@ -216,12 +230,12 @@ class ImageRepository(Repository):
                 query = query.where(images.c.seq > _position(connection, owner, after))
             if limit is not None:
                 query = query.limit(min(limit, 2**31) + 1)
-            rows = image_rows(connection, query)
+            rows: list[ImageTuple] = list(raw(connection, query))
             if not rows:  # no image, or no such training set
                 find_set_id(connection, owner, training_set_id)
         if limit is None or len(rows) <= limit:
-            return ImagePage(rows, None)
-        return ImagePage(rows[:limit], str(rows[limit - 1].seq))
+            return rows, None
+        return rows[:limit], str(rows[limit - 1][0])
 
 
 def blob_values(sha256: str, data: bytes, facts: ImageFacts) -> dict[str, Any]:

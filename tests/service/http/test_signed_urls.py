@@ -1,11 +1,14 @@
 """Signed links: good for their path and their day, for nothing else."""
 
+import hashlib
+import hmac
 from datetime import UTC, datetime, timedelta, timezone
 from urllib.parse import parse_qs
 
 import pytest
 
-from apitorch_desktop.service.http.signed_urls import Signer
+from apitorch_desktop.service.http.signed_urls import SignedUrls, Signer
+from apitorch_desktop.service.storage.records import ImageRow
 
 PATH = "/images/ab/abcdef.jpg"
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -84,3 +87,19 @@ def test_another_secret_signs_otherwise_and_the_same_one_alike(clock: Clock):
     one, two, other = Signer(b"s" * 32, clock), Signer(b"s" * 32, clock), Signer(b"t" * 32, clock)
     assert one.sign(PATH) == two.sign(PATH) != other.sign(PATH)
     assert not other.verify(PATH, *parts(one.sign(PATH)))
+
+
+@pytest.mark.parametrize("length", [0, 1, 32, 64, 65, 200])
+def test_a_signature_is_hmac_sha256_with_a_key_of_any_length(clock: Clock, length: int):
+    key = bytes(range(length))
+    expected = hmac.new(key, f"8 20260501 {PATH}".encode(), hashlib.sha256).hexdigest()[:32]
+    assert Signer(key, clock).signature(PATH, "20260501") == expected
+
+
+def test_the_urls_of_a_listing_are_those_of_its_images(signer: Signer):
+    links = SignedUrls("http://host:1", signer)
+    urls = links.listing(7)
+    for number in range(3):
+        row = ImageRow(1, f"{number:040x}", 1, "a", "", ".jpg", 1, 1, 1, "", "", "")
+        ends = row.filename + urls.query + urls.sign(row.filename).hex()
+        assert links.image(7, row) == (urls.images + ends, urls.thumbnails + ends)

@@ -1,0 +1,152 @@
+"""Listings: written from columns, byte for byte as from the wire objects; compressed for other machines."""
+
+import gzip
+import random
+import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import requests
+
+from apitorch_desktop.api import types
+from apitorch_desktop.service.http.access import takes_gzip
+from apitorch_desktop.service.http.signed_urls import SignedUrls, Signer
+from apitorch_desktop.service.routes.images import wire_image
+from apitorch_desktop.service.routes.listing import json_groups
+from apitorch_desktop.service.storage.records import ImageRow, ImageTuple, LabelRow
+from apitorch_desktop.service.storage.store import Store
+from tests.helpers.service_process import Service, serving
+from tests.helpers.stores import ME, add, add_many
+
+NAMES = (
+    "a.jpg",
+    "",
+    "Löwe 🦁 <&>'.jpg",
+    'a "b" \\ c/d.jpg',
+    "new\nline\t\x00\x1f\x7f",
+    "\u2028\u2029\ufeff",
+    "é" * 200,
+)
+LABELS = [LabelRow(f"tl_{name}", 3, name, 9) for name in ("empty", "b", "a", 'odd "label" \\ é')]
+MANY = 150
+OTHER = {"X-Forwarded-For": "203.0.113.9", "Accept-Encoding": "deflate, gzip"}
+"""Headers of a client elsewhere, by way of a proxy."""
+
+
+def links(origin: str = "http://127.0.0.1:8765") -> SignedUrls:
+    return SignedUrls(origin, Signer(b"secret", lambda: datetime(2026, 5, 1, tzinfo=UTC)))
+
+
+def rows(count: int, seed: int = 0) -> list[ImageTuple]:
+    """Rows of images under the labels but the first, and under one that is not known."""
+    chance = random.Random(seed)
+    return [
+        (
+            number,
+            chance.randbytes(20).hex(),
+            3,
+            chance.choice([*(label.name for label in LABELS[1:]), "made meanwhile"]),
+            chance.randbytes(32).hex(),
+            chance.choice([".jpg", ".png", ".nef"]),
+            chance.randrange(1, 10**5),
+            chance.randrange(1, 10**5),
+            chance.randrange(1, 2**33),
+            chance.choice(NAMES),
+            "2026-05-01T12:00:00.000Z",
+            chance.choice(["", *types.SPLITS]),
+        )
+        for number in range(count)
+    ]
+
+
+def by_objects(listed: list[ImageTuple], shown: list[LabelRow]) -> list[types.TrainingLabel]:
+    """What `json_groups` returns, by way of an object for each image."""
+    groups: dict[str, list[types.TrainingImage]] = {label.name: [] for label in shown}
+    for row in (ImageRow(*each) for each in listed):
+        groups.setdefault(row.label, []).append(wire_image(row, 7, links()))
+    known = {label.name: label for label in LABELS}
+    return [
+        types.TrainingLabel(label=name, images=images, id=known[name].id, count=known[name].count)
+        if name in known
+        else types.TrainingLabel(label=name, images=images)
+        for name, images in groups.items()
+    ]
+
+
+@pytest.mark.parametrize("shown", [[], LABELS], ids=["page", "whole"])
+@pytest.mark.parametrize("count", [0, 1, 300])
+def test_a_listing_is_byte_for_byte_that_of_its_objects(shown, count):
+    listed = rows(count)
+
+    def encoded(groups: list[types.TrainingLabel]) -> bytes:
+        answer = types.TrainingImages(training_set_id=types.Id("3"), training_set_slug="zebras", data=groups, next="9")
+        return types.encode(answer)
+
+    text = encoded(json_groups(listed, shown, LABELS, 7, links()))
+    assert text == encoded(by_objects(listed, shown))
+    answer = types.decode_json(text, types.TrainingImages)
+    assert sum(len(group.images) for group in answer.data) == count
+
+
+@pytest.mark.parametrize(
+    ("header", "takes"),
+    [("gzip", True), ("deflate, GZIP;q=0.5, br", True), ("gzip;q=1.0", True), ("", False), ("br", False),
+     ("gzip;q=0", False), ("gzip; q=0.000, br", False), ("identity", False)],
+)  # fmt: skip
+def test_a_client_says_whether_it_takes_gzip(header, takes):
+    assert takes_gzip({"accept-encoding": header}) is takes
+    assert not takes_gzip({})
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Service, str]]:
+    """A service, and the path of a listing of 150 images; a second training set, with the number after, has one."""
+    folder: Path = tmp_path_factory.mktemp("filled") / "data"
+    with Store.open(folder) as store:
+        sets = [store.training_sets.create(ME, name).id for name in ("Many", "Few")]
+        add_many(store, sets[0], "a", [f"image {number}".encode() for number in range(MANY)])
+        add(store, sets[0], "b", b"odd", name='an "odd" name é.jpg')
+        add(store, sets[1], "a", b"one")
+    with serving(folder) as service:
+        yield service, f"training-set/{sets[0]}/images"
+
+
+def raw(service: Service, path: str, **headers: str) -> tuple[requests.Response, bytes]:
+    """Return the answer and its body as it came."""
+    with service.call("GET", path, headers=headers, stream=True) as answer:
+        return answer, answer.raw.read()
+
+
+def test_a_long_listing_is_compressed_for_other_machines_alone(filled):
+    service, path = filled
+    plain, body = raw(service, path, **{"Accept-Encoding": "gzip"})
+    assert "content-encoding" not in plain.headers
+    answer, packed = raw(service, path, **OTHER)
+    assert (answer.status_code, answer.headers["content-encoding"]) == (200, "gzip")
+    assert answer.headers["content-type"] == "application/json"
+    assert int(answer.headers["content-length"]) == len(packed) < len(body) / 3
+    assert gzip.decompress(packed) == body
+    assert "Accept-Encoding" in answer.headers["vary"]
+    for headers in ({**OTHER, "Accept-Encoding": "identity"}, {**OTHER, "Accept-Encoding": "gzip;q=0"}):
+        assert raw(service, path, **headers)[1] == body
+
+
+def test_what_is_short_or_an_image_is_never_compressed(filled):
+    service, path = filled
+    answer, body = raw(service, f"{path}?limit=3", **OTHER)
+    assert "content-encoding" not in answer.headers
+    assert body.startswith(b"{")
+    listed = service.call("GET", path).json()
+    image = next(group for group in listed["data"] if group["label"] == "b")["images"][0]
+    file = requests.get(image["url"], headers=OTHER, timeout=60)
+    assert (file.content, "content-encoding" in file.headers) == (b"odd", False)
+
+
+def test_curl_unpacks_what_it_asks_for(filled):
+    service, path = filled
+    command = ["curl", "-s", "--compressed", "-H", "X-Forwarded-For: 203.0.113.9", "-u", f"{service.key}:"]
+    told = subprocess.run([*command, service.url + path], capture_output=True, timeout=60, check=True).stdout
+    assert told == service.call("GET", path).content
+    assert told.count(b'"filename"') == MANY + 1
