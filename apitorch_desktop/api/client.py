@@ -54,6 +54,7 @@ class ApiClient(Extensions):
         """Return a client of the same service that makes every call once, for callers with retries of their own."""
         other = ApiClient.__new__(ApiClient)
         other._transport = self._transport.without_retries()
+        other._takes_packed = self._takes_packed
         return other
 
     def close(self) -> None:
@@ -65,7 +66,9 @@ class ApiClient(Extensions):
         answer = self._transport.call("GET", "ping", dict[str, Any])
         if answer.get("object") != "ping":  # all fields of a Ping have a default: any JSON would do
             raise NotApiTorch(f"What answers at {self.base_url} is not API Torch.")
-        return msgspec.convert(answer, types.Ping, strict=False)
+        ping = msgspec.convert(answer, types.Ping, strict=False)
+        self._takes_packed = "images.msgpack" in (ping.extensions or ())
+        return ping
 
     def training_sets(self) -> list[types.TrainingSet]:
         """Return the training sets of this key."""
@@ -120,7 +123,7 @@ class ApiClient(Extensions):
     def images(self, training_set_id: types.Id, *, cancelled: Callable[[], bool] | None = None) -> types.TrainingImages:
         """Return all labels and images of a training set; the URLs are valid for the current UTC day."""
         route = f"training-set/{segment(training_set_id)}/images"
-        return self._transport.call("GET", route, types.TrainingImages, cancelled=cancelled)
+        return self._listing(route, cancelled)
 
     def download(
         self,

@@ -40,6 +40,7 @@ class Extensions:
     """Part of `ApiClient` that needs extensions; each docstring begins with the name of its extension."""
 
     _transport: Transport
+    _takes_packed = False
 
     def create_training_set(self, name: str, description: str = "") -> types.TrainingSet:
         """`training-sets`: create an empty training set."""
@@ -82,7 +83,12 @@ class Extensions:
         """`paging`: return at most `limit` images of one label or of all; `next` of the answer is `after` of the next page."""
         parameters = query(label=label, after=after, limit=limit)
         route = f"training-set/{segment(training_set_id)}/images?{parameters}"
-        return self._transport.call("GET", route, types.TrainingImages, cancelled=cancelled)
+        return self._listing(route, cancelled)
+
+    def _listing(self, route: str, cancelled: Callable[[], bool] | None) -> types.TrainingImages:
+        """Return a listing, by `images.msgpack` where the last ping named it."""
+        unpack = types.decode_listing if self._takes_packed else None
+        return self._transport.call("GET", route, types.TrainingImages, unpack=unpack, cancelled=cancelled)
 
     def image_changes(
         self,

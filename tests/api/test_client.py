@@ -5,11 +5,12 @@ import threading
 from pathlib import Path
 from urllib.parse import quote
 
+import msgspec
 import pytest
 
 from apitorch_desktop.api import types
 from apitorch_desktop.api.client import ApiClient
-from apitorch_desktop.api.errors import BadRequest, NotFound, WrongKey
+from apitorch_desktop.api.errors import BadRequest, NotApiTorch, NotFound, WrongKey
 from apitorch_desktop.api.extensions import label_of, segment
 from apitorch_desktop.utils.errors import Cancelled
 from tests.helpers.fake_api import KEY, FakeApi
@@ -202,6 +203,40 @@ def test_many_threads_share_a_client(service: FakeApi):
 def test_a_client_shows_its_address_and_no_key(client: ApiClient):
     assert KEY not in repr(client)
     assert client.base_url in repr(client)
+
+
+def test_a_listing_is_asked_for_in_messagepack_only_where_the_service_says_so(service: FakeApi, client: ApiClient):
+    number = service.add_set("Clothes", {"dress": [b"x" * 100]})
+    client.ping()
+    expected = client.images(number)
+    assert {each.accept for each in service.seen} == {"application/json"}
+    client._takes_packed = True  # as of a service that was replaced by an older one meanwhile
+    assert client.without_retries().images(number) == client.images(number) == expected
+    assert service.seen[-1].accept == "application/msgpack, application/json;q=0.5"
+    service.wrong("portal", times=9)
+    with pytest.raises(NotApiTorch):
+        client.images(number)
+
+
+def test_a_packed_listing_that_does_not_fit_is_no_listing():
+    image = [1, "ab", "dress", "cd", ".jpg", 4, 5, 6, "a.jpg", "2026", "train", "of a later version"]
+    given = {
+        "training_set_id": 3, "training_set_slug": "a", "training_set_url": "u", "data": [{"label": "dress", "images": []}],
+        "image_url": "i/", "thumbnail_url": "t/", "query": "?s=", "images": [image], "signatures": bytes(16),
+    }  # fmt: skip
+    [group] = types.decode_listing(msgspec.msgpack.encode(given)).data
+    [found] = group.images
+    assert (found.filename, found.url, found.thumbnail_url) == (
+        "ab.jpg",
+        f"i/ab.jpg?s={'0' * 32}",
+        f"t/ab.jpg?s={'0' * 32}",
+    )
+    assert (found.image_id, found.label, found.split, found.bytes) == ("ti_ab", "dress", "train", 6)
+    for change in ({"signatures": bytes(15)}, {"data": []}, {"images": [image[:5]]}, {"images": 7}):
+        with pytest.raises(msgspec.DecodeError):
+            types.decode_listing(msgspec.msgpack.encode(given | change))
+    with pytest.raises(msgspec.DecodeError):
+        types.decode_listing(b"")
 
 
 def test_the_page_on_the_interface_lists_every_extension():

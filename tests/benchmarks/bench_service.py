@@ -202,15 +202,33 @@ def listing(work: Path, rounds: int) -> None:
     )
     with serving(folder, limits={}) as service, closing(sqlite3.connect(folder / "store.db")) as database:
 
-        def ours() -> None:
-            answer = service.call("GET", f"training-set/{set_id}/images")
-            assert answer.content.count(b'"filename"') == LISTED
+        def fetch(accept: str) -> bytes:
+            return service.call("GET", f"training-set/{set_id}/images", headers={"Accept": accept}).content
+
+        def packed() -> None:
+            assert fetch("application/msgpack").count(b".jpg") == 2 * LISTED  # extension and uploaded name
+
+        def in_json() -> None:
+            assert fetch("application/json").count(b'"filename"') == LISTED
 
         def peer() -> None:
             assert len(database.execute(select, (set_id,)).fetchall()) == LISTED
 
-        peer(), ours()
-        report(f"listing of {LISTED:,} images", [(seconds(peer), seconds(ours)) for _ in range(rounds)])
+        peer(), packed(), in_json()
+        turns = [(seconds(peer), seconds(packed), seconds(in_json)) for _ in range(rounds)]
+        report(f"listing of {LISTED:,} images", [(bare, ours) for bare, ours, _ in turns])
+        report(f"in JSON, listing of {LISTED:,} images", [(bare, ours) for bare, _, ours in turns])
+
+        def spent(job: Callable[[], None]) -> float:
+            before = service.cpu_seconds() + time.process_time()
+            job()
+            return service.cpu_seconds() + time.process_time() - before
+
+        report(
+            "the same listing in MessagePack, processor time of both sides",
+            [(spent(peer), spent(packed)) for _ in turns],
+        )
+        report("the same listing in JSON, processor time of both sides", [(spent(peer), spent(in_json)) for _ in turns])
 
 
 class Asker:

@@ -97,6 +97,7 @@ class Seen:
     path: str
     authorization: str
     host: str
+    accept: str = ""
     status: int = 0
     at: float = field(default_factory=time.monotonic)
 
@@ -505,7 +506,13 @@ class _Handler(BaseHTTPRequestHandler):
     def _serve(self, method: str) -> None:
         service = self.api
         url = urlsplit(self.path)
-        seen = Seen(method, self.path, self.headers.get("Authorization", ""), self.headers.get("Host", ""))
+        seen = Seen(
+            method,
+            self.path,
+            self.headers.get("Authorization", ""),
+            self.headers.get("Host", ""),
+            self.headers.get("Accept", ""),
+        )
         service.seen.append(seen)
         wrong = service.next_wrong(method, url.path)
         length = int(self.headers.get("Content-Length", 0))

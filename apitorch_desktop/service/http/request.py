@@ -1,5 +1,6 @@
 """The request and response types that handlers work with."""
 
+import re
 import zlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ class LargeResponse:
 
 
 HandlerResult = Struct | Response | LargeResponse
+_QUALITY = re.compile(r"[01](\.[0-9]{0,3})?")
 _MOST_ID = 2**63 - 1
 _COMPRESSED = 2**16  # bytes from which on a response is compressed
 _GZIP = zlib.MAX_WBITS | 16
@@ -56,6 +58,16 @@ class Request:
             body = compressor.compress(body) + compressor.flush()
             headers["content-encoding"] = "gzip"
         return Response(body, media_type=media_type, headers=headers)
+
+    def prefers(self, media_type: str, other: str) -> bool:
+        """Return whether the client names a media type in `Accept`, and prefers it to another or likes both as much."""
+        found = {media_type: 0.0, other: 0.0}
+        for each in self.headers.get("accept", "").lower().split(","):
+            name, *parameters = (part.strip() for part in each.split(";"))
+            if name in found:
+                given = [part[2:] for part in parameters if part.startswith("q=")]
+                found[name] = float(given[0]) if given and _QUALITY.fullmatch(given[0]) else 1.0
+        return found[media_type] > 0 and found[media_type] >= found[other]
 
     def id_parameter(self, name: str, noun: str) -> int:
         """Return a path parameter that is a row id. Raises HttpError 404 for anything else; `noun` names what it

@@ -22,7 +22,7 @@ from apitorch_desktop.service.http.request import LargeResponse, Request
 from apitorch_desktop.service.http.routing import Operation, OperationGroup
 from apitorch_desktop.service.http.signed_urls import SignedUrls, image_path
 from apitorch_desktop.service.routes.dependencies import Dependencies
-from apitorch_desktop.service.routes.listing import json_groups
+from apitorch_desktop.service.routes.listing import json_groups, packed_listing
 from apitorch_desktop.service.storage.errors import StorageFault
 from apitorch_desktop.service.storage.records import ImageRow
 
@@ -30,6 +30,7 @@ _SET = "/api/training-set/{id}"
 _IMAGE = "/api/training-image/{image_id}"
 WIRE_SIZE = 700
 """Approximate bytes of an image in a listing."""
+_MSGPACK = "application/msgpack"
 _ARCHIVE = 64 * 2**20
 """The maximal size of an archive in bytes; it is held in memory."""
 _FILENAME = re.compile(r"([0-9a-f]{40})(\.[a-z0-9]{1,10})")
@@ -94,7 +95,14 @@ class ImageRoutes(OperationGroup):
         message = "Image added to training set." if new else "This label has the image already."
         return _answer(request, row, message)
 
-    @Operation("GET", _SET + "/images", types.TrainingImages, query=schemas.ListQuery, errors=(404,))
+    @Operation(
+        "GET",
+        _SET + "/images",
+        types.TrainingImages,
+        packed=types.PackedListing,
+        query=schemas.ListQuery,
+        errors=(404,),
+    )
     async def list_images(self, request: Request) -> LargeResponse:
         """List all labels and images, or, with parameters, a page of them. The URLs hold for the current UTC day."""
         query: schemas.ListQuery = request.query
@@ -103,7 +111,7 @@ class ImageRoutes(OperationGroup):
         paged = not (query.label is UNSET and query.after is UNSET and query.limit is UNSET)
 
         def load() -> Response:
-            rows, following = self._images.columns(
+            columns = self._images.columns(
                 request.owner,
                 set_id,
                 label=schemas.or_none(query.label),
@@ -111,14 +119,17 @@ class ImageRoutes(OperationGroup):
                 limit=schemas.or_none(query.limit),
             )
             labels = row.label_rows()
-            if not {image[3] for image in rows} <= set(row.labels):  # one was made meanwhile
+            if not {image[2] for image in columns.rows} <= set(row.labels):  # one was made meanwhile
                 labels = self._store.labels.all(request.owner, set_id)
+            shown = [] if paged else labels
+            if request.prefers(_MSGPACK, "application/json"):
+                return request.large_response(packed_listing(row, columns, shown, labels, request.links), _MSGPACK)
             answer = types.TrainingImages(
                 training_set_id=types.Id(row.id),
                 training_set_slug=row.slug,
                 training_set_url=request.links.training_set(row),
-                data=json_groups(rows, [] if paged else labels, labels, request.owner, request.links),
-                next=following or UNSET,
+                data=json_groups(columns, shown, labels, request.owner, request.links),
+                next=columns.next or UNSET,
             )
             return request.large_response(types.encode(answer))
 

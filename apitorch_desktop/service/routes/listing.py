@@ -11,11 +11,11 @@ from msgspec import UNSET
 
 from apitorch_desktop.api import types
 from apitorch_desktop.service.http.signed_urls import SignedUrls
-from apitorch_desktop.service.storage.records import ImageTuple, LabelRow
+from apitorch_desktop.service.storage.records import ImageColumns, LabelRow, TrainingSetRow
 
 
 def json_groups(
-    rows: Iterable[ImageTuple], shown: Sequence[LabelRow], known: Sequence[LabelRow], owner: int, links: SignedUrls
+    columns: ImageColumns, shown: Sequence[LabelRow], known: Sequence[LabelRow], owner: int, links: SignedUrls
 ) -> list[types.TrainingLabel]:
     """Return the images by label, to be encoded as JSON: the labels in `shown` even when empty, then others in order of
     appearance.
@@ -25,7 +25,7 @@ def json_groups(
     sign = urls.sign
     image_url, thumbnail_url = (encode(url).decode()[1:-1] for url in (urls.images, urls.thumbnails))
     found: dict[str, tuple[str, list[str]]] = {row.name: (encode(row.name).decode(), []) for row in shown}
-    for _, digits, _, label, sha256, extension, width, height, size, original, created_at, split in rows:
+    for _, digits, label, sha256, extension, width, height, size, original, created_at, split in columns.rows:
         group = found.get(label)
         if group is None:
             group = found[label] = encode(label).decode(), []
@@ -37,14 +37,36 @@ def json_groups(
             f'"bytes":{size},"created_at":"{created_at}","sha256":"{sha256}","original_filename":{encode(original).decode()}'
             + (f',"split":"{split}"}}' if split else "}")
         )
-    groups = label_groups(found, known)
+    groups = _label_groups(found, known)
     for answer, (_, texts) in zip(groups, found.values(), strict=True):
         answer.images = msgspec.Raw(f"[{','.join(texts)}]".encode())  # type: ignore[assignment]
         texts.clear()
     return groups
 
 
-def label_groups(labels: Iterable[str], known: Sequence[LabelRow]) -> list[types.TrainingLabel]:
+def packed_listing(
+    row: TrainingSetRow, columns: ImageColumns, shown: Sequence[LabelRow], known: Sequence[LabelRow], links: SignedUrls
+) -> bytes:
+    """Return a `types.PackedListing` in MessagePack; its images are the rows themselves."""
+    urls = links.listing(row.owner_id)
+    sign = urls.sign
+    names = dict.fromkeys([*(label.name for label in shown), *(image[2] for image in columns.rows)])
+    listing = types.PackedListing(
+        training_set_id=types.Id(row.id),
+        training_set_slug=row.slug,
+        training_set_url=links.training_set(row),
+        data=_label_groups(names, known),
+        image_url=urls.images,
+        thumbnail_url=urls.thumbnails,
+        query=urls.query,
+        images=columns.rows,  # type: ignore[arg-type]
+        signatures=b"".join([sign(image[1] + image[4]) for image in columns.rows]),
+        next=columns.next or UNSET,
+    )
+    return types.encode_msgpack(listing)
+
+
+def _label_groups(names: Iterable[str], known: Sequence[LabelRow]) -> list[types.TrainingLabel]:
     """Return labels without images, with ids and counts as far as they are known."""
     rows = {row.name: row for row in known}
     return [
@@ -54,5 +76,5 @@ def label_groups(labels: Iterable[str], known: Sequence[LabelRow]) -> list[types
             id=rows[name].id if name in rows else UNSET,
             count=rows[name].count if name in rows else UNSET,
         )
-        for name in labels
+        for name in names
     ]

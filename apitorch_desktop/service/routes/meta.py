@@ -107,7 +107,7 @@ def description(operations: Sequence[Operation]) -> dict[str, Any]:
     """Return the description as JSON-ready objects."""
     structs: list[Any] = [types.Error]
     for operation in operations:
-        kinds = (operation.body, operation.by_url, operation.response)
+        kinds = (operation.body, operation.by_url, operation.response, operation.packed)
         structs += [kind for kind in kinds if isinstance(kind, type)]
     unique = list(dict.fromkeys(structs))
     _, components = msgspec.json.schema_components(unique, schema_hook=types.id_schema, ref_template=_REF)
@@ -162,6 +162,8 @@ def _operation(operation: Operation, components: dict[str, Any]) -> dict[str, An
         content: dict[str, Any] = {response: {"schema": schema}}
     else:
         content = {"application/json": {"schema": _ref(response)}}
+    if operation.packed is not None:
+        content["application/msgpack"] = {"schema": _ref(operation.packed)}
     responses: dict[str, Any] = {"200": {"description": "Done.", "content": content}}
     responses |= {
         str(status): {"$ref": f"#/components/responses/{_response_name(status)}"} for status in statuses(operation)

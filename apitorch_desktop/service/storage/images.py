@@ -25,7 +25,13 @@ from apitorch_desktop.service.storage.base import (
 from apitorch_desktop.service.storage.blobs import Blobs, Staged
 from apitorch_desktop.service.storage.database import Database
 from apitorch_desktop.service.storage.errors import BeingRemoved, Invalid, RecordNotFound
-from apitorch_desktop.service.storage.records import ImageFacts, ImagePage, ImageRow, ImageTuple
+from apitorch_desktop.service.storage.records import (
+    ImageColumns,
+    ImageFacts,
+    ImagePage,
+    ImageRow,
+    ImageTuple,
+)
 from apitorch_desktop.service.storage.schema import Removal, blobs, images, labels, released, training_sets
 from apitorch_desktop.service.storage.statements import PreparedStatement
 from apitorch_desktop.service.storage.writer import Transaction, Writer
@@ -195,8 +201,10 @@ class ImageRepository(Repository):
         limit: int | None = None,
     ) -> ImagePage:
         """Return what `columns` does, as records."""
-        rows, following = self.columns(owner, training_set_id, label=label, after=after, limit=limit)
-        return ImagePage([ImageRow(*row) for row in rows], following)
+        found = self.columns(owner, training_set_id, label=label, after=after, limit=limit)
+        number = int(training_set_id)
+        values: list[Any] = [(*row[:2], number, *row[2:]) for row in found.rows]
+        return ImagePage([ImageRow(*each) for each in values], found.next)
 
     def columns(
         self,
@@ -206,17 +214,16 @@ class ImageRepository(Repository):
         label: str | None = None,
         after: str | None = None,
         limit: int | None = None,
-    ) -> tuple[list[ImageTuple], str | None]:
+    ) -> ImageColumns:
         """Return images in the order of arrival, of one label (name or id) or of all; without `limit`, all of them.
 
-        They are tuples of the columns; the second value is the `next` of an `ImagePage`. `after` is such a `next`, or an
-        image id. New images are at the end; deleted and moved ones shift nothing. Raises RecordNotFound (also for the
-        label), Invalid for an invalid `after`.
+        `after` is the `next` of a page, or an image id. New images are at the end; deleted and moved ones shift nothing.
+        Raises RecordNotFound (also for the label), Invalid for an invalid `after`.
         """
         if limit is not None and limit < 1:
             raise Invalid("The limit must be at least 1.")
         with self._database.querying() as connection:
-            query = ROWS.order_by(images.c.seq)
+            query = _LISTED.order_by(images.c.seq)
             if label is None:
                 number = validation.number(training_set_id)
                 owned = select(training_sets.c.id).where(
@@ -234,8 +241,8 @@ class ImageRepository(Repository):
             if not rows:  # no image, or no such training set
                 find_set_id(connection, owner, training_set_id)
         if limit is None or len(rows) <= limit:
-            return rows, None
-        return rows[:limit], str(rows[limit - 1][0])
+            return ImageColumns(rows, None)
+        return ImageColumns(rows[:limit], str(rows[limit - 1][0]))
 
 
 def blob_values(sha256: str, data: bytes, facts: ImageFacts) -> dict[str, Any]:
@@ -562,6 +569,7 @@ _LOCATION_COLUMNS = tuple(images.c[name] for name in ImageLocation._fields)
 ROWS = select(*(labels.c.name if name == "label" else images.c[name] for name in ImageRow.__struct_fields__)).join_from(
     images, labels, labels.c.seq == images.c.label_seq
 )
+_LISTED = ROWS.with_only_columns(*(each for each in ROWS.selected_columns if each.name != "training_set_id"))
 
 
 def image_rows(connection: Connection, query: Select[Any]) -> list[ImageRow]:

@@ -3,7 +3,7 @@
 Times are ISO 8601 in UTC with milliseconds (`2026-05-01T12:00:00.000Z`); sha256 and ids are lower-case hex.
 """
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from msgspec import Struct
 
@@ -115,8 +115,15 @@ class ImageRow(Struct, frozen=True, gc=False):
         return self.id + self.extension
 
 
-ImageTuple = tuple[int, str, int, str, str, str, int, int, int, str, str, str]
-"""The fields of an `ImageRow`: a listing of 100,000 images makes no record of each."""
+ImageTuple = tuple[int, str, str, str, str, int, int, int, str, str, str]
+"""The fields of an `ImageRow` but for `training_set_id`."""
+
+
+class ImageColumns(NamedTuple):
+    """As `ImagePage`, without a record of each image."""
+
+    rows: list[ImageTuple]
+    next: str | None
 
 
 class ImagePage(Struct, frozen=True):

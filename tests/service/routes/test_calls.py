@@ -32,7 +32,9 @@ def test_ping_answers_the_documented_fields_and_lists_every_extension(service):
     named = {"training-sets", "labels", "images", "paging", "thumbnails", "classify.upload", "training", "alternatives"}
     assert set(body["extensions"]) == named | {
         "images.archive",
+        "images.msgpack",
         "changes",
+        "classify.unkept",
         "feedback.read",
         "versions",
         "export.onnx",

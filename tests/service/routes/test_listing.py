@@ -7,15 +7,17 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 import requests
 
 from apitorch_desktop.api import types
+from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.service.http.access import takes_gzip
 from apitorch_desktop.service.http.signed_urls import SignedUrls, Signer
 from apitorch_desktop.service.routes.images import wire_image
 from apitorch_desktop.service.routes.listing import json_groups
-from apitorch_desktop.service.storage.records import ImageRow, ImageTuple, LabelRow
+from apitorch_desktop.service.storage.records import ImageColumns, ImageRow, LabelRow
 from apitorch_desktop.service.storage.store import Store
 from tests.helpers.service_process import Service, serving
 from tests.helpers.stores import ME, add, add_many
@@ -39,14 +41,13 @@ def links(origin: str = "http://127.0.0.1:8765") -> SignedUrls:
     return SignedUrls(origin, Signer(b"secret", lambda: datetime(2026, 5, 1, tzinfo=UTC)))
 
 
-def rows(count: int, seed: int = 0) -> list[ImageTuple]:
-    """Rows of images under the labels but the first, and under one that is not known."""
+def columns(count: int, seed: int = 0) -> ImageColumns:
+    """Images under the labels but the first, and under one that is not known."""
     chance = random.Random(seed)
-    return [
+    rows = [
         (
             number,
             chance.randbytes(20).hex(),
-            3,
             chance.choice([*(label.name for label in LABELS[1:]), "made meanwhile"]),
             chance.randbytes(32).hex(),
             chance.choice([".jpg", ".png", ".nef"]),
@@ -59,12 +60,13 @@ def rows(count: int, seed: int = 0) -> list[ImageTuple]:
         )
         for number in range(count)
     ]
+    return ImageColumns(rows, None)
 
 
-def by_objects(listed: list[ImageTuple], shown: list[LabelRow]) -> list[types.TrainingLabel]:
+def by_objects(listed: ImageColumns, shown: list[LabelRow]) -> list[types.TrainingLabel]:
     """What `json_groups` returns, by way of an object for each image."""
     groups: dict[str, list[types.TrainingImage]] = {label.name: [] for label in shown}
-    for row in (ImageRow(*each) for each in listed):
+    for row in (ImageRow(*each[:2], 3, *each[2:]) for each in listed.rows):
         groups.setdefault(row.label, []).append(wire_image(row, 7, links()))
     known = {label.name: label for label in LABELS}
     return [
@@ -78,7 +80,7 @@ def by_objects(listed: list[ImageTuple], shown: list[LabelRow]) -> list[types.Tr
 @pytest.mark.parametrize("shown", [[], LABELS], ids=["page", "whole"])
 @pytest.mark.parametrize("count", [0, 1, 300])
 def test_a_listing_is_byte_for_byte_that_of_its_objects(shown, count):
-    listed = rows(count)
+    listed = columns(count)
 
     def encoded(groups: list[types.TrainingLabel]) -> bytes:
         answer = types.TrainingImages(training_set_id=types.Id("3"), training_set_slug="zebras", data=groups, next="9")
@@ -142,6 +144,58 @@ def test_what_is_short_or_an_image_is_never_compressed(filled):
     image = next(group for group in listed["data"] if group["label"] == "b")["images"][0]
     file = requests.get(image["url"], headers=OTHER, timeout=60)
     assert (file.content, "content-encoding" in file.headers) == (b"odd", False)
+
+
+@pytest.mark.parametrize("query", ["", "?limit=3", "?label=b", "?limit=4&after={after}"])
+def test_our_client_gets_the_same_in_messagepack(filled, query):
+    service, path = filled
+    after = service.call("GET", f"{path}?limit=2").json()["next"]
+    whole = path + query.format(after=after)
+    in_json = service.call("GET", whole)
+    assert in_json.headers["content-type"] == "application/json"
+    expected = types.decode_json(in_json.content, types.TrainingImages, strict=False)
+    for headers in ({}, OTHER):
+        packed = service.call("GET", whole, headers={**headers, "Accept": "application/msgpack"})
+        assert packed.headers["content-type"] == "application/msgpack"
+        assert types.decode_listing(packed.content) == expected
+        assert len(packed.content) < len(in_json.content) * (1 if query else 0.5)
+    client = ApiClient(service.url, service.key)
+    if not query:
+        assert client.images(path.split("/")[1]) == expected
+        client.ping()
+        assert client._takes_packed
+        assert client.images(path.split("/")[1]) == expected
+    elif "after" in query:
+        client.ping()
+        assert client.image_page(path.split("/")[1], after=after, limit=4) == expected
+    client.close()
+
+
+@pytest.mark.parametrize(
+    ("accept", "packed"),
+    [("*/*", False), ("application/json", False), ("text/html, */*;q=0.8", False), ("application/msgpack", True),
+     ("application/json, application/msgpack;q=0.5", False), ("Application/MsgPack;q=0.9, application/json;q=0.5", True),
+     ("application/msgpack;q=0", False), ("application/msgpack;q=x, application/json", True)],
+)  # fmt: skip
+def test_a_script_gets_messagepack_if_it_prefers_it(filled, accept, packed):
+    service, path = filled
+    command = ["curl", "-s", "-i", "-H", f"Accept: {accept}", "-u", f"{service.key}:", service.url + path]
+    head, _, body = subprocess.run(command, capture_output=True, timeout=60, check=True).stdout.partition(b"\r\n\r\n")
+    assert (b"content-type: application/msgpack" in head.lower()) is packed
+    if packed:
+        answer = msgspec.msgpack.decode(body)
+        assert len(answer["images"]) == len(answer["signatures"]) // 16 == MANY + 1
+        image, signature = answer["images"][0], answer["signatures"][:16].hex()
+        file = requests.get(f"{answer['image_url']}{image[1]}{image[4]}{answer['query']}{signature}", timeout=60)
+        assert file.content.startswith(b"image ")
+    else:
+        assert body == service.call("GET", path).content
+
+
+def test_errors_are_in_json_whatever_is_asked_for(filled):
+    service, _ = filled
+    answer = service.call("GET", "training-set/404/images", headers={"Accept": "application/msgpack"})
+    assert (answer.status_code, answer.json()["object"]) == (404, "error")
 
 
 def test_curl_unpacks_what_it_asks_for(filled):
