@@ -33,6 +33,7 @@ _ARCHIVED = 500
 _ARCHIVE = 16 * 2**20
 """Most images, and their bytes, in one archive."""
 _HEADER = 1024
+"""Bytes that an archive has around each image, about."""
 _UPLOADS = 16
 """Uploads at a time to a service of our own."""
 
@@ -78,8 +79,7 @@ class ImageOperations:
 
     def current_ids(self, placements: Sequence[Placement]) -> list[str]:
         """Return the current ids of images, or their names while they do not exist by themselves."""
-        names = self.journal.resolve_all([placement.handle for placement in placements])
-        return [names.get(placement.handle) or new_absent_name() for placement in placements]
+        return self.journal.resolve_all([placement.handle for placement in placements])
 
     def ensure_content(self, placements: Sequence[Placement], *, durable: bool = False) -> list[Placement]:
         """Download the content that is not on this machine yet. Returns the placements whose images still exist.
@@ -260,8 +260,7 @@ class ImageOperations:
     def _refresh_records(self, placements: Sequence[Placement]) -> None:
         """Find the current records of images where they are not at hand; None for those that are not listed."""
         handles = {one.n: one.merged_with if one.merged else one.handle for one in placements}
-        names = self.journal.resolve_all(list(handles.values()))
-        ids = {n: names.get(handle) or new_absent_name() for n, handle in handles.items()}
+        ids = dict(zip(handles, self.journal.resolve_all(list(handles.values())), strict=True))
         unknown = [
             placement
             for placement in placements

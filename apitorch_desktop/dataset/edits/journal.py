@@ -56,6 +56,7 @@ _SCHEMA = (
     "CREATE INDEX IF NOT EXISTS trash_sha256 ON trash (sha256)",
 )
 _IN_QUERY = 500
+"""Values in one query at most."""
 _KEPT = 10_000
 """Edits of a connection that can be undone."""
 
@@ -151,21 +152,26 @@ class EditJournal:
         limit: int = -1,
         newest: bool = False,
         set_name: str = "",
+        before: int | None = None,
     ) -> list[EditRow]:
         """Return edits in the given stages (without any, all), oldest first or newest first; without placements.
 
-        `set_name`: only those of the training set that has this key now, or this name while it does not exist.
+        `set_name`: only those of the training set that has this key now, or this name while it does not exist. `before`:
+        only those that are older than the edit with this id.
         """
         marks = ", ".join("?" * len(stages))
         where = f"AND stage IN ({marks})" if stages else ""
         if set_name:
             where += " AND EXISTS (SELECT 1 FROM handle WHERE handle.id = edit.place AND name IN (?, ?))"
+        if before is not None:
+            where += " AND id < ?"
         order = "DESC" if newest else "ASC"
         found = self._file.read(
             f"SELECT * FROM edit WHERE connection = ? {where} ORDER BY id {order} LIMIT ?",  # noqa: S608 - our own text
             connection_id,
             *stages,
             *(_spellings(set_name) if set_name else ()),
+            *(() if before is None else (before,)),
             limit,
         )
         return [_row(values) for values in found]
@@ -181,11 +187,12 @@ class EditJournal:
         `set_name` as in `rows`.
         """
         stages = (EditStage.DONE, EditStage.WAITING, EditStage.DOING)
-        passed_over = [row.id for row in self.running_imports(connection_id)]
-        limit = len(passed_over) + 1
-        for row in self.rows(connection_id, *stages, limit=limit, newest=True, set_name=set_name):
-            if row.id not in passed_over:
+        before = None
+        while found := self.rows(connection_id, *stages, limit=1, newest=True, set_name=set_name, before=before):
+            (row,) = found
+            if not self._is_running(row):
                 return None if row.payload.sealed else row
+            before = row.id
         return None
 
     def redoable(self, connection_id: str, set_name: str = "") -> EditRow | None:
@@ -209,12 +216,13 @@ class EditJournal:
 
     def running_imports(self, connection_id: str) -> list[EditRow]:
         """Return the imports under way, also those that were cancelled or had failures, and go on; without placements."""
-        return [
-            row
-            for row in self.imports(connection_id)
-            if row.stage is EditStage.BEGUN
-            or (isinstance(row.payload, ImportPayload) and self.is_transferring(row.payload.transfer_id))
-        ]
+        return [row for row in self.imports(connection_id) if self._is_running(row)]
+
+    def _is_running(self, row: EditRow) -> bool:
+        payload = row.payload
+        return isinstance(payload, ImportPayload) and (
+            row.stage is EditStage.BEGUN or self.is_transferring(payload.transfer_id)
+        )
 
     def edit(self, row: EditRow) -> Edit:
         """Return an edit as callers see it."""
@@ -300,18 +308,16 @@ class EditJournal:
 
     def resolve(self, handle: int) -> str:
         """Return what a handle leads to: an image's id, a training set's key, or the name of something absent."""
-        for (name,) in self._file.read("SELECT name FROM handle WHERE id = ?", handle):
-            return str(name)
-        return new_absent_name()
+        return self.resolve_all([handle])[0]
 
-    def resolve_all(self, handles: Sequence[int]) -> dict[int, str]:
-        """Return what many handles lead to; unknown ones are left out."""
+    def resolve_all(self, handles: Sequence[int]) -> list[str]:
+        """Return what each of many handles leads to, as `resolve` does."""
         found: dict[int, str] = {}
         for start in range(0, len(handles), _IN_QUERY):
             some = handles[start : start + _IN_QUERY]
             marks = ", ".join("?" * len(some))
             found.update(self._file.read(f"SELECT id, name FROM handle WHERE id IN ({marks})", *some))  # noqa: S608
-        return found
+        return [found.get(handle) or new_absent_name() for handle in handles]
 
     def training_set_id(self, row: EditRow) -> Id:
         """Return the id of an edit's training set: the current one, else the last one, "" before it was created."""
