@@ -113,16 +113,6 @@ class ImageTable:
         """Return the code of a label, -2 for an unknown one, which no image has."""
         return self._codes.get(label, -2)
 
-    def rename_code(self, old: str, new: str) -> None:
-        """Give the code of a label another name, which no label has; records that were looked at follow."""
-        code = self._codes.pop(old, None)
-        if code is not None:
-            self._codes[new] = code
-            self.labels[code] = new
-            for slot, image in self._seen.items():
-                if self.label[slot] == code:
-                    image.label = new
-
     def counts(self) -> NDArray[np.intp]:
         """Return the number of images by code."""
         return np.bincount(self.label[self.label >= 0], minlength=len(self.labels))
