@@ -1,8 +1,22 @@
-"""Tests that name actions of the window have to drive them."""
+"""A misbehaving service for the window's tests; and tests that name actions of the window have to drive them."""
 
 import pytest
 
 from tests.helpers import app_runner
+from tests.helpers.documented_program import coats
+
+
+@pytest.fixture
+def jpegs(photos):
+    """Eight photos, of which `service` has the first six."""
+    return sorted((photos / "train" / "dress").iterdir())[:8]
+
+
+@pytest.fixture
+def service(monkeypatch, jpegs):
+    """A service with the documented calls alone, which the program finds in its environment."""
+    with coats(monkeypatch, jpegs) as made:
+        yield made
 
 
 @pytest.hookimpl(wrapper=True)

@@ -4,7 +4,6 @@ import csv
 import shutil
 
 import pytest
-from PySide6.QtCore import QPoint
 
 from apitorch_desktop.api.types import Id
 from apitorch_desktop.ui.classify.scratch_permission import ScratchPermissionDialog
@@ -13,7 +12,7 @@ from apitorch_desktop.ui.session.session import ConnectionState
 from tests.helpers import app_runner as program
 from tests.helpers import x11_pointer as pointer
 from tests.helpers.app_runner import dialog
-from tests.helpers.documented_program import coats, listed, run
+from tests.helpers.documented_program import CORNER, listed, run
 from tests.helpers.fake_api import FakeApi
 from tests.helpers.planted_set import plant
 from tests.helpers.widget_driver import (
@@ -25,19 +24,12 @@ from tests.helpers.widget_driver import (
     save_table,
 )
 
-CORNER = QPoint(1500, 920)
-
 
 @pytest.fixture
-def jpegs(photos):
-    return sorted((photos / "train" / "dress").iterdir())[:8]
-
-
-@pytest.fixture
-def service(monkeypatch, jpegs):
-    with coats(monkeypatch, jpegs) as made:
-        made.unknown_fields = made.numbers_as_strings = made.reorder = True
-        yield made
+def service(service):
+    """The service with what its documentation leaves open done otherwise."""
+    service.unknown_fields = service.numbers_as_strings = service.reorder = True
+    return service
 
 
 def test_a_folder_is_classified_by_way_of_the_scratch_label_asked_for_once(monkeypatch, service, jpegs, tmp_path):

@@ -17,9 +17,9 @@ from tests.helpers import app_runner as program
 from tests.helpers import x11_pointer as pointer
 from tests.helpers.app_runner import dialog
 from tests.helpers.documented_program import (
+    CORNER,
     choose_work_safe,
     classify_address,
-    coats,
     digests,
     listed,
     pictures_shown,
@@ -31,20 +31,8 @@ from tests.helpers.documented_program import (
 )
 from tests.helpers.widget_driver import choose, export, photos_in, press_cell, to_grid
 
-CORNER = QPoint(1500, 920)
 PASSING = [429, 500, 502, "late", "half", "twice", "drop", "lost", "longer", "shorter", "garbage"]
 """What goes wrong once and is right the next time."""
-
-
-@pytest.fixture
-def jpegs(photos):
-    return sorted((photos / "train" / "dress").iterdir())[:8]
-
-
-@pytest.fixture
-def service(monkeypatch, jpegs):
-    with coats(monkeypatch, jpegs) as made:
-        yield made
 
 
 def test_the_listing_and_the_thumbnails_come_whatever_goes_wrong_once(monkeypatch, service):

@@ -3,15 +3,12 @@
 import time
 from itertools import pairwise
 
-import pytest
-
 from apitorch_desktop.ui.session import session
 from apitorch_desktop.ui.session.session import ConnectionState, Rhythm
 from tests.helpers import app_runner as program
 from tests.helpers import x11_pointer as pointer
 from tests.helpers.documented_program import (
     away,
-    coats,
     counts,
     drop_on_label,
     listed,
@@ -21,12 +18,6 @@ from tests.helpers.documented_program import (
     shown,
     waiting,
 )
-
-
-@pytest.fixture
-def service(monkeypatch, photos):
-    with coats(monkeypatch, sorted((photos / "train" / "dress").iterdir())) as made:
-        yield made
 
 
 def quickly(made):

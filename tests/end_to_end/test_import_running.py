@@ -5,16 +5,15 @@ import subprocess
 import sys
 
 import pytest
-from PySide6.QtCore import QPoint, QRect
+from PySide6.QtCore import QRect
 
 from apitorch_desktop.api.types import Id
 from apitorch_desktop.dataset.edits.model import to_set_key
 from apitorch_desktop.dataset.sources.image_source import ImageFile, UploadItem
 from tests.helpers import app_runner as program
 from tests.helpers import x11_pointer as pointer
-from tests.helpers.documented_program import coats, listed, run
+from tests.helpers.documented_program import CORNER, listed, run
 
-CORNER = QPoint(1500, 920)
 MORE = 16
 
 
@@ -22,12 +21,6 @@ MORE = 16
 def more(photos):
     """Photos that are in no training set yet."""
     return sorted((photos / "train" / "hat").iterdir())[:MORE]
-
-
-@pytest.fixture
-def service(monkeypatch, photos, home):
-    with coats(monkeypatch, sorted((photos / "train" / "dress").iterdir())) as made:
-        yield made
 
 
 def hold_back(service, label):

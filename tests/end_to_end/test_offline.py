@@ -3,8 +3,6 @@
 import hashlib
 import secrets
 
-import pytest
-
 from apitorch_desktop.dataset.connections.store import ConnectionStore
 from apitorch_desktop.ui.session.session import ConnectionState
 from apitorch_desktop.ui.tasks.runner import Lane
@@ -13,7 +11,6 @@ from tests.helpers import app_runner as program
 from tests.helpers import x11_pointer as pointer
 from tests.helpers.documented_program import (
     away,
-    coats,
     counts,
     drop_on_label,
     listed,
@@ -25,12 +22,6 @@ from tests.helpers.documented_program import (
     waiting,
 )
 from tests.helpers.widget_driver import choose_in_connection_menu, to_grid
-
-
-@pytest.fixture
-def service(monkeypatch, photos):
-    with coats(monkeypatch, sorted((photos / "train" / "dress").iterdir())) as made:
-        yield made
 
 
 def seen_once(monkeypatch):

@@ -120,10 +120,14 @@ def test_new_sets_and_what_was_opened_last(monkeypatch, photos, tmp_path, home):
 
     def second_start(made):
         second = subprocess.Popen([sys.executable, "-m", "apitorch_desktop", "Elsewhere/hat"], cwd=tmp_path)
+        try:
+            program.wait(lambda: second.poll() is not None, "the end of the second start")
+        finally:  # else one that hangs, or has a window of its own, would outlive the test and keep the keyboard
+            second.kill()
+            second.wait()
+        assert second.returncode == 0
         plan = shown_plan()
         assert {item.name for item in plan.plan.items} == {one.name for one in (tmp_path / "Elsewhere/hat").iterdir()}
-        program.wait(lambda: second.poll() is not None, "the end of the second start")
-        assert second.returncode == 0
         closed(made)
 
     assert program.run(monkeypatch, steps) == 0

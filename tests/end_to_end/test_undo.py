@@ -14,7 +14,7 @@ from tests.helpers import app_runner as program
 from tests.helpers import x11_pointer as pointer
 from tests.helpers.app_runner import dialog
 from tests.helpers.summer_set import summer as summer_set
-from tests.helpers.widget_driver import answer, choose, popup, press_cell
+from tests.helpers.widget_driver import answer, choose, popup, press_cell, to_grid
 
 CORNER = QPoint(1500, 920)
 LABELS = ("dress", "hat", "pants", "shoes")
@@ -30,12 +30,6 @@ def ready(made):
     program.wait(lambda: made.session.open_set and made.session.open_set.listed and made.model.total, "the photos")
     program.wait(made.photos.grid.isVisible, "the grid")
     to_grid(made)
-
-
-def to_grid(made):
-    made.window.activateWindow()
-    made.photos.grid.setFocus()
-    program.wait(made.photos.grid.hasFocus, "the focus in the grid")
 
 
 def listing(made):
@@ -163,13 +157,18 @@ def test_every_act_is_undone_to_the_start_and_redone_to_the_end_over_restarts(mo
     assert program.run(monkeypatch, further_back) == 0
 
 
+def add_winter(photos, tmp_path):
+    """Import a second training set."""
+    folder = tmp_path / "Winter"
+    (folder / "hat").mkdir(parents=True)
+    for photo in sorted((photos / "train" / "hat").iterdir())[:EACH]:
+        shutil.copy(photo, folder / "hat")
+    assert main(["import", str(folder), "--name", "Winter"]) == 0
+
+
 @pytest.mark.action("edit.undo", "edit.redo")
 def test_undo_takes_back_what_is_in_sight_and_offers_what_is_not(monkeypatch, summer, photos, tmp_path):
-    winter = tmp_path / "Winter"
-    (winter / "hat").mkdir(parents=True)
-    for photo in sorted((photos / "train" / "hat").iterdir())[:EACH]:
-        shutil.copy(photo, winter / "hat")
-    assert main(["import", str(winter), "--name", "Winter"]) == 0
+    add_winter(photos, tmp_path)
     said = []
 
     def show_set(made, name):
@@ -211,8 +210,9 @@ def test_undo_takes_back_what_is_in_sight_and_offers_what_is_not(monkeypatch, su
         pointer.key("Delete")
         program.wait(lambda: counts(made, "Winter") == {"hat": EACH - 1}, "a photo of the other set deleted")
         show_set(made, "Summer")
-        program.wait(lambda: made.edits.next_undo.here, "what can be undone")
-        assert menu_text(made, "edit.undo") == ("Undo moving 1 photo to “hat”", "Undo moving 1 photo to “hat”", True)
+        moving = "Undo moving 1 photo to “hat”"
+        program.wait(lambda: made.edits.undo_text() == moving, "what can be undone here, not in the other set")
+        assert menu_text(made, "edit.undo") == (moving, moving, True)
 
         to_grid(made)
         pointer.key("ctrl+z")
@@ -294,11 +294,7 @@ def test_deleted_photos_wait_in_the_trash_over_a_restart_and_come_back_with_one_
 
 
 def test_set_place_and_unfinished_transfer_are_there_at_the_next_start(monkeypatch, summer, photos, tmp_path):
-    other = tmp_path / "Winter"
-    (other / "hat").mkdir(parents=True)
-    for photo in sorted((photos / "train" / "hat").iterdir())[:EACH]:
-        shutil.copy(photo, other / "hat")
-    assert main(["import", str(other), "--name", "Winter"]) == 0
+    add_winter(photos, tmp_path)
     more = sorted((photos / "train" / "skirt").iterdir())[:6]
 
     def first(made):

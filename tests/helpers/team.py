@@ -70,7 +70,7 @@ class TeamService(Part):
 
     @property
     def client(self) -> Service:
-        """Calls of it; the process is this one's."""
+        """A client of the service; it does not own the process."""
         return Service(self.url, KEY, Path(), None, None)  # type: ignore[arg-type]
 
 
