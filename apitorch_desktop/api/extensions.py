@@ -151,6 +151,26 @@ class Extensions:
         route = f"training-set/{segment(training_set_id)}/images/delete"
         self._transport.call("POST", route, dict[str, Any], json={"image_ids": list(image_ids)})
 
+    def restore_images(self, training_set_id: types.Id, image_ids: Sequence[str]) -> dict[str, types.TrainingImage]:
+        """`images.restore`: bring back images that were deleted within a day, with their ids; harmless for those that are
+        there.
+
+        Returns id → image, without those that the service no longer has; another image where its label has the same bytes.
+        """
+        route = f"training-set/{segment(training_set_id)}/images/restore"
+        answer = self._transport.call(
+            "POST", route, types.RestoredImages, json={"image_ids": list(image_ids)}, repeatable=True
+        )
+        missing = set(answer.missing)
+        restored = [each for each in image_ids if each not in missing]
+        if len(restored) != len(answer.data):
+            raise NotApiTorch("The service restored other photos than it was asked for.")
+        return dict(zip(restored, answer.data, strict=True))
+
+    def forget_deleted_images(self) -> None:
+        """`images.restore`: have the service forget what was deleted, so that it cannot be restored."""
+        self._delete("deleted-images")
+
     def archive(
         self, training_set_id: types.Id, image_ids: Sequence[str], *, cancelled: Callable[[], bool] | None = None
     ) -> dict[str, bytes]:

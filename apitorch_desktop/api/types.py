@@ -22,6 +22,7 @@ EXTENSIONS: Final = (
     "images",
     "images.archive",
     "images.msgpack",
+    "images.restore",
     "feedback.read",
     "versions",
     "forecast",
@@ -742,6 +743,19 @@ class ChangedImages(Struct, kw_only=True):
 
     object: str = "list"
     data: list[TrainingImage]
+    message: str = ""
+
+
+class RestoredImages(Struct, kw_only=True):
+    """Answer to restoring deleted images (`images.restore`).
+
+    `data` has an image for each id that was given, in that order, without those in `missing`. It has another id than
+    was asked for where the label has the same bytes already.
+    """
+
+    object: str = "list"
+    data: list[TrainingImage]
+    missing: list[str]
     message: str = ""
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from apitorch_desktop.service.storage.disk_reserve import DiskReserve
 from apitorch_desktop.service.storage.errors import CannotOpen, DiskFull, RecordNotFound, StorageReadOnly
 from apitorch_desktop.service.storage.records import EmbeddingRow, ImageRow, NewClassification
 from apitorch_desktop.service.storage.store import Store
@@ -139,8 +140,9 @@ def test_a_read_only_folder_is_refused_at_the_start(disk: Path):
         assert store.read(row.sha256) == b"x"
 
 
-def test_a_folder_that_becomes_read_only_is_told_and_works_again_when_it_is_writable(tmp_path: Path):
+def test_a_folder_that_becomes_read_only_is_told_and_works_again_when_it_is_writable(tmp_path: Path, monkeypatch):
     """By the immutable attribute: a file system with files open for writing cannot be remounted read-only."""
+    monkeypatch.setattr(DiskReserve, "is_scarce", lambda _self: True)  # nothing is kept that was deleted
 
     def immutable(on: bool) -> int:
         folders = [path for path in (tmp_path / "data" / "images").iterdir() if path.is_dir()]

@@ -26,7 +26,8 @@ def on_disk(folder: Path) -> dict[str, str]:
 
         rows.execute("BEGIN")
         kept = column("SELECT sha256 FROM blobs")
-        used = column("SELECT sha256 FROM images UNION SELECT sha256 FROM classifications")
+        tables = ("images", "classifications", "deleted_images")
+        used = column(" UNION ".join(f"SELECT sha256 FROM {table}" for table in tables))
         images = {f"ti_{image}": sha256 for image, sha256 in rows.execute("SELECT id, sha256 FROM images")}
         assert rows.execute("PRAGMA foreign_key_check").fetchall() == []
         assert rows.execute("PRAGMA quick_check").fetchall() == [("ok",)]

@@ -46,13 +46,17 @@ def files(folder: Path) -> set[str]:
 
 
 def sweep_released(store: Store) -> None:
-    """Remove what nothing refers to as if a day had passed: in PostgreSQL the sweep does it, in SQLite it is done."""
-    if store.jobs is None:
-        return
+    """Remove what nothing refers to as if a day had passed."""
     from sqlalchemy import update
 
-    from apitorch_desktop.service.storage.schema import released
+    from apitorch_desktop.service.storage.schema import deleted_images, released
 
+    store._writer.run(
+        lambda transaction: transaction.execute(update(deleted_images).values(deleted_at="2026")).rowcount
+    )
+    store.images.forget_deleted()
+    if store.jobs is None:
+        return
     store._writer.run(lambda transaction: transaction.execute(update(released).values(since="2026")).rowcount)
     store.sweeper.remove_expired()
 

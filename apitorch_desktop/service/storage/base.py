@@ -3,12 +3,12 @@
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import Connection, Select, select
+from sqlalchemy import ColumnElement, Connection, Select, delete, literal, select
 
 from apitorch_desktop.service.storage import validation
 from apitorch_desktop.service.storage.database import Database
 from apitorch_desktop.service.storage.errors import Invalid, RecordNotFound
-from apitorch_desktop.service.storage.schema import labels, training_sets
+from apitorch_desktop.service.storage.schema import deleted_images, images, labels, training_sets
 from apitorch_desktop.service.storage.writer import Transaction, Writer
 
 IN_QUERY = 500
@@ -107,3 +107,30 @@ def insert(transaction: Transaction, table: Any, values: dict[str, object]) -> i
     """Insert one row; return its number."""
     key = transaction.execute(table.insert(), values).inserted_primary_key
     return int(key[0]) if key is not None else 0
+
+
+_REMEMBERED = ("id", "sha256", "original_filename", "split", "created_at")
+"""Columns of an image that it has again when it is restored, with its owner and the name of its label."""
+
+
+def delete_images(transaction: Transaction, chosen: ColumnElement[bool]) -> None:
+    """Delete the images that a condition chooses. They may be restored for a day (`ImageRepository.restore`)."""
+    if transaction.keeps_deleted:
+        _remember(transaction, chosen)
+    gone = transaction.execute(delete(images).where(chosen).returning(images.c.sha256))
+    transaction.released_images.update(gone.scalars())
+
+
+def _remember(transaction: Transaction, chosen: ColumnElement[bool]) -> None:
+    now = validation.now()
+    known = deleted_images.c
+    columns = (*(images.c[name] for name in _REMEMBERED), training_sets.c.owner_id, labels.c.name, literal(now))
+    query = (
+        select(*columns)
+        .join_from(images, labels, labels.c.seq == images.c.label_seq)
+        .join(training_sets, training_sets.c.id == images.c.training_set_id)
+        .where(chosen)
+    )
+    names = [*_REMEMBERED, "owner_id", "label", "deleted_at"]
+    transaction.execute(delete(deleted_images).where(known.id.in_(select(images.c.id).where(chosen))))
+    transaction.execute(deleted_images.insert().from_select(names, query))

@@ -91,6 +91,10 @@ class Blobs(ABC):
     def exists(self, sha256: str) -> bool:
         """Return whether the image is stored, as far as can be determined."""
 
+    def seems_whole(self, sha256: str) -> bool:
+        """Return whether an image that has a row is there, as far as that is known without waiting for a storage elsewhere."""
+        return sha256 not in self.damaged
+
     @abstractmethod
     def modified(self, sha256: str) -> float:
         """Return when the image was stored, in seconds since the epoch; 0 if that is not known."""
@@ -202,6 +206,10 @@ class FolderBlobs(Blobs):
     def exists(self, sha256: str) -> bool:
         """Return whether the file exists and is not known to be damaged."""
         return sha256 not in self.damaged and self._path(sha256).is_file()
+
+    def seems_whole(self, sha256: str) -> bool:
+        """Return whether the file exists and is not known to be damaged."""
+        return self.exists(sha256)
 
     def modified(self, sha256: str) -> float:
         """Return the time of the last change of the file, 0 without one."""

@@ -50,6 +50,14 @@ class DiskReserve:
             return False
         return True
 
+    def is_scarce(self) -> bool:
+        """Return whether so little is free that nothing is kept that was deleted. Quick; never raises."""
+        try:
+            usage = shutil.disk_usage(self._path.parent)
+        except OSError:
+            return True
+        return usage.free < min(_AMPLE, usage.total // _FREE_FACTOR)
+
     def release_if_full(self) -> None:
         """Remove the file when less is free than opening a database takes."""
         with suppress(OSError):

@@ -21,7 +21,7 @@ from sqlalchemy import (
     text,
 )
 
-VERSION = 8
+VERSION = 9
 """Incremented with each change of the tables; `MIGRATIONS[n]` turns version n into n + 1."""
 
 metadata = MetaData()
@@ -145,6 +145,21 @@ image_changes = Table(
 
 Kept by triggers (`_log_changes`), trimmed by the daily sweep; new images are found by their row numbers.
 """
+
+deleted_images = Table(
+    "deleted_images",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("owner_id", _Number, ForeignKey("owners.id"), nullable=False),
+    _text("sha256", index=True),
+    _text("label"),
+    _text("original_filename"),
+    _text("split"),
+    _text("created_at"),
+    _text("deleted_at", index=True),
+    sqlite_with_rowid=False,
+)
+"""Images that were deleted within a day, which their owner may restore. In SQLite they keep their blob until then."""
 
 embeddings = Table(
     "embeddings",
@@ -347,6 +362,7 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
     5: (),  # tables alone
     6: ("CREATE INDEX images_with_split ON images (label_seq, split) WHERE split <> ''",),
     7: (),
+    8: (),
 }
 """The statements that turn a version into the next; `{binary}` is the database's type of bytes."""
 

@@ -151,11 +151,12 @@ class Store:
         self._writer.on_change(listener)
 
     def sweep(self) -> SweepReport:
-        """Delete expired classifications, files whose time in quarantine is over, and old rows of the log of changes.
+        """Delete expired classifications and deleted images, files whose time in quarantine is over, and old changes.
 
         To be called once a day, with PostgreSQL by the process that `leads`. Raises StorageFault.
         """
         self.classifications.delete_expired()
+        self.images.forget_deleted()
         self.changes.trim()
         report = structs.replace(self.sweeper.scan(), removed=self.sweeper.remove_expired())
         self.trim_thumbnails()

@@ -11,6 +11,7 @@ from apitorch_desktop.service.storage.base import (
     NO_SUCH_SET,
     Repository,
     create_label_row,
+    delete_images,
     existing_label,
     find_label,
     find_set_id,
@@ -134,9 +135,7 @@ class TrainingSetRepository(Repository):
         def run(transaction: Transaction) -> TrainingSetRow:
             find_set_id(transaction.connection, owner, training_set_id, lock=True)
             row = _row(transaction.connection, owner, training_set_id)
-            used = select(images.c.sha256).where(images.c.training_set_id == row.id)
-            transaction.released_images.update(transaction.execute(used).scalars())
-            transaction.execute(delete(images).where(images.c.training_set_id == row.id))
+            delete_images(transaction, images.c.training_set_id == row.id)
             transaction.execute(delete(training_sets).where(training_sets.c.id == row.id))
             transaction.deleted_sets.add(row.id)
             return row
@@ -287,16 +286,15 @@ class LabelRepository(Repository):
 
 
 def _merge(transaction: Transaction, training_set: int, seq: int, into: int) -> None:
-    twice = select(images.c.sha256).where(images.c.label_seq == into)
-    transaction.execute(delete(images).where(images.c.label_seq == seq, images.c.sha256.in_(twice)))
+    there = images.alias()
+    twice = select(there.c.sha256).where(there.c.label_seq == into)
+    delete_images(transaction, (images.c.label_seq == seq) & images.c.sha256.in_(twice))
     transaction.execute(update(images).where(images.c.label_seq == seq).values(label_seq=into))
     _drop(transaction, training_set, seq)
 
 
 def _drop(transaction: Transaction, training_set: int, seq: int) -> None:
-    used = select(images.c.sha256).where(images.c.label_seq == seq)
-    transaction.released_images.update(transaction.execute(used).scalars())
-    transaction.execute(delete(images).where(images.c.label_seq == seq))
+    delete_images(transaction, images.c.label_seq == seq)
     transaction.execute(delete(labels).where(labels.c.seq == seq))
     transaction.changed_sets.add(training_set)
 

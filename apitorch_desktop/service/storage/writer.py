@@ -42,11 +42,12 @@ class Transaction:
     """The transaction of one operation, with the training sets it changed and deleted and the images it released.
 
     The writer increments the revision of each changed set, once a commit, unless it is in `revised_sets`. Listeners
-    are notified of `noticed_sets` too, whose revision stays.
+    are notified of `noticed_sets` too, whose revision stays. `keeps_deleted`: what is deleted is kept for a while.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, *, keeps_deleted: bool = True) -> None:
         self.connection = connection
+        self.keeps_deleted = keeps_deleted
         self.execute = connection.execute
         self.changed_sets: set[int] = set()
         self.revised_sets: set[int] = set()
@@ -186,7 +187,7 @@ class Writer:
             self._retry(group, error, to_delete, changed)
         for sha256 in to_delete:
             self._to_delete[sha256] = None
-        self._delete_files()  # before `run` returns, so that a deleted image's file is gone by then
+        self._delete_files()  # before `run` returns, so that a file that is not kept is gone by then
         for training_set in changed:
             self._notify(training_set)
         for entry in group:
@@ -207,15 +208,26 @@ class Writer:
                 entry.error = entry.staged.error
                 self._blobs.discard(entry.staged)
 
-    def _transaction(self, group: list[_QueuedOperation[object]], to_delete: set[str], changed: set[int]) -> None:
-        """Run the operations that have no error yet, and commit. Raises DBAPIError when the whole transaction fails."""
+    def _transaction(
+        self,
+        group: list[_QueuedOperation[object]],
+        to_delete: set[str],
+        changed: set[int],
+        *,
+        full: bool = False,
+    ) -> None:
+        """Run the operations that have no error yet, and commit. Raises DBAPIError when the whole transaction fails.
+
+        On a disk that is `full` or scarce nothing is kept that was deleted.
+        """
+        keeps_deleted = not self._database.sqlite or not (full or self._reserve.is_scarce())
         try:
             with self._database.writing() as connection:
-                transaction = self._run_all(group, connection, savepoints=False)
+                transaction = self._run_all(group, connection, savepoints=False, keeps_deleted=keeps_deleted)
                 unreferenced = _finish(transaction)
         except _OperationFailed:
             with self._database.writing() as connection:
-                transaction = self._run_all(group, connection, savepoints=True)
+                transaction = self._run_all(group, connection, savepoints=True, keeps_deleted=keeps_deleted)
                 unreferenced = _finish(transaction)
         to_delete.difference_update(
             entry.staged.sha256 for entry in group if entry.staged is not None and entry.error is None
@@ -224,13 +236,13 @@ class Writer:
         changed.update(transaction.changed_sets | transaction.noticed_sets | transaction.deleted_sets)
 
     def _run_all(
-        self, group: list[_QueuedOperation[object]], connection: Connection, *, savepoints: bool
+        self, group: list[_QueuedOperation[object]], connection: Connection, *, savepoints: bool, keeps_deleted: bool
     ) -> Transaction:
         """Run the operations that have no error yet; return what they changed.
 
         Without savepoints, which cost two statements each, the first failure raises _OperationFailed.
         """
-        group_transaction = Transaction(connection)
+        group_transaction = Transaction(connection, keeps_deleted=keeps_deleted)
         if not self._database.sqlite and len(group) > 1:
             _lock_sets(connection, {entry.training_set for entry in group if entry.training_set is not None})
         for entry in group:
@@ -251,7 +263,7 @@ class Writer:
         *,
         savepoint: bool,
     ) -> None:
-        transaction = Transaction(connection)
+        transaction = Transaction(connection, keeps_deleted=group_transaction.keeps_deleted)
         if savepoint:
             connection.exec_driver_sql("SAVEPOINT operation")
         try:
@@ -324,7 +336,7 @@ class Writer:
             self._checkpoint()
             entry.error = None
             try:
-                self._transaction([entry], to_delete, changed)
+                self._transaction([entry], to_delete, changed, full=True)
             except DBAPIError as again:
                 entry.error = to_store_error(again, self._folder)
         if entry.error is not None and entry.staged is not None:
@@ -380,6 +392,9 @@ def _finish(transaction: Transaction) -> set[str]:
             transaction.execute(select(func.apitorch_schedule(training_set)))
         _register_released(transaction)
         return set()
+    if not transaction.keeps_deleted:
+        forgotten = delete(schema.deleted_images).returning(schema.deleted_images.c.sha256)
+        transaction.released_images.update(transaction.execute(forgotten).scalars())
     return _delete_unreferenced(transaction.connection, transaction.released_images)
 
 
@@ -407,12 +422,14 @@ def _delete_unreferenced(connection: Connection, released: set[str]) -> set[str]
     """Delete the rows of blobs that nothing refers to any more; return the blobs that then have no row."""
     referenced: set[str] = set()
     blobs, images, classifications = schema.blobs.c, schema.images.c, schema.classifications.c
+    deleted = schema.deleted_images.c
     for batch in in_batches(released, _IN_QUERY):
         connection.execute(
             delete(schema.blobs).where(
                 blobs.sha256.in_(batch),
                 ~exists().where(images.sha256 == blobs.sha256),
                 ~exists().where(classifications.sha256 == blobs.sha256),
+                ~exists().where(deleted.sha256 == blobs.sha256),
             )
         )
         referenced.update(connection.execute(select(blobs.sha256).where(blobs.sha256.in_(batch))).scalars())

@@ -9,6 +9,7 @@ import pytest
 import requests
 
 from apitorch_desktop.service.http.signed_urls import Signer
+from tests.helpers.service_process import run
 
 
 def assert_refused(answer: requests.Response, status: int, *words: str) -> str:
@@ -33,6 +34,7 @@ def test_ping_answers_the_documented_fields_and_lists_every_extension(service):
     assert set(body["extensions"]) == named | {
         "images.archive",
         "images.msgpack",
+        "images.restore",
         "changes",
         "classify.unkept",
         "feedback.read",
@@ -346,6 +348,36 @@ def test_many_images_come_in_one_archive_and_what_is_gone_is_left_out(service, p
     assert_refused(service.call("POST", "training-set/999999/images/archive", json=wanted), 404)
     for ids in ([foreign], [gone], [kept[0], "1"]):
         assert_refused(service.call("POST", f"training-set/{set_id}/images/archive", json={"image_ids": ids}), 404)
+
+
+def test_deleted_images_are_restored_to_their_owner_until_they_are_forgotten(service, picture):
+    set_id, key = service.new_set("Restored"), run("keys", "--data", str(service.folder), "make", "Bea").stdout.strip()
+    route = f"training-set/{set_id}/images/restore"
+    ids = [service.upload(set_id, "ab"[seed % 2], picture(seed)).json()["id"] for seed in range(4)]
+    before = service.call("GET", f"training-set/{set_id}/images").json()["data"]
+    assert service.call("POST", f"training-set/{set_id}/images/delete", json={"image_ids": ids[:3]}).status_code == 200
+    wanted = {"image_ids": [ids[2], "ti_" + "0" * 40, *ids[:2], ids[3]]}
+    theirs = service.new_set("Hers", key)
+    stolen = service.call("POST", f"training-set/{theirs}/images/restore", key, json=wanted).json()
+    assert (stolen["data"], stolen["missing"]) == ([], wanted["image_ids"])
+    for _ in range(2):
+        answer = service.call("POST", route, json=wanted)
+        assert answer.status_code == 200
+        body = answer.json()
+        assert [image["id"] for image in body["data"]] == [ids[2], *ids[:2], ids[3]]
+        assert body["missing"] == ["ti_" + "0" * 40]
+        assert requests.get(body["data"][0]["url"], timeout=60).content == picture(2)
+    after = service.call("GET", f"training-set/{set_id}/images").json()["data"]
+    for group, other in zip(before, after, strict=True):
+        assert (group["label"], group["count"]) == (other["label"], other["count"])
+        assert {image["id"]: image for image in group["images"]} == {image["id"]: image for image in other["images"]}
+    service.call("DELETE", f"training-image/{ids[0]}")
+    assert service.call("DELETE", "deleted-images").status_code == 200
+    assert service.call("POST", route, json={"image_ids": ids[:1]}).json()["missing"] == ids[:1]
+    assert_refused(service.call("POST", route, json={"image_ids": []}), 400)
+    assert_refused(service.call("POST", "training-set/999999/images/restore", json=wanted), 404)
+    assert_refused(service.call("POST", route, json={"image_ids": [ids[0], "1"]}), 404)
+    assert_refused(service.call("POST", route, key, json=wanted), 404)
 
 
 def test_an_archive_that_would_be_too_large_is_refused(service, picture):

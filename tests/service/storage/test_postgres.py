@@ -189,7 +189,16 @@ def test_a_database_of_an_earlier_version_gets_its_columns(tmp_path, database):
         for table, columns in later.items():
             for column in columns:
                 connection.exec_driver_sql(f"ALTER TABLE {table} DROP COLUMN {column}")
-        for table in ("image_changes", "quarantine", "damaged", "released", "leases", "jobs", "previews"):
+        for table in (
+            "deleted_images",
+            "image_changes",
+            "quarantine",
+            "damaged",
+            "released",
+            "leases",
+            "jobs",
+            "previews",
+        ):
             connection.exec_driver_sql(f"DROP TABLE {table} CASCADE")
         connection.execute(schema.meta.update().where(schema.meta.c.name == "version").values(value=b"1"))
     engine.dispose()

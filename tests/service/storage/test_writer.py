@@ -13,6 +13,7 @@ from sqlalchemy import event
 
 from apitorch_desktop.service.storage import database as database_module
 from apitorch_desktop.service.storage import writer as writer_module
+from apitorch_desktop.service.storage.disk_reserve import DiskReserve
 from apitorch_desktop.service.storage.errors import (
     Closed,
     DiskFull,
@@ -28,7 +29,9 @@ from tests.helpers.waiting import PATIENCE, until
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[Store]:
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    """A store on a scarce disk, where nothing is kept that was deleted."""
+    monkeypatch.setattr(DiskReserve, "is_scarce", lambda _self: True)
     with Store.open(tmp_path / "data") as opened:
         yield opened
         consistent(opened)
