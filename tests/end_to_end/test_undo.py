@@ -244,14 +244,30 @@ def test_undo_takes_back_what_is_in_sight_and_offers_what_is_not(monkeypatch, su
     assert program.run(monkeypatch, steps) == 0
 
 
+def image_ids(made):
+    """The photos, as the service names them."""
+    groups = made.session.workspace.client.images(made.session.open_set.training_set.id).data
+    return {image.image_id for group in groups for image in group.images}
+
+
 def test_deleted_photos_wait_in_the_trash_over_a_restart_and_come_back_with_one_key(monkeypatch, summer):
-    states = []
+    states, ids = [], []
 
     def first(made):
         ready(made)
         states.append(listing(made))
+        ids.append(image_ids(made))
         before = how_many(made)
         grid = made.photos.grid
+        grid.choose(0)
+        pointer.key("shift+Right", "shift+Right", "Delete")
+        program.wait(lambda: len(image_ids(made)) == len(LABELS) * EACH - 3, "the service without three")
+        done(made, before + 1)
+        pointer.key("ctrl+z")
+        program.wait(lambda: image_ids(made) == ids[0], "the same photos again, by their ids")
+        program.wait(lambda: made.model.total == len(LABELS) * EACH, "in the window too")
+        to_grid(made)
+        before = how_many(made)
         grid.choose(0)
         pointer.key("shift+Right", "shift+Right", "Delete")  # no question is asked
         program.wait(lambda: made.model.total == len(LABELS) * EACH - 3, "three gone")
@@ -288,6 +304,7 @@ def test_deleted_photos_wait_in_the_trash_over_a_restart_and_come_back_with_one_
         assert not [text for text in said if "answers" in text]
         pointer.key("ctrl+z")
         program.wait(lambda: listing(made) == states[0], "the deletion undone")
+        assert image_ids(made) == ids[0]
 
     for steps in (first, second, third):
         assert program.run(monkeypatch, steps) == 0

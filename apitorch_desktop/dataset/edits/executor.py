@@ -15,6 +15,7 @@ from apitorch_desktop.dataset.edits.image_ops import ImageOperations
 from apitorch_desktop.dataset.edits.journal import EditJournal, EditRow
 from apitorch_desktop.dataset.edits.label_index import LabelIndex
 from apitorch_desktop.dataset.edits.model import (
+    CopyStep,
     EditOutcome,
     EditRun,
     Placement,
@@ -559,10 +560,25 @@ class ImageMover:
         self._ops.journal.save(self._row, copied, renamed=renamed, untrashed=restored)
         return own
 
-    # --- restoring: from the trash, or apart from the image with which it was merged
+    # --- restoring: by the service, from the trash, or apart from the image with which it was merged
 
     def _restore(self, restoring: list[Placement]) -> None:
         ops = self._ops
+        for chunk in _chunks(restoring, _MANY) if ops.workspace.has("images.restore") else ():
+            olds = ops.current_ids(chunk)
+            before = self._ids_before_deletion(chunk, olds)
+            former = {one.n: before[old] for one, old in zip(chunk, olds, strict=True) if old in before}
+            back = ops.restore(chunk, former)
+            self._record_restored(back)
+            self._count_images(len(back))
+        self._upload(self._pending(restoring))
+
+    def _upload(self, restoring: list[Placement]) -> None:
+        """Restore what the service does not have any more, or never could."""
+        ops = self._ops
+        for placement in restoring:
+            if placement.step == CopyStep.RESTORING:
+                placement.step, placement.copy_id = CopyStep.NONE, ""
         if restoring:
             ops.record_ids_before(restoring)
         lost = [placement for placement in restoring if not placement.merged and not ops.trash.has(placement.sha256)]
@@ -573,11 +589,15 @@ class ImageMover:
             copied = ops.ensure_content(chunk)
             ops.upload(copied)
             self._fetch_records(copied)
-            olds = ops.current_ids(copied)
-            before = self._ids_before_deletion(copied, olds)
-            own = self._record_copies(copied, olds)
-            self._outcome.changed |= {before[old]: new for old, new in own.items() if before.get(old, new) != new}
+            self._record_restored(copied)
             self._count_images(len(chunk))
+
+    def _record_restored(self, restored: list[Placement]) -> None:
+        if restored:
+            olds = self._ops.current_ids(restored)
+            before = self._ids_before_deletion(restored, olds)
+            own = self._record_copies(restored, olds)
+            self._outcome.changed |= {before[old]: new for old, new in own.items() if before.get(old, new) != new}
 
     def _ids_before_deletion(self, restoring: list[Placement], names: list[str]) -> dict[str, str]:
         """Return names of absent images → the ids they had, by which views still know them."""

@@ -58,6 +58,7 @@ class ImageOperations:
     missing: int = 0
     on_call: Callable[[], None] = lambda: None
     _owners: dict[str, int] | None = field(default=None, repr=False)
+    _found_there: set[int] = field(default_factory=set, repr=False)
 
     @property
     def direct(self) -> bool:
@@ -166,7 +167,7 @@ class ImageOperations:
 
     def upload(self, placements: Sequence[Placement]) -> None:
         """Upload images without a copy to their destinations. The journal knows the uploads that stay unconfirmed."""
-        waiting = [placement for placement in placements if placement.step != CopyStep.COPIED]
+        waiting = [placement for placement in placements if placement.step < CopyStep.COPIED]
         for placement in waiting:
             placement.step = CopyStep.UNCONFIRMED
         self.journal.save(self.row, waiting)
@@ -197,6 +198,43 @@ class ImageOperations:
                     placement.step = CopyStep.NONE
             self.journal.save(self.row, waiting)
 
+    def restore(self, placements: Sequence[Placement], former: dict[int, str]) -> list[Placement]:
+        """Have the service bring back images that it deleted, by the ids they had (`former`, by `Placement.n`).
+
+        Returns those that came back, without those it no longer has. The journal knows what stays unconfirmed.
+        """
+        asked = [one for one in placements if one.n in former and one.step in {CopyStep.NONE, CopyStep.RESTORING}]
+        if not asked:
+            return []
+        if self.cancelled():
+            raise Cancelled
+        for placement in asked:
+            placement.step, placement.copy_id = CopyStep.RESTORING, former[placement.n]
+        self.journal.save(self.row, asked)
+        found: dict[str, TrainingImage] = {}
+        with suppress(NotFound):  # ids of another service; or the training set is gone, which the upload reports
+            found = self.workspace.client.restore_images(self.training_set_id, [one.copy_id for one in asked])
+        elsewhere: dict[str, list[str]] = {}
+        for placement in asked:
+            image = found.get(placement.copy_id)
+            if image is not None and image.label != self.destination(placement):  # its label was renamed since
+                elsewhere.setdefault(self.destination(placement), []).append(placement.copy_id)
+        for label, ids in elsewhere.items():
+            present = [image_id(found[each].image_id) for each in ids]
+            moved = self.workspace.client.move_images(self.training_set_id, present, label)
+            found.update(zip(ids, moved, strict=True))
+        back = []
+        for placement in asked:
+            image = found.get(placement.copy_id)
+            if image is None:
+                continue
+            if image_id(image.image_id) != placement.copy_id:
+                placement.copy_id = image_id(image.image_id)
+                self._found_there.add(placement.n)
+            self.set_record(placement, image)
+            back.append(placement)
+        return back
+
     def delete(self, ids: Sequence[str]) -> None:
         """Delete images one by one; those that no longer exist count as deleted."""
 
@@ -213,12 +251,15 @@ class ImageOperations:
 
     def is_shared(self, placement: Placement) -> bool:
         """Return whether the copy is an image that existed before, or is another placement's: the two are one then."""
+        if placement.step == CopyStep.RESTORING:
+            return placement.n in self._found_there
         if self._owners is None:
-            self._owners = {
-                self.current_id(other): other.n
+            here = [
+                other
                 for other in self.row.placements
                 if other.at_target == self.row.forward and not other.merged and not other.missing
-            }
+            ]
+            self._owners = {name: other.n for name, other in zip(self.current_ids(here), here, strict=True)}
         before = self.row.payload.ids_before or {}
         if placement.copy_id in before.get(self.destination(placement), ()):
             return True
@@ -234,6 +275,7 @@ class ImageOperations:
         """Mark an image as one with the image of another id. Returns its name before and its name from now on."""
         placement.merged, placement.merged_with = True, self.journal.add_handle(self.row, other)
         old = self.current_id(placement)
+        placement.known_id = placement.known_id if is_absent(old) else old
         return old, old if is_absent(old) else new_absent_name()
 
     def mark_deleted(self, deleted: Sequence[Placement], *, at_target: bool | None = None) -> None:

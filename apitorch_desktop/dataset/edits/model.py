@@ -188,12 +188,14 @@ class CopyStep(IntEnum):
     """A copy may exist: the answer to the upload was not received, or not written down."""
     COPIED = 2
     """The copy exists, under `copy_id`, beside the original."""
+    RESTORING = 3
+    """The service may have restored the image, under the id `copy_id` that it had."""
 
 
 class Placement(msgspec.Struct):
     """One image's part in an edit: from label `source` to label `target`, None meaning nowhere.
 
-    `at_target`: it is at the target. `known_id` is its id when the edit was planned, or when the edit last deleted it;
+    `at_target`: it is at the target. `known_id` is its id when the edit was planned, or last deleted or merged it;
     `handle` leads to its current id. `merged`: its label held the same bytes, and the two are one image now, to which
     the handle `merged_with` leads. `missing`: someone else deleted or moved it; it is left out.
     """

@@ -124,8 +124,8 @@ def remove_copies(ops: ImageOperations) -> None:
     ops.outcome.stale = True
     finished = _finish_copies(ops, begun)
     begun = [placement for placement in begun if placement not in finished]
-    copied = [placement for placement in begun if placement.step == CopyStep.COPIED]
-    copied += ops.ensure_content([placement for placement in begun if placement.step != CopyStep.COPIED])
+    copied = [placement for placement in begun if placement.step >= CopyStep.COPIED]
+    copied += ops.ensure_content([placement for placement in begun if placement.step < CopyStep.COPIED])
     ops.backwards = True
     try:
         ops.upload(copied)

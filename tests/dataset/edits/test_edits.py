@@ -388,9 +388,95 @@ def test_bytes_that_nobody_needs_are_not_kept(either: Home):
     assert not list((home.folder / "trash").glob("*"))
 
 
+def ids(home: Home) -> dict[str, set[str]]:
+    return {label: {image.image_id for image in home.images(label)} for label in home.listing().labels}
+
+
+def test_deleted_images_are_restored_by_the_service_and_nothing_is_uploaded(real: Home, monkeypatch):
+    real.client.upload_image(real.set_id, "l1", data=picture(0), filename="twin.jpg")
+    with_twin = ids(real)
+    edits, workspace = real.edits, real.workspace
+    edits.delete(workspace, real.set_id, [image for label in ("l2", "l3") for image in real.images(label)])
+    edits.merge_labels(workspace, real.set_id, "l0", "l1")  # two photos become one
+    edits.delete_label(workspace, real.set_id, "l1")
+    monkeypatch.setattr(real.client, "upload_image", lambda *_args, **_more: pytest.fail("it was uploaded"))
+    outcome = edits.undo(workspace)
+    assert len({image.image_id for image in outcome.added}) == len(outcome.added) == 5 + 5 + 1 - 1
+    assert outcome.changed == {}
+    real.restart()
+    monkeypatch.setattr(real.client, "upload_image", lambda *_args, **_more: pytest.fail("it was uploaded"))
+    for _ in range(2):
+        real.edits.undo(real.workspace)
+    assert ids(real) == with_twin
+    assert not list((real.folder / "trash").glob("*"))
+    for _ in range(3):
+        real.edits.redo(real.workspace)
+    assert set(real.listing().labels) == {"l2", "l3"}
+    real.edits.undo(real.workspace)
+    real.edits.undo(real.workspace)
+    assert real.edits.restore(real.workspace, real.edits.trash("c1")).stale is False
+    assert ids(real) == with_twin
+
+
+def test_what_the_service_no_longer_has_is_uploaded_from_the_trash(real: Home):
+    before, there = content(real), ids(real)
+    first, *others = real.images("l0")
+    real.edits.delete(real.workspace, real.set_id, [first])
+    real.client.forget_deleted_images()
+    real.edits.delete(real.workspace, real.set_id, others)
+    real.edits.undo(real.workspace)
+    outcome = real.edits.undo(real.workspace)
+    assert content(real) == before
+    assert list(outcome.changed) == [first.image_id]
+    assert ids(real)["l0"] - {outcome.changed[first.image_id]} == there["l0"] - {first.image_id}
+    real.edits.redo(real.workspace)
+    real.edits.redo(real.workspace)
+    real.client.forget_deleted_images()
+    assert len(real.edits.trash("c1")) == 5
+    real.edits.restore(real.workspace, real.edits.trash("c1"))
+    assert content(real) == before
+
+
+def test_what_was_renamed_since_goes_under_the_label_that_the_undo_names(real: Home):
+    before = content(real)
+    real.edits.delete(real.workspace, real.set_id, real.images("l0")[:3])
+    restore = real.client.restore_images
+
+    def elsewhere(set_id, image_ids):
+        restore(set_id, image_ids)
+        return {image.image_id: image for image in real.client.move_images(set_id, image_ids, "l1")}
+
+    real.client.restore_images = elsewhere
+    real.edits.undo(real.workspace)
+    assert content(real) == before
+
+
+def test_an_undo_that_fails_after_the_service_restored_is_taken_back(real: Home):
+    real.edits.delete(real.workspace, real.set_id, real.images("l0")[:3])
+    real.client.upload_image(real.set_id, "l0", data=picture(0), filename="again.jpg")
+    after = content(real)
+    restore = real.client.restore_images
+
+    def refused(set_id, image_ids):
+        restore(set_id, image_ids)
+        raise BadRequest("This was refused.")
+
+    real.client.restore_images = refused
+    with pytest.raises(BadRequest):
+        real.edits.undo(real.workspace)
+    assert content(real) == after
+    assert len(real.edits.trash("c1")) == 3
+    real.client.restore_images = restore
+    real.restart()
+    real.edits.undo(real.workspace)
+    assert len(content(real)["l0"]) == 5
+
+
 def test_a_damaged_image_in_the_trash_stops_the_undo_and_changes_nothing(either: Home):
     home = either
     home.edits.delete(home.workspace, home.set_id, home.images("l0")[:2])
+    if home.workspace.has("images.restore"):
+        home.client.forget_deleted_images()
     after = content(home)
     path = next((home.folder / "trash").glob("*"))
     path.write_bytes(b"damaged")
