@@ -9,6 +9,7 @@ import pytest
 from PySide6.QtCore import QCoreApplication, QEvent, QTimer
 from PySide6.QtWidgets import QApplication
 from shiboken6 import Shiboken
+from threadpoolctl import ThreadpoolController
 
 from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
 from apitorch_desktop.ui.tasks.runner import Lane, TaskRunner
@@ -18,6 +19,7 @@ from tests.helpers.app_runner import plain_look
 from tests.helpers.grid_driver import Source
 
 _LANES = tuple(f"{lane.value}-" for lane in Lane)
+_BLAS = ThreadpoolController().select(user_api="blas")
 
 
 def _lane_threads():
@@ -44,6 +46,8 @@ def _timers():
 @pytest.fixture(autouse=True)
 def nothing_left_alive(qapp, qtlog):
     """What a test starts, it ends, and Qt has nothing to say about it."""
+    with _BLAS.limit(limits=1):
+        pass  # a fork ended its threads: they begin anew here, not in a lane, whose name they would bear
     timers, threads = _timers(), _lane_threads()
     yield
     said = [f"{record.type_name}: {record.message}" for record in qtlog.records if not record.ignored]
