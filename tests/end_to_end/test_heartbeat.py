@@ -66,11 +66,23 @@ def test_a_service_that_answers_no_more_is_away_too(monkeypatch, service):
     def steps(made, _said):
         listed(made, 6)
         pictures_shown(made)
+        beat, held = made.session._ping, []
+
+        def silent():
+            """From this beat on nothing is answered: a connection under way would wait longer for it."""
+            if not held:
+                service.wrong("held", times=1000, path="/ping$")
+                held.append(True)
+            beat()
+
+        monkeypatch.setattr(made.session, "_ping", silent)
         quickly(made)
-        service.wrong("held", times=1000, path="/ping$")  # until it is right again: once, it would be back at once
-        away(made)
-        assert made.session.state_text.startswith("The service was silent")
-        service.right()
+        try:
+            program.wait(lambda: held, "a beat")
+            away(made)
+            assert made.session.state_text.startswith("The service was silent")
+        finally:  # what is held would outlast the window
+            service.right()
         program.wait(lambda: made.session.state is ConnectionState.READY, "its return")
 
     run(monkeypatch, steps)
