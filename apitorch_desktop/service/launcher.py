@@ -27,6 +27,8 @@ RUNNING_FILE: Final = "running.json"
 """A file in the data folder while a service runs on it: its url, pid and a key for the user's own programs (mode 0600).
 """
 LOG_FILE: Final = "service.log"
+START_TIMEOUT: Final = 120.0
+"""Seconds a service may take to accept connections; one that another process is starting has half of it."""
 
 _KEY_BYTES = 21  # 42 hex digits
 _LOG_BYTES = 2**20
@@ -74,13 +76,13 @@ class ServiceProcess:
         self._stopping = threading.Event()
         self._watcher: threading.Thread | None = None
 
-    def start(self, timeout: float = 30) -> None:
+    def start(self, timeout: float = START_TIMEOUT) -> None:
         """Start a child and wait until it accepts connections. Raises ServiceFailed with the child's own sentence."""
         self._stopping.clear()
         self._start_child(timeout)
         self._watch()
 
-    def attach_or_start(self, timeout: float = 30) -> None:
+    def attach_or_start(self, timeout: float = START_TIMEOUT) -> None:
         """Attach to the service that runs on the folder, else start one. Raises ServiceFailed."""
         self._stopping.clear()
         self._connect(timeout)
