@@ -432,7 +432,7 @@ def test_an_export_into_a_file_is_one_sentence(run, service, folder):
     for place in (folder / "blue" / "1.png", "/proc", folder / "blue" / "1.png" / "deeper"):
         for form in ("imagefolder", "csv"):
             done = run("export", "Into a file", place, "--format", form, at=service)
-            assert done.returncode == 1
+            assert done.returncode in (1, 2), done.stderr
             assert len(done.stderr.strip().splitlines()) == 1, done.stderr
             assert "Traceback" not in done.stderr
 

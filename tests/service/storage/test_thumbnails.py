@@ -27,6 +27,8 @@ def test_it_goes_with_the_last_image_of_its_content(tmp_path: Path):
         store.images.delete(ME, one.id)
         assert store.thumbnails.get(one.sha256) == b"jpeg"
         store.images.delete(ME, two.id)
+        assert store.thumbnails.get(one.sha256) == b"jpeg", "for its return"
+        store.images.forget_deleted(ME)
         assert store.thumbnails.get(one.sha256) is None
 
 
