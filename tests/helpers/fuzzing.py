@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import zlib
+from collections import Counter
 from pathlib import Path
 
 import schemathesis
@@ -26,6 +27,10 @@ TAKES_FILE = {"uploadImage", "classifyImage", "listSimilar"}
 LABELS = {"label", "correct_label_id"}
 IN_BODY_TOO = {"correctClassification": {"classification_id", "correct_label_id"}, "sendMessage": {"message"}}
 """Fields that are described in the query, where the documentation has them, and are accepted in the body as well."""
+
+_AT_FIRST = 4
+"""Valid requests of an operation that are replaced whatever they are; else chance may leave one without any granted."""
+_replaced: Counter[str] = Counter()
 
 _words = st.text(st.characters(categories=["L", "N"]), min_size=1, max_size=20)
 _other = st.text(st.characters(exclude_categories=["Cs"]), max_size=10)
@@ -121,10 +126,14 @@ def _label_after_all(case):
 
 @schemathesis.hook
 def map_case(context, case):
-    """Replace every other valid request by one that the service can grant."""
-    calls = THERE["calls"].get(case.operation.definition.raw["operationId"])
+    """Replace an operation's first valid requests, and then every other one, by one that the service can grant."""
+    operation = case.operation.definition.raw["operationId"]
+    calls = THERE["calls"].get(operation)
+    if not calls or (case.meta and case.meta.generation.mode.is_negative):
+        return case
     chance = _chance((case.path_parameters, dict(case.query or {}), case.body))
-    if not calls or not chance % 2 or (case.meta and case.meta.generation.mode.is_negative):
+    _replaced[operation] += 1
+    if _replaced[operation] > _AT_FIRST and not chance % 2:
         return case
     call = calls[chance // 2 % len(calls)]
     case.path_parameters = {**case.path_parameters, **call.get("path", {})}
