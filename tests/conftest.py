@@ -16,7 +16,7 @@ _GARBAGE = 20_000
 _screen: subprocess.Popen[bytes] | None = None
 _DRIVERS = {f"tests.helpers.{name}" for name in ("app_runner", "grid_driver", "widget_driver", "x11_pointer")}
 """Helpers that send events through an X server."""
-collect_ignore_glob = [] if sys.platform == "linux" else ["end_to_end/*", "fault_injection/*", "benchmarks/*"]
+collect_ignore_glob = [] if sys.platform == "linux" else ["end_to_end/*", "fault_injection/*"]
 """What drives the real window by an X server, or ends processes as only Unix does."""
 
 
