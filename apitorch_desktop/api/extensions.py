@@ -8,6 +8,7 @@ from urllib.parse import quote, urlencode
 from apitorch_desktop.api import types
 from apitorch_desktop.api.errors import BadRequest, NotApiTorch
 from apitorch_desktop.api.multipart import Multipart
+from apitorch_desktop.api.packed_listing import decode_listing
 from apitorch_desktop.api.slugs import snake_case
 from apitorch_desktop.api.transport import Transport
 
@@ -87,7 +88,7 @@ class Extensions:
 
     def _listing(self, route: str, cancelled: Callable[[], bool] | None) -> types.TrainingImages:
         """Return a listing, by `images.msgpack` where the last ping named it."""
-        unpack = types.decode_listing if self._takes_packed else None
+        unpack = decode_listing if self._takes_packed else None
         return self._transport.call("GET", route, types.TrainingImages, unpack=unpack, cancelled=cancelled)
 
     def image_changes(

@@ -12,6 +12,7 @@ from apitorch_desktop.api import types
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.errors import BadRequest, NotApiTorch, NotFound, WrongKey
 from apitorch_desktop.api.extensions import label_of, segment
+from apitorch_desktop.api.packed_listing import decode_listing
 from apitorch_desktop.utils.errors import Cancelled
 from tests.helpers.fake_api import KEY, FakeApi
 
@@ -224,7 +225,7 @@ def test_a_packed_listing_that_does_not_fit_is_no_listing():
         "training_set_id": 3, "training_set_slug": "a", "training_set_url": "u", "data": [{"label": "dress", "images": []}],
         "image_url": "i/", "thumbnail_url": "t/", "query": "?s=", "images": [image], "signatures": bytes(16),
     }  # fmt: skip
-    [group] = types.decode_listing(msgspec.msgpack.encode(given)).data
+    [group] = decode_listing(msgspec.msgpack.encode(given)).data
     [found] = group.images
     assert (found.filename, found.url, found.thumbnail_url) == (
         "ab.jpg",
@@ -234,9 +235,9 @@ def test_a_packed_listing_that_does_not_fit_is_no_listing():
     assert (found.image_id, found.label, found.split, found.bytes) == ("ti_ab", "dress", "train", 6)
     for change in ({"signatures": bytes(15)}, {"data": []}, {"images": [image[:5]]}, {"images": 7}):
         with pytest.raises(msgspec.DecodeError):
-            types.decode_listing(msgspec.msgpack.encode(given | change))
+            decode_listing(msgspec.msgpack.encode(given | change))
     with pytest.raises(msgspec.DecodeError):
-        types.decode_listing(b"")
+        decode_listing(b"")
 
 
 def test_the_page_on_the_interface_lists_every_extension():

@@ -234,27 +234,10 @@ class ClassificationService:
         filename: str = "",
         show_confidence_value: bool = False,
         keep: bool = True,
-    ) -> types.Classifications:
-        """Classify a verified image, as `begin` does, and wait until the answers are stored."""
-        shown = show_confidence_value
-        return self.begin(
-            owner, classifiers, data, info, filename=filename, show_confidence_value=shown, keep=keep
-        ).result()
-
-    def begin(
-        self,
-        owner: int,
-        classifiers: Sequence[str],
-        data: bytes,
-        info: "ImageFacts",
-        *,
-        filename: str = "",
-        show_confidence_value: bool = False,
-        keep: bool = True,
     ) -> "Future[types.Classifications]":
         """Classify a verified image by each classifier, given by slug; the encoder runs once for all of them.
 
-        The answers come in a future, whose errors are those of storing: every result is stored durably first, since feedback
+        Returns a future of the answers, whose errors are those of storing: every result is stored durably first, since feedback
         may follow at once. That is done on another thread, so that this one can encode the next image; the image is written
         to disk while the encoder runs. The future must not be cancelled. Unless `keep`, nothing is stored, and the ids are
         empty. A classifier that fails is named in `errors` beside the answers of the others; if all do, the first one's

@@ -10,7 +10,6 @@ from urllib.parse import quote
 from apitorch_desktop.service.storage.records import ImageRow, TrainingSetRow
 
 _SIGNATURE = 16  # bytes of a signature; in hex in a URL
-_BLOCK = 64  # bytes of a block of SHA-256, which HMAC (RFC 2104) fills up with the key
 
 
 def _now() -> datetime:
@@ -24,9 +23,7 @@ class Signer:
     """
 
     def __init__(self, secret: bytes, now: Callable[[], datetime] = _now) -> None:
-        key = (secret if len(secret) <= _BLOCK else hashlib.sha256(secret).digest()).ljust(_BLOCK, b"\0")
-        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in key))
-        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in key))
+        self._mac = hmac.new(secret, digestmod=hashlib.sha256)
         self._now = now
 
     def sign(self, path: str) -> str:
@@ -53,16 +50,14 @@ class Signer:
     def signs(self, prefix: str, day: str) -> Callable[[str], bytes]:
         """Return a function that signs `prefix` and a rest, and returns the 128 bits.
 
-        The state after key, day and prefix is copied for each rest, which takes half of the time of `hmac.new(…).copy()`.
+        The state after key, day and prefix is copied for each rest.
         """
-        inner = self._inner.copy()
-        inner.update(f"{len(day)} {day} {prefix}".encode("utf-8", "surrogatepass"))
-        copy_inner, copy_outer = inner.copy, self._outer.copy
+        begun = self._mac.copy()
+        begun.update(f"{len(day)} {day} {prefix}".encode("utf-8", "surrogatepass"))
 
         def sign(rest: str) -> bytes:
-            message, mac = copy_inner(), copy_outer()
-            message.update(rest.encode("utf-8", "surrogatepass"))
-            mac.update(message.digest())
+            mac = begun.copy()
+            mac.update(rest.encode("utf-8", "surrogatepass"))
             return mac.digest()[:_SIGNATURE]
 
         return sign

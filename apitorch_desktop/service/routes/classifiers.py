@@ -78,7 +78,7 @@ class ClassifierRoutes(OperationGroup):
         options = body.options if isinstance(body.options, schemas.ClassifyOptions) else schemas.ClassifyOptions()
         async with self._image_inputs.read(request, body.image_url) as image:
             answered = await self._workers.run_inference(
-                self._classification.begin,
+                self._classification.classify,
                 request.owner,
                 slugs,
                 image.data,

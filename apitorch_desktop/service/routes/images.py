@@ -15,6 +15,7 @@ from msgspec import UNSET, Struct
 from starlette.responses import Response
 
 from apitorch_desktop.api import types
+from apitorch_desktop.api.packed_listing import PackedListing
 from apitorch_desktop.service.http import schemas
 from apitorch_desktop.service.http.errors import HttpError
 from apitorch_desktop.service.http.html import image_page
@@ -99,7 +100,7 @@ class ImageRoutes(OperationGroup):
         "GET",
         _SET + "/images",
         types.TrainingImages,
-        packed=types.PackedListing,
+        packed=PackedListing,
         query=schemas.ListQuery,
         errors=(404,),
     )
@@ -111,7 +112,7 @@ class ImageRoutes(OperationGroup):
         paged = not (query.label is UNSET and query.after is UNSET and query.limit is UNSET)
 
         def load() -> Response:
-            columns = self._images.columns(
+            page = self._images.page(
                 request.owner,
                 set_id,
                 label=schemas.or_none(query.label),
@@ -119,17 +120,17 @@ class ImageRoutes(OperationGroup):
                 limit=schemas.or_none(query.limit),
             )
             labels = row.label_rows()
-            if not {image[2] for image in columns.rows} <= set(row.labels):  # one was made meanwhile
+            if not {image[2] for image in page.rows} <= set(row.labels):  # one was made meanwhile
                 labels = self._store.labels.all(request.owner, set_id)
             shown = [] if paged else labels
             if request.prefers(_MSGPACK, "application/json"):
-                return request.large_response(packed_listing(row, columns, shown, labels, request.links), _MSGPACK)
+                return request.large_response(packed_listing(row, page, shown, labels, request.links), _MSGPACK)
             answer = types.TrainingImages(
                 training_set_id=types.Id(row.id),
                 training_set_slug=row.slug,
                 training_set_url=request.links.training_set(row),
-                data=json_groups(columns, shown, labels, request.owner, request.links),
-                next=columns.next or UNSET,
+                data=json_groups(page, shown, labels, request.owner, request.links),
+                next=page.next or UNSET,
             )
             return request.large_response(types.encode(answer))
 

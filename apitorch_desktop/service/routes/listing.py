@@ -10,12 +10,13 @@ import msgspec
 from msgspec import UNSET
 
 from apitorch_desktop.api import types
+from apitorch_desktop.api.packed_listing import PackedListing
 from apitorch_desktop.service.http.signed_urls import SignedUrls
-from apitorch_desktop.service.storage.records import ImageColumns, LabelRow, TrainingSetRow
+from apitorch_desktop.service.storage.records import ImagePage, LabelRow, TrainingSetRow
 
 
 def json_groups(
-    columns: ImageColumns, shown: Sequence[LabelRow], known: Sequence[LabelRow], owner: int, links: SignedUrls
+    page: ImagePage, shown: Sequence[LabelRow], known: Sequence[LabelRow], owner: int, links: SignedUrls
 ) -> list[types.TrainingLabel]:
     """Return the images by label, to be encoded as JSON: the labels in `shown` even when empty, then others in order of
     appearance.
@@ -25,7 +26,7 @@ def json_groups(
     sign = urls.sign
     image_url, thumbnail_url = (encode(url).decode()[1:-1] for url in (urls.images, urls.thumbnails))
     found: dict[str, tuple[str, list[str]]] = {row.name: (encode(row.name).decode(), []) for row in shown}
-    for _, digits, label, sha256, extension, width, height, size, original, created_at, split in columns.rows:
+    for _, digits, label, sha256, extension, width, height, size, original, created_at, split in page.rows:
         group = found.get(label)
         if group is None:
             group = found[label] = encode(label).decode(), []
@@ -45,13 +46,13 @@ def json_groups(
 
 
 def packed_listing(
-    row: TrainingSetRow, columns: ImageColumns, shown: Sequence[LabelRow], known: Sequence[LabelRow], links: SignedUrls
+    row: TrainingSetRow, page: ImagePage, shown: Sequence[LabelRow], known: Sequence[LabelRow], links: SignedUrls
 ) -> bytes:
-    """Return a `types.PackedListing` in MessagePack; its images are the rows themselves."""
+    """Return a `PackedListing` in MessagePack; its images are the rows themselves."""
     urls = links.listing(row.owner_id)
     sign = urls.sign
-    names = dict.fromkeys([*(label.name for label in shown), *(image[2] for image in columns.rows)])
-    listing = types.PackedListing(
+    names = dict.fromkeys([*(label.name for label in shown), *(image[2] for image in page.rows)])
+    listing = PackedListing(
         training_set_id=types.Id(row.id),
         training_set_slug=row.slug,
         training_set_url=links.training_set(row),
@@ -59,9 +60,9 @@ def packed_listing(
         image_url=urls.images,
         thumbnail_url=urls.thumbnails,
         query=urls.query,
-        images=columns.rows,  # type: ignore[arg-type]
-        signatures=b"".join([sign(image[1] + image[4]) for image in columns.rows]),
-        next=columns.next or UNSET,
+        images=page.rows,  # type: ignore[arg-type]
+        signatures=b"".join([sign(image[1] + image[4]) for image in page.rows]),
+        next=page.next or UNSET,
     )
     return types.encode_msgpack(listing)
 

@@ -4,7 +4,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import (
@@ -40,13 +40,7 @@ from apitorch_desktop.service.storage.base import (
 from apitorch_desktop.service.storage.blobs import Blobs, Staged
 from apitorch_desktop.service.storage.database import Database
 from apitorch_desktop.service.storage.errors import BeingRemoved, Invalid, RecordNotFound
-from apitorch_desktop.service.storage.records import (
-    ImageColumns,
-    ImageFacts,
-    ImagePage,
-    ImageRow,
-    ImageTuple,
-)
+from apitorch_desktop.service.storage.records import ImageFacts, ImagePage, ImageRow, ImageTuple
 from apitorch_desktop.service.storage.schema import (
     Removal,
     blobs,
@@ -256,7 +250,7 @@ class ImageRepository(Repository):
 
         Returns how many. In SQLite their bytes are deleted; in PostgreSQL the sweep does that a day after the deletion.
         """
-        oldest = validation.timestamp(datetime.now(UTC) - RESTORABLE)
+        oldest = validation.ago(RESTORABLE)
         chosen = deleted_images.c.deleted_at < oldest if owner is None else deleted_images.c.owner_id == owner
 
         def run(transaction: Transaction) -> int:
@@ -295,21 +289,6 @@ class ImageRepository(Repository):
         after: str | None = None,
         limit: int | None = None,
     ) -> ImagePage:
-        """Return what `columns` does, as records."""
-        found = self.columns(owner, training_set_id, label=label, after=after, limit=limit)
-        number = int(training_set_id)
-        values: list[Any] = [(*row[:2], number, *row[2:]) for row in found.rows]
-        return ImagePage([ImageRow(*each) for each in values], found.next)
-
-    def columns(
-        self,
-        owner: int,
-        training_set_id: int | str,
-        *,
-        label: str | None = None,
-        after: str | None = None,
-        limit: int | None = None,
-    ) -> ImageColumns:
         """Return images in the order of arrival, of one label (name or id) or of all; without `limit`, all of them.
 
         `after` is the `next` of a page, or an image id. New images are at the end; deleted and moved ones shift nothing.
@@ -333,11 +312,11 @@ class ImageRepository(Repository):
             if limit is not None:
                 query = query.limit(min(limit, 2**31) + 1)
             rows: list[ImageTuple] = list(raw(connection, query))
-            if not rows:  # no image, or no such training set
-                find_set_id(connection, owner, training_set_id)
+            if not rows or number is None:  # no image, or no such training set
+                number = find_set_id(connection, owner, training_set_id)
         if limit is None or len(rows) <= limit:
-            return ImageColumns(rows, None)
-        return ImageColumns(rows[:limit], str(rows[limit - 1][0]))
+            return ImagePage(number, rows, None)
+        return ImagePage(number, rows[:limit], str(rows[limit - 1][0]))
 
 
 def blob_values(sha256: str, data: bytes, facts: ImageFacts) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 Times are ISO 8601 in UTC with milliseconds (`2026-05-01T12:00:00.000Z`); sha256 and ids are lower-case hex.
 """
 
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from msgspec import Struct
 
@@ -119,18 +119,21 @@ ImageTuple = tuple[int, str, str, str, str, int, int, int, str, str, str]
 """The fields of an `ImageRow` but for `training_set_id`."""
 
 
-class ImageColumns(NamedTuple):
-    """As `ImagePage`, without a record of each image."""
+class ImagePage(NamedTuple):
+    """A part of a listing of one training set in the order of arrival, as the database has it.
 
+    `next` is the `after` of the following page, None at the end.
+    """
+
+    training_set_id: int
     rows: list[ImageTuple]
     next: str | None
 
-
-class ImagePage(Struct, frozen=True):
-    """A part of a listing in the order of arrival; `next` is the `after` of the following page, None at the end."""
-
-    images: list[ImageRow]
-    next: str | None
+    @property
+    def images(self) -> list[ImageRow]:
+        """The images as records, which take longer to make than the query takes."""
+        rows: list[Any] = self.rows
+        return [ImageRow(seq, digits, self.training_set_id, *rest) for seq, digits, *rest in rows]
 
 
 class BlobRow(Struct, frozen=True):

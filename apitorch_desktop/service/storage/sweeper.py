@@ -5,7 +5,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 from sqlalchemy import Column, ColumnElement, DateTime, delete, exists, func, select, text, update
@@ -15,7 +15,7 @@ from apitorch_desktop.service.storage.blobs import Blobs, in_batches
 from apitorch_desktop.service.storage.database import Database
 from apitorch_desktop.service.storage.errors import Closed, StorageFault
 from apitorch_desktop.service.storage.records import SweepReport
-from apitorch_desktop.service.storage.validation import timestamp
+from apitorch_desktop.service.storage.validation import ago, now
 from apitorch_desktop.service.storage.writer import Transaction, Writer
 
 QUARANTINE_DAYS = 30
@@ -81,7 +81,7 @@ class Sweeper:
         """
         if self._shared:
             self._remove_released()
-        oldest = _ago(QUARANTINE_DAYS * 24 * 3600)
+        oldest = ago(timedelta(days=QUARANTINE_DAYS))
         table = schema.quarantine
         with self._database.querying() as connection:
             query = select(table.c.sha256).where(table.c.since < oldest).order_by(table.c.since)
@@ -108,7 +108,7 @@ class Sweeper:
         """
         table, blobs = schema.released, schema.blobs
         self.finish_removals()
-        before = _ago(_YOUNG)
+        before = ago(timedelta(seconds=_YOUNG))
         query = (
             select(table.c.sha256).where(table.c.state == schema.Removal.DUE, table.c.since < before).limit(_IN_QUERY)
         )
@@ -204,7 +204,7 @@ class Sweeper:
         def run(transaction: Transaction) -> None:
             transaction.execute(delete(table).where(table.c.sha256 == sha256))
             if not good:
-                transaction.execute(table.insert(), {"sha256": sha256, "since": _ago(0)})
+                transaction.execute(table.insert(), {"sha256": sha256, "since": now()})
 
         if good:
             self._blobs.damaged.discard(sha256)
@@ -229,11 +229,11 @@ class Sweeper:
         table = schema.quarantine
 
         def run(transaction: Transaction) -> None:
-            now = _ago(0)
+            since = now()
             for batch in in_batches(obsolete, _IN_QUERY):
                 transaction.execute(delete(table).where(table.c.sha256.in_(batch)))
             for batch in in_batches(new, _IN_QUERY):
-                transaction.execute(_QUARANTINE, [{"sha256": sha256, "since": now} for sha256 in batch])
+                transaction.execute(_QUARANTINE, [{"sha256": sha256, "since": since} for sha256 in batch])
 
         if new or obsolete:
             self._writer.run(run, frees_space=True)
@@ -246,12 +246,8 @@ class Sweeper:
 _QUARANTINE = text("INSERT INTO quarantine (sha256, since) VALUES (:sha256, :since) ON CONFLICT (sha256) DO NOTHING")
 
 
-def _ago(seconds: float) -> str:
-    return timestamp(datetime.now(UTC) - timedelta(seconds=seconds))
-
-
 def _moment(seconds_ago: float = 0) -> ColumnElement[str]:
-    """Return a moment by PostgreSQL's clock, which is one for all processes, as `timestamp` writes it."""
+    """Return a moment by PostgreSQL's clock, which is one for all processes, as `validation.timestamp` writes it."""
     moment = func.clock_timestamp(type_=DateTime(timezone=True)) - timedelta(seconds=seconds_ago)
     return func.to_char(func.timezone("UTC", moment), 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
 

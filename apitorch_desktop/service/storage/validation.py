@@ -2,7 +2,7 @@
 
 import re
 import secrets
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from apitorch_desktop.api.slugs import slugify, snake_case
 from apitorch_desktop.api.types import LONGEST_LABEL
@@ -19,7 +19,12 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 def now() -> str:
     """Return the current time in the format of the records."""
-    return timestamp(datetime.now(UTC))
+    return ago(timedelta())
+
+
+def ago(age: timedelta) -> str:
+    """Return the time that was so long ago in the format of the records."""
+    return timestamp(datetime.now(UTC) - age)
 
 
 def timestamp(moment: datetime) -> str:

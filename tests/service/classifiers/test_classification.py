@@ -49,7 +49,7 @@ class Desk:
 
     def classify(self, path, *slugs, owner=OWNER, **options):
         data = path.read_bytes()
-        return self.answers.classify(owner, slugs, data, images.verify(data), **options).data
+        return self.answers.classify(owner, slugs, data, images.verify(data), **options).result().data
 
     def row(self, slug="clothes"):
         return self.store.training_sets.by_slug(OWNER, slug)
@@ -292,7 +292,7 @@ def test_a_classifier_that_fails_leaves_the_answers_of_the_others(desk, photos, 
     monkeypatch.setattr(standard_classifiers, "design_score", fail)
     data = path.read_bytes()
     info = images.verify(data)
-    answers = desk.answers.classify(OWNER, ["design-score", "safe-for-work", "clothes"], data, info)
+    answers = desk.answers.classify(OWNER, ["design-score", "safe-for-work", "clothes"], data, info).result()
     assert [answer.classifier for answer in answers.data] == ["safe-for-work", "clothes"]
     assert [(error.classifier, error.message) for error in answers.errors] == [
         ("design-score", "The classifier failed on this image.")
@@ -491,7 +491,7 @@ def test_a_thread_that_has_answered_does_not_wait_until_that_is_stored(desk, hat
     monkeypatch.setattr(desk.store.classifications, "put", held_back)
     data = hats[0].read_bytes()
     info = images.verify(data)
-    many = [desk.answers.begin(OWNER, ["clothes"], data, info) for _ in range(40)]  # more than there are threads
+    many = [desk.answers.classify(OWNER, ["clothes"], data, info) for _ in range(40)]  # more than there are threads
     assert not any(one.done() for one in many)
     gate.set()
     ids = [one.result().data[0].id for one in many]

@@ -67,7 +67,11 @@ def test_a_set_is_learned_with_the_encoder_chosen_for_it(tmp_path, photos, encod
             assert Encoder(tmp_path / "clothes.onnx").dimensions == 2
             add(store, clothes, "dress", hat)
             until(lambda: store.models.versions(clothes)[0].images == 13)
-            until(lambda: answers.classify(OWNER, ["clothes"], data, images.verify(data)).data[0].label == "dress")
+            until(
+                lambda: (
+                    answers.classify(OWNER, ["clothes"], data, images.verify(data)).result().data[0].label == "dress"
+                )
+            )
             answers.close()
 
             assert trainer.purge_embeddings() == 0

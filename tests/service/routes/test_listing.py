@@ -13,11 +13,12 @@ import requests
 
 from apitorch_desktop.api import types
 from apitorch_desktop.api.client import ApiClient
+from apitorch_desktop.api.packed_listing import decode_listing
 from apitorch_desktop.service.http.access import takes_gzip
 from apitorch_desktop.service.http.signed_urls import SignedUrls, Signer
 from apitorch_desktop.service.routes.images import wire_image
 from apitorch_desktop.service.routes.listing import json_groups
-from apitorch_desktop.service.storage.records import ImageColumns, ImageRow, LabelRow
+from apitorch_desktop.service.storage.records import ImagePage, LabelRow
 from apitorch_desktop.service.storage.store import Store
 from tests.helpers.service_process import Service, serving
 from tests.helpers.stores import ME, add, add_many
@@ -41,7 +42,7 @@ def links(origin: str = "http://127.0.0.1:8765") -> SignedUrls:
     return SignedUrls(origin, Signer(b"secret", lambda: datetime(2026, 5, 1, tzinfo=UTC)))
 
 
-def columns(count: int, seed: int = 0) -> ImageColumns:
+def columns(count: int, seed: int = 0) -> ImagePage:
     """Images under the labels but the first, and under one that is not known."""
     chance = random.Random(seed)
     rows = [
@@ -60,13 +61,13 @@ def columns(count: int, seed: int = 0) -> ImageColumns:
         )
         for number in range(count)
     ]
-    return ImageColumns(rows, None)
+    return ImagePage(3, rows, None)
 
 
-def by_objects(listed: ImageColumns, shown: list[LabelRow]) -> list[types.TrainingLabel]:
+def by_objects(listed: ImagePage, shown: list[LabelRow]) -> list[types.TrainingLabel]:
     """What `json_groups` returns, by way of an object for each image."""
     groups: dict[str, list[types.TrainingImage]] = {label.name: [] for label in shown}
-    for row in (ImageRow(*each[:2], 3, *each[2:]) for each in listed.rows):
+    for row in listed.images:
         groups.setdefault(row.label, []).append(wire_image(row, 7, links()))
     known = {label.name: label for label in LABELS}
     return [
@@ -157,7 +158,7 @@ def test_our_client_gets_the_same_in_messagepack(filled, query):
     for headers in ({}, OTHER):
         packed = service.call("GET", whole, headers={**headers, "Accept": "application/msgpack"})
         assert packed.headers["content-type"] == "application/msgpack"
-        assert types.decode_listing(packed.content) == expected
+        assert decode_listing(packed.content) == expected
         assert len(packed.content) < len(in_json.content) * (1 if query else 0.5)
     client = ApiClient(service.url, service.key)
     if not query:
