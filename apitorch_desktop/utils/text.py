@@ -44,6 +44,15 @@ def shown(name: str) -> str:
     return "".join(char if char.isprintable() else _visible(char) for char in text)
 
 
+def natural(name: str) -> list[tuple[int, int, str]]:
+    """Return a key that sorts names as people do: `a2` before `a10`, capitals beside small letters."""
+    return [
+        (0, int(part), part) if part.isascii() and part.isdigit() and len(part) < 4000 else (1, 0, part.casefold())
+        for part in re.split(r"([0-9]+)", name)
+        if part
+    ]
+
+
 def decoded(name: str) -> str:
     """Return a name of the file system or the command line as text: bytes that are no UTF-8 are read as Windows-1252."""
     return os.fsencode(name).decode("cp1252", "replace") if _has_surrogates(name) else name

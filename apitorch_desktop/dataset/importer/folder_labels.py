@@ -49,7 +49,8 @@ def folder_labels(images: Sequence[Parts], root: str, *, labeled: bool = False) 
     """Return the label of each image by the folders above it, and sentences about what was taken for what.
 
     `images` are paths below the folder `root`. With `labeled`, some images have labels anyway, so that the name of the
-    root is no label for the others; else a folder of nothing but images is one label.
+    root is no label for the others, and images without a label are not mentioned; else a folder of nothing but images is
+    one label.
     """
     top = _Folder(root)
     for number, parts in enumerate(images):
@@ -67,7 +68,7 @@ def folder_labels(images: Sequence[Parts], root: str, *, labeled: bool = False) 
         for entry in found:
             entry.label = "" if entry.split else root
     for name, count in finder.unlabeled.items():
-        if not found[finder.first[name]].label:
+        if not labeled and not found[finder.first[name]].label:
             notes.append(
                 f"{plural(count, 'photo')} in “{shown(name)}” {'has' if count == 1 else 'have'} no label: "
                 "the name of a part of a set is none."

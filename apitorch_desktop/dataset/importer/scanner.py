@@ -3,14 +3,16 @@
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 from apitorch_desktop.dataset.importer.folder_labels import folder_labels, quoted
+from apitorch_desktop.dataset.importer.listed_labels import ListedLabels, ListFile
 from apitorch_desktop.dataset.sources.archives import (
+    ARCHIVE_SUFFIXES,
     Archives,
     InvalidArchive,
     Member,
@@ -27,14 +29,12 @@ from apitorch_desktop.dataset.sources.image_source import (
     filename_of,
 )
 from apitorch_desktop.dataset.sources.lists import reader
-from apitorch_desktop.dataset.sources.lists.annotations import yolo_classes
 from apitorch_desktop.dataset.sources.lists.columns import ListEntry
 from apitorch_desktop.dataset.sources.lists.index import IMAGE_SUFFIXES, FolderIndex, ImageIndex, Parts, path_parts
 from apitorch_desktop.dataset.sources.lists.names import split_of
-from apitorch_desktop.dataset.sources.lists.table import decode
 from apitorch_desktop.dataset.sources.name_encoding import decode_names
 from apitorch_desktop.dataset.sources.pasted_text import data_image, file_path, in_text, is_url
-from apitorch_desktop.utils.text import plural, reason, shown
+from apitorch_desktop.utils.text import natural, plural, reason, shown
 
 SUFFIXES: Final = IMAGE_SUFFIXES
 _MAGIC: Final = re.compile(
@@ -48,18 +48,6 @@ _CLUTTER: Final = frozenset({
     "temporary items", "found.000", "icon\r", "ehthumbs.db", "lost.dir",
 })  # fmt: skip
 """Files and folders made by systems and storages, in lower case."""
-_ARCHIVE_SUFFIXES: Final = (
-    ".zip", ".tar", ".gz", ".tgz", ".bz2", ".tbz2", ".tbz", ".xz", ".txz", ".zst", ".tzst", ".7z", ".rar", ".cab", ".cbz",
-    ".lz", ".lz4", ".lzma", ".z", ".lzh", ".lha", ".arj", ".ace", ".sit",
-)  # fmt: skip
-_META: Final = ("metadata.jsonl", "metadata.csv")
-"""Names that a Hugging Face image folder gives to the list beside its images."""
-_MEANT: Final = re.compile(r"label|annot|metadata|class|caption", re.IGNORECASE)
-"""Part of the name of a list that is meant for the images beside it: the user is notified if it cannot be used."""
-_SUBMISSION: Final = re.compile(r"submission", re.IGNORECASE)
-"""Part of the name of a list whose labels stand for nothing: the form of what a competition wants to have."""
-_ANSWERS: Final = re.compile(r"predict|(?:^|[_-])preds?[_.-]|inference", re.IGNORECASE)
-"""Part of the name of a list whose labels are a classifier's: the folders' go before them."""
 _DEEPEST = 100
 
 
@@ -111,7 +99,7 @@ class _Contents:
     """Images of a folder or an archive, and the files beside them that may be lists."""
 
     images: list[_Entry] = field(default_factory=list)
-    lists: list[tuple[Parts, Callable[[], bytes]]] = field(default_factory=list)
+    lists: list[ListFile] = field(default_factory=list)
     others: list[Parts] = field(default_factory=list)
 
 
@@ -232,7 +220,7 @@ class Scanner:
         folder = path.parent
         index = FolderIndex(folder)
         try:
-            content = reader.read_list(reader.load(path), path.name, _locator(index), _names_beside(path))
+            content = reader.read_list(reader.load(path), path.name, index.locator(), _names_beside(path))
         except reader.InvalidList as error:
             self._complain(str(error))
             return
@@ -254,7 +242,7 @@ class Scanner:
         contents = _Contents()
         self._empty = []
         for parts, path, sentence in self._walk(folder):
-            if not sentence and path.suffix.lower() in _ARCHIVE_SUFFIXES and is_archive(path):
+            if not sentence and path.suffix.lower() in ARCHIVE_SUFFIXES and is_archive(path):
                 self._collect_inner_archive(path, parts[:-1], contents)
             elif is_image(parts[-1], b"" if sentence else _head(path)):
                 contents.images.append(
@@ -315,7 +303,7 @@ class Scanner:
                     contents.lists.append((place, partial(_data_of_list, member)))
                 else:
                     contents.others.append(place)
-                    if parts[-1].lower().endswith(_ARCHIVE_SUFFIXES):
+                    if parts[-1].lower().endswith(ARCHIVE_SUFFIXES):
                         inner.append(parts[-1])
                 if self._cancelled():
                     break
@@ -389,27 +377,26 @@ class Scanner:
 
     def _assign(self, contents: _Contents, root: str) -> None:
         """Label the images of a folder or an archive: by the lists in it, else by its folders."""
-        listed, splits, numbered = self._use_lists(contents)
         images = [entry.parts for entry in contents.images]
-        labeled = bool(self._default) or any(labels for labels in listed.values())
+        listed = ListedLabels()
+        listed.read(contents.lists, images, self._cancelled)
+        self.notes += listed.notes
+        self.complete = self.complete and listed.complete
         spelled = self._decoded_names(images, root)
         found, notes = folder_labels(
             [tuple(spelled.get(part, part) for part in parts) for parts in images],
             spelled.get(root, root),
-            labeled=labeled,
+            labeled=bool(self._default or listed.labels),
         )
-        if listed:  # what the list labels needs no folder
-            notes = [note for note in notes if "no label" not in note]
         self.notes += notes
-        names = self._folder_class_names
-        given = {label.casefold() for labels in listed.values() for label in labels}
+        given = {label.casefold() for labels in listed.labels.values() for label in labels}
         differing = 0
         for entry, by_folder in zip(contents.images, found, strict=True):
-            labels = listed.get(entry.parts, [])
-            if by_folder.label and entry.parts in numbered:
+            labels = listed.labels.get(entry.parts, [])
+            if by_folder.label and entry.parts in listed.weak:
                 labels = []
-            split = splits.get(entry.parts, "") or by_folder.split
-            folder_label = names.get(by_folder.label, by_folder.label) if by_folder.label else self._default
+            split = listed.splits.get(entry.parts, "") or by_folder.split
+            folder_label = listed.folder_names.get(by_folder.label, by_folder.label) or self._default
             own = folder_label.casefold()
             differing += bool(labels) and own in given and own not in [label.casefold() for label in labels]
             for label in labels or [folder_label]:
@@ -419,7 +406,7 @@ class Scanner:
                 f"{plural(differing, 'photo')} lie{'s' if differing == 1 else ''} in the folder of another label than "
                 "the list gives: the list counts."
             )
-        self.ignored += [shown("/".join(parts)) for parts in contents.others]
+        self.ignored += [shown("/".join(parts)) for parts in [*contents.others, *listed.unused]]
 
     def _decoded_names(self, images: list[Parts], root: str) -> dict[str, str]:
         """Return name → text of the folders whose names are no UTF-8."""
@@ -430,196 +417,6 @@ class Scanner:
             read = "its encoding is not known: rename it" if "\ufffd" in text else f"it was read as “{shown(text)}”"
             self.notes.append(f"The name “{shown(part)}” is no UTF-8: {read}.")
         return dict(zip(odd, texts, strict=True))
-
-    def _use_lists(self, contents: _Contents) -> tuple[dict[Parts, list[str]], dict[Parts, str], set[Parts]]:
-        """Read the lists among the files: return labels and part by image, and the images with numbers for labels."""
-        labels: dict[Parts, list[str]] = {}
-        splits: dict[Parts, str] = {}
-        numbered: set[Parts] = set()
-        self._folder_class_names: dict[str, str] = {}
-        if not contents.lists or not contents.images:
-            contents.others += [parts for parts, _ in contents.lists]
-            return labels, splits, numbered
-        index = ImageIndex(entry.parts for entry in contents.images)
-        names = _ClassNames(contents.lists, index)
-        folders = {part for entry in contents.images for part in entry.parts[:-1]}
-        self._folder_class_names = names.mapping_for(folders)
-        order = sorted(contents.lists, key=lambda one: (_rank_of_list(one[0][-1]), [natural(part) for part in one[0]]))
-        parts_of_set = _parts_by_list(parts for parts, _ in order)
-        boxes: list[tuple[Parts, list[str]]] = []
-        for parts, load in order:
-            if parts in names.used or self._cancelled():
-                continue
-            try:
-                data = load()
-            except reader.InvalidList as error:
-                self._complain(str(error))
-                continue
-            try:
-                image = index.find(parts[-1][:-4], parts[:-1]) if parts[-1].lower().endswith(".txt") else None
-                if image is not None and (numbers := yolo_classes(data)) is not None:
-                    boxes.append((image, numbers))
-                    continue
-                if not reader.is_list(parts[-1]) or _SUBMISSION.search(parts[-1]):
-                    raise reader.InvalidList("")
-                base = parts[:-1]
-                content = reader.read_list(data, parts[-1], _locator(index, base), names.near(base))
-            except reader.InvalidList as error:
-                if self._use_folder_names(data, parts[-1], folders):
-                    continue
-                if str(error) and (
-                    parts[-1] in _META
-                    or (_MEANT.search(parts[-1]) and not parts[-1].lower().endswith((".txt", ".json")))
-                ):
-                    self._complain(str(error))
-                contents.others.append(parts)
-                continue
-            used = self._merge(content, parts, index, labels, splits, numbered, parts_of_set.get(parts, ""))
-            if not used and not self._use_folder_names(data, parts[-1], folders):
-                self.ignored.append(shown("/".join(parts)))
-        self._merge_boxes(boxes, names, labels)
-        return labels, splits, numbered
-
-    def _use_folder_names(self, data: bytes, name: str, folders: set[str]) -> bool:
-        """Use a table that gives labels to folders; return False where it is none."""
-        found = reader.folder_labels(data, name, folders) if reader.is_list(name) else {}
-        self._folder_class_names = {**found, **self._folder_class_names}
-        return bool(found)
-
-    def _merge(
-        self,
-        content: reader.ListContent,
-        parts: Parts,
-        index: ImageIndex,
-        labels: dict[Parts, list[str]],
-        splits: dict[Parts, str],
-        numbered: set[Parts],
-        part_of_set: str,
-    ) -> bool:
-        """Add the entries of one list, where nothing is known yet; return whether it says anything of the images."""
-        known = set(labels)
-        missing = []
-        used = False
-        differing = 0
-        weak = _ANSWERS.search(parts[-1]) or all(entry.label.isdigit() for entry in content.entries if entry.label)
-        for entry in content.entries:
-            image = index.find(entry.path, parts[:-1])
-            if image is None and len(content.entries) == 1:  # a file for each image is called as that
-                image = index.find(PurePosixPath(parts[-1]).stem, parts[:-1])
-            if image is None:
-                missing.append(entry.path)
-                continue
-            split = entry.split or part_of_set
-            used = used or bool(entry.label or split or entry.several)
-            if split:
-                splits.setdefault(image, split)
-            if entry.label and image in known and entry.label not in labels[image]:
-                differing += 1
-            if entry.label and image not in known:
-                labels.setdefault(image, []).append(entry.label)
-                if weak:
-                    numbered.add(image)
-        if not used:
-            return False
-        self.notes += content.notes
-        if differing:
-            self.notes.append(
-                f"“{shown(parts[-1])}” gives {plural(differing, 'photo')} another label than a list before it, which counts."
-            )
-        if missing:
-            first = ", ".join(f"“{shown(path)}”" for path in missing[:3])
-            more = ", …" if len(missing) > 3 else ""
-            are = "is" if len(missing) == 1 else "are"
-            self._complain(f"{plural(len(missing), 'photo')} in “{shown(parts[-1])}” {are} not there: {first}{more}.")
-        return True
-
-    def _merge_boxes(
-        self, boxes: list[tuple[Parts, list[str]]], names: "_ClassNames", labels: dict[Parts, list[str]]
-    ) -> None:
-        """Add the classes of YOLO's boxes: an image has the label of its only class."""
-        several, unnamed = [], 0
-        for image, numbers in boxes:
-            known = names.near(image[:-1])
-            if len(numbers) > 1:
-                several.append(image[-1])
-            elif numbers and numbers[0] in known:
-                labels.setdefault(image, []).append(known[numbers[0]])
-            elif numbers:
-                unnamed += 1
-        if several:
-            more = ", …" if len(several) > 3 else ""
-            self.notes.append(
-                f"{plural(len(several), 'photo')} with objects of several classes: {quoted(several[:3])}{more}. Choose a label."
-            )
-        if unnamed:
-            self.notes.append(
-                f"The boxes of {plural(unnamed, 'photo')} name their classes by number only: "
-                "there is no “classes.txt” or “data.yaml”."
-            )
-
-
-class _ClassNames:
-    """Names of numbered classes in the files of a folder; `used` are the files that hold them."""
-
-    def __init__(self, lists: list[tuple[Parts, Callable[[], bytes]]], index: ImageIndex) -> None:
-        self._by_folder: dict[Parts, dict[str, str]] = {}
-        self.used: set[Parts] = set()
-        for parts, load in lists:
-            if not reader.CLASS_NAME_FILES.fullmatch(parts[-1]):
-                continue
-            try:
-                data = load()
-            except reader.InvalidList:
-                continue
-            names = reader.class_names(data, parts[-1])
-            if names and not _leads_to_images(data, parts, index):
-                self._by_folder.setdefault(parts[:-1], {}).update(names)
-                self.used.add(parts)
-
-    def near(self, folder: Parts) -> Mapping[str, str]:
-        """Return the names that hold in a folder: of it, of one above, or the only ones."""
-        for depth in range(len(folder), -1, -1):
-            if (names := self._by_folder.get(folder[:depth])) is not None:
-                return names
-        return next(iter(self._by_folder.values())) if len(self._by_folder) == 1 else {}
-
-    def mapping_for(self, folders: set[str]) -> dict[str, str]:
-        """Return id → name of folders that are called by ids."""
-        for names in self._by_folder.values():
-            if used := {folder for folder in folders if folder in names}:
-                return {folder: names[folder] for folder in used}
-        return {}
-
-
-def _rank_of_list(name: str) -> int:
-    """Return which lists are read first: those meant for images, then others, then a classifier's and both parts in one."""
-    return 0 if name in _META else 2 if _ANSWERS.search(name) or "trainval" in name.lower() else 1
-
-
-def _parts_by_list(lists: Iterable[Parts]) -> dict[Parts, str]:
-    """Return list → part of a set, where several lists in a folder are called after parts: train.csv and test.csv."""
-    by_folder: dict[Parts, dict[Parts, str]] = {}
-    for parts in lists:
-        if reader.is_list(parts[-1]) and (part := split_of(parts[-1].partition(".")[0])):
-            by_folder.setdefault(parts[:-1], {})[parts] = part
-    return {
-        parts: part for named in by_folder.values() if len(set(named.values())) > 1 for parts, part in named.items()
-    }
-
-
-def _leads_to_images(data: bytes, parts: Parts, index: ImageIndex) -> bool:
-    """Return whether most lines of a table name an image, which a list of classes does not."""
-    if not parts[-1].lower().endswith((".csv", ".txt")):
-        return False
-    start = data[: data.rfind(b"\n", 0, 4096) + 1] or data[:4096]
-    lines = [line for line in decode(start).splitlines()[:20] if line.strip()]
-    cells = [re.split(r"[,;|\t ]", line.replace('"', "")) for line in lines]
-    found = [any(cell and not cell.isdigit() and index.find(cell, parts[:-1]) for cell in row) for row in cells]
-    return 2 * sum(found) > len(lines)
-
-
-def _locator(index: ImageIndex, base: Parts = ()) -> Callable[[str], bool]:
-    return lambda path: index.find(path, base) is not None
 
 
 def _data_of_list(member: Member) -> bytes:
@@ -657,17 +454,8 @@ def _source_of(entry: ListEntry, folder: Path, index: ImageIndex) -> Source:
     return ImageFile(folder / entry.path.replace("\\", "/"))
 
 
-def natural(name: str) -> list[tuple[int, int, str]]:
-    """Return a key that sorts names as people do: `a2` before `a10`, capitals beside small letters."""
-    return [
-        (0, int(part), part) if part.isascii() and part.isdigit() and len(part) < 4000 else (1, 0, part.casefold())
-        for part in re.split(r"([0-9]+)", name)
-        if part
-    ]
-
-
 def _without_suffixes(name: str) -> str:
-    while (suffix := PurePosixPath(name).suffix.lower()) in _ARCHIVE_SUFFIXES:
+    while (suffix := PurePosixPath(name).suffix.lower()) in ARCHIVE_SUFFIXES:
         name = name[: -len(suffix)]
     return name
 

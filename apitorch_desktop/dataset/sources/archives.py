@@ -12,6 +12,7 @@ import zipfile
 import zlib
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from threading import Lock
@@ -92,23 +93,34 @@ _UNREAD: Final = (
 """Place and bytes of archives that are recognized and not read, and what they are called."""
 _PROGRAMS: Final = (b"MZ", b"#!", b"\x7fELF")
 """First bytes of programs, which an archive that unpacks itself begins with."""
-_PART: Final = re.compile(r"\.(?:[zr]\d\d|(?:zip|7z|rar|tar|tgz|gz)\.\d{3})$", re.IGNORECASE)
-_ENDS: Final = re.compile(r"\.(?:zip|tar|gz|tgz|bz2|xz|7z|rar|zst|cbz|cab|lzma)$", re.IGNORECASE)
 _SELF_UNPACKING: Final = frozenset({".exe", ".zip", ".sfx", ".run", ".bin", ".sh", ".cbz"})
+"""Suffixes of programs that may be archives which unpack themselves."""
+_PART: Final = re.compile(r"\.(?:[zr]\d\d|(?:zip|7z|rar|tar|tgz|gz)\.\d{3})$", re.IGNORECASE)
+"""End of the name of one of several files that an archive was cut into."""
+_STREAMS: Final = (".gz", ".bz2", ".xz", ".lzma", ".zst")
+"""Suffixes of packed files: of a tar, or of one other file."""
+ARCHIVE_SUFFIXES: Final = (
+    ".zip", ".cbz", ".7z", ".tar", ".tgz", ".tbz2", ".tbz", ".txz", ".tzst", *_STREAMS,
+    ".rar", ".cab", ".lz", ".lz4", ".z", ".lzh", ".lha", ".arj", ".ace", ".sit",
+)  # fmt: skip
+"""Suffixes of archives, those that are not read last."""
 
 
 def packed_name(path: Path) -> str:
     """Return the name of the image that a file packed alone unpacks to (`cat.jpg.gz`), "" for any other file."""
     inner = path.with_suffix("").name
-    if path.suffix.lower() not in (".gz", ".bz2", ".xz", ".lzma", ".zst"):
+    if path.suffix.lower() not in _STREAMS:
         return ""
     return inner if PurePosixPath(inner).suffix.lower() in IMAGE_SUFFIXES else ""
 
 
 def broken_archive(path: Path) -> str:
-    """Return a sentence about a file called like an archive that is none that can be read, "" for any other file."""
-    part, ends = _PART.search(path.name), _ENDS.search(path.name)
-    if not part and not ends:
+    """Return a sentence about a file called like an archive that is none that can be read, "" for any other file.
+
+    A packed file that is no tar and not called one (`scan.nii.gz`) is no archive, and sound.
+    """
+    part = _PART.search(path.name)
+    if not part and path.suffix.lower() not in ARCHIVE_SUFFIXES:
         return ""
     try:
         with path.open("rb") as file:
@@ -121,6 +133,13 @@ def broken_archive(path: Path) -> str:
         )
     if not head:
         return f"“{shown(path.name)}” is empty."
+    with suppress(InvalidArchive):
+        if (
+            path.suffix.lower() in _STREAMS
+            and Path(path.stem).suffix.lower() != ".tar"
+            and _unpacked_head(path, head) is not None
+        ):
+            return ""
     if (kind := kind_of(head)) and kind not in ("an archive", "a program"):
         return f"“{shown(path.name)}” is {kind} and no archive: download it again."
     return (
@@ -139,16 +158,31 @@ def is_archive(path: Path) -> bool:
         return False
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06", _SEVEN_ZIP)) or _unread_kind(head) or _is_tar(head):
         return True
-    for magic, opener in _OPENERS:
-        if head.startswith(magic):
-            try:
-                with opener(path) as unpacked:
-                    return _is_tar(unpacked.read(512)) or packed_name(path) != ""
-            except InvalidArchive:
-                return True
-            except _ERRORS:
-                return False
+    try:
+        unpacked = _unpacked_head(path, head)
+    except InvalidArchive:
+        return True
+    if unpacked is not None:
+        return _is_tar(unpacked) or packed_name(path) != ""
     return head.startswith(_PROGRAMS) and path.suffix.lower() in _SELF_UNPACKING and zipfile.is_zipfile(path)
+
+
+def _opener(head: bytes) -> Opener | None:
+    return next((opener for magic, opener in _OPENERS if head.startswith(magic)), None)
+
+
+def _unpacked_head(path: Path, head: bytes) -> bytes | None:
+    """Return the first 512 bytes in a packed file that begins with `head`; None where it is not packed, or damaged.
+
+    Raises InvalidArchive where its kind needs an extra that is not installed.
+    """
+    if (opener := _opener(head)) is None:
+        return None
+    try:
+        with opener(path) as unpacked:
+            return unpacked.read(512)
+    except _ERRORS:
+        return None
 
 
 def _unread_kind(head: bytes) -> str:
@@ -246,7 +280,7 @@ def _open(path: Path, cancelled: Callable[[], bool] | None) -> _Archive:
             return _SevenZipArchive(path, budget)
         if kind := _unread_kind(head):
             raise InvalidArchive(f"“{shown(path.name)}” is {kind}, which is not read here: unpack it.")
-        opener = next((opener for magic, opener in _OPENERS if head.startswith(magic)), None)
+        opener = _opener(head)
         if opener is not None and (name := packed_name(path)):
             return _PackedFile(path, name, opener)
         return _TarArchive(path, opener or (lambda path: path.open("rb")), budget, cancelled)

@@ -95,6 +95,14 @@ def test_an_empty_folder_is_named(tmp_path):
     assert "“bird” is empty." in scan([tmp_path]).notes
 
 
+def test_photos_of_a_split_that_get_the_label_they_were_dropped_on_are_not_named(tmp_path):
+    put(tmp_path / "train/cat/a.jpg", picture(1))
+    put(tmp_path / "test/b.jpg", picture(2))
+    plan = scan([tmp_path], default_label="hat")
+    assert {item.name: item.label for item in plan.items} == {"a.jpg": "cat", "b.jpg": "hat"}
+    assert not any("no label" in note for note in plan.notes)
+
+
 def test_photos_of_a_split_without_labels_are_named_and_keep_their_part(tmp_path):
     put(tmp_path / "train/cat/a.jpg", picture(1))
     put(tmp_path / "test/b.jpg", picture(2))

@@ -17,12 +17,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from apitorch_desktop.api.types import TrainingImage
-from apitorch_desktop.dataset.importer import scanner
 from apitorch_desktop.dataset.importer.plan import ImageBytes, ItemStatus, Plan, PlanItem, existing_of, scan
 from apitorch_desktop.dataset.importer.scanner import FileSelection
 from apitorch_desktop.dataset.sources import archives
 from apitorch_desktop.dataset.sources.image_source import ArchiveMember, ImageFile, ImageUrl
-from apitorch_desktop.utils.text import shown
+from apitorch_desktop.utils.text import natural, shown
 
 
 def picture(seed=0, form="JPEG", size=(24, 16)):
@@ -541,7 +540,7 @@ def test_progress_is_told_and_cancelling_keeps_what_was_found(tmp_path):
 
 
 def test_names_sort_as_people_do():
-    assert sorted(["a10.jpg", "a2.jpg", "B1.jpg", "²"], key=scanner.natural)[:3] == ["a2.jpg", "a10.jpg", "B1.jpg"]
+    assert sorted(["a10.jpg", "a2.jpg", "B1.jpg", "²"], key=natural)[:3] == ["a2.jpg", "a10.jpg", "B1.jpg"]
 
 
 def test_ten_thousand_items_are_judged_at_once():

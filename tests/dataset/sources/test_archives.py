@@ -171,6 +171,20 @@ def test_what_is_called_an_archive_and_is_none_is_named(tmp_path, name, data, te
         assert any(text in note and name in note for note in plan.notes), plan.notes
 
 
+def test_a_packed_file_that_is_no_archive_is_passed_over_without_a_word(tmp_path):
+    put(tmp_path / "cat/1.jpg", picture(1))
+    for name, data in (("scan.nii.gz", bytes(9000)), ("rows.sql.bz2", b"CREATE"), ("log.xz", b"")):
+        pack = {".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress}[name[name.rindex(".") :]]
+        put(tmp_path / name, pack(data))
+    plan = scan([tmp_path])
+    assert by_label(plan) == {"cat": ["1.jpg"]} and plan.complete
+    assert (plan.notes, sorted(plan.ignored)) == ([], ["log.xz", "rows.sql.bz2", "scan.nii.gz"])
+    put(tmp_path / "scan.nii.gz", gzip.compress(bytes(9000))[:20])
+    put(tmp_path / "photos.tar.gz", gzip.compress(b"no tar"))
+    damaged = scan([tmp_path])
+    assert not damaged.complete and [note.split("”")[0] for note in damaged.notes] == ["“photos.tar.gz", "“scan.nii.gz"]
+
+
 def test_an_archive_without_photos_and_a_hidden_folder_of_photos_are_named(tmp_path):
     file = write_zip(tmp_path / "texts.zip", {"readme.md": b"hello"})
     put(tmp_path / "cat/1.jpg", picture(1))

@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import lzma
+import re
 import unicodedata
 import zipfile
 from pathlib import Path
@@ -18,6 +19,8 @@ from PIL import Image
 from apitorch_desktop.dataset.importer.plan import ItemStatus, Plan, scan
 from apitorch_desktop.dataset.sources.image_source import ImageFile, ImageUrl
 from apitorch_desktop.dataset.sources.lists import reader
+from apitorch_desktop.dataset.sources.lists.columns import ListEntry
+from apitorch_desktop.dataset.sources.lists.table import decode
 
 
 def photo(seed):
@@ -475,10 +478,21 @@ def read_or_refuse(data: bytes, name: str) -> None:
     try:
         content = reader.read_list(data, name, lambda path: path in {"p0.jpg", "p0"}, names)
     except reader.InvalidList as error:
-        assert name in str(error)
+        assert re.fullmatch(rf"“{re.escape(name)}” .+\.", str(error)), "one sentence, in one line"
         return
+    assert content.entries
+    given = plain(decode(data))
     for entry in content.entries:
-        assert entry.path and isinstance(entry.label, str)
+        assert isinstance(entry, ListEntry) and entry.path
+        assert isinstance(entry.label, str)
+        assert all(plain(part) in given for part in entry.label.split("."))  # dots join the names of nested columns
+        assert entry.split in {"", "train", "validation", "test", "unlabeled", "labeled"}
+
+
+def plain(text: str) -> str:
+    """Text without quotes, escapes, space and case, and with yes and no as tables have them: a label is a part of it."""
+    bare = re.sub(r"""["'\\\s\0]""", "", text).casefold()
+    return bare.replace("true", "1").replace("false", "0")
 
 
 @settings(max_examples=400, deadline=None)

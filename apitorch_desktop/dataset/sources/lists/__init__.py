@@ -3,7 +3,7 @@
 reader       bytes of a list → `ListContent`; chooses the format
 table        text → rows and columns: delimiter, quotes, header, comments
 columns      columns → their roles (path, label, split), and rows → entries
-records      JSON → rows, where it is a list of objects in any form
-annotations  formats with annotations of objects: COCO, VIA, LabelMe, Pascal VOC, CVAT, YOLO
+annotations  formats of annotation tools: COCO, VIA, LabelMe, Pascal VOC, CVAT, YOLO, Datumaro, Darwin, Supervisely, Prodigy
+names        words for columns, parts of a split and folders without a label
 index        path in a list → an existing image
 """

@@ -213,18 +213,16 @@ def _split_column(columns: _Columns, path: int) -> int | None:
             continue
         if column in by_name or not columns.header[column] or len(parts) > 1:
             return column
+    headers = [names.normal(header) for header in columns.header]
+    for column in by_name:
+        numbers = set(columns.values(column))
+        if headers[column] == "partition" and numbers and numbers <= _NUMBERED_PARTS.keys():
+            return column
     flags = [column for column in range(columns.width) if column != path and _is_flag(columns, column)]
-    known = [
-        column
-        for column in flags
-        if (header := names.normal(columns.header[column])) in _FLAGS
-        and (header.startswith(("is", "in")) or len(flags) == 1)
-    ]
-    return next(
-        (column for column in by_name if names.normal(columns.header[column]) == "partition"
-         and _NUMBERED_PARTS.keys() >= set(columns.values(column)) != set()),
-        known[0] if known else None,
-    )  # fmt: skip
+    for column in flags:  # a flag “test” among others may be a class
+        if headers[column] in _FLAGS and (headers[column].startswith(("is", "in")) or len(flags) == 1):
+            return column
+    return None
 
 
 def _is_flag(columns: _Columns, column: int) -> bool:
@@ -429,21 +427,18 @@ def labels_of(value: Any) -> tuple[str, ...]:
     return ()
 
 
-_KEYS: Final = ("rectanglelabels", "polygonlabels", "brushlabels", "keypointlabels", "ellipselabels")
+_KEY_RANKS: Final = {
+    **dict.fromkeys(("answer", "answers", "radio_answer", "checklist_answers"), 100),
+    **dict.fromkeys(("rectanglelabels", "polygonlabels", "brushlabels", "keypointlabels", "ellipselabels"), 500),
+    **dict.fromkeys(("type", "kind", "object", "objects"), 6000),
+}
+"""Keys that are ranked by themselves, the lowest first: answers to a question (Labelbox), whose own name is no label;
+labels of shapes (Label Studio); and last what describes the annotation rather than the image."""
 
 
 def _label_rank(key: str) -> int | None:
-    if key.lower() in {
-        "answer",
-        "answers",
-        "radio_answer",
-        "checklist_answers",
-    }:  # of a question, whose name is no label
-        return 100
-    if key.lower() in {"type", "kind", "object", "objects"}:  # rather of the annotation than of the image
-        return 6000
-    if key in _KEYS:
-        return 500
+    if (own := _KEY_RANKS.get(key.lower())) is not None:
+        return own
     for offset, role in enumerate(_LABEL_ROLES):
         if (rank := names.rank(key, role)) is not None:
             return offset * 1000 + rank

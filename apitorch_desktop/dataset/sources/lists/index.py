@@ -3,7 +3,7 @@
 import os
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -64,6 +64,10 @@ class ImageIndex:
                 self._by_number.setdefault(stem.lstrip("0"), []).append(parts)
             if len(parts) > 1:
                 self._by_place.setdefault((_key(parts[-2]), name), []).append(parts)
+
+    def locator(self, base: Parts = ()) -> Callable[[str], bool]:
+        """Return a function that returns True for what a list at `base` calls an image."""
+        return lambda path: self.find(path, base) is not None
 
     def find(self, path: str, base: Parts = ()) -> Parts | None:
         """Return the image that a list at `base` calls `path`; None where there is none, or several are as likely.

@@ -167,8 +167,8 @@ def _unaccented(word: str) -> str:
 
 def without_split(name: str) -> str:
     """Return a folder's name without the word for a part of a split: `train_cat_1` → `cat_1`."""
-    kept = [word for word in re.split(r"[\s_.-]+", name) if word and not split_of(word)]
-    return "_".join(kept) if "_".join(kept) != name else " ".join(split_words(name)[1])
+    kept = "_".join(word for word in re.split(r"[\s_.-]+", name) if word and not split_of(word))
+    return kept if kept != name else " ".join(split_words(name)[1])  # trainCat, 训练猫
 
 
 def named_value(name: str) -> str:

@@ -297,7 +297,10 @@ def _of_json(value: Any, locate: Located, class_names: Mapping[str, str], stem: 
 
 
 _NAME_KEYS: Final = frozenset({"classes", "classnames", "categories", "labelnames", "id2label", "names", "labelmap"})
+"""Keys of a JSON under which it names its own numbered classes, as `names.normal` spells them."""
+_TEXT: Final = re.compile(r"\S")
 _MAX_VALUES: Final = 1_000_000
+"""Values of JSON in one file that are read, as many as an archive may have members."""
 
 
 def _own_names(value: Any, depth: int = 0) -> dict[str, str]:
@@ -316,12 +319,9 @@ def _own_names(value: Any, depth: int = 0) -> dict[str, str]:
 def _values(text: str) -> list[tuple[int, Any]]:
     """Return the values of JSON that stand one behind the other, in any number of lines; nothing where one is none."""
     decoder, values, place = json.JSONDecoder(), list[tuple[int, Any]](), 0
-    text = text.rstrip()
-    while place < len(text) and len(values) < _MAX_VALUES:
+    while (begin := _TEXT.search(text, place)) and len(values) < _MAX_VALUES:
         try:
-            value, place = decoder.raw_decode(
-                text, len(text) - len(text[place:].lstrip()) if text[place].isspace() else place
-            )
+            value, place = decoder.raw_decode(text, begin.start())
         except ValueError:
             return []
         values.append((0, value))
@@ -381,7 +381,7 @@ def class_names(data: bytes, name: str) -> dict[str, str]:
     return _from_lines(text)
 
 
-def folder_labels(data: bytes, name: str, folders: Collection[str]) -> dict[str, str]:
+def labels_of_folders(data: bytes, name: str, folders: Collection[str]) -> dict[str, str]:
     """Return folder → label of a table with a column of folders, or of ids they are called by; else nothing."""
     try:
         table = read_table(decode(_unpacked(data, name)[: 2**20]), lambda cell: cell.strip("/\\ ") in folders)

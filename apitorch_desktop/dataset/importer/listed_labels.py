@@ -1,0 +1,222 @@
+"""Labels that the lists among the files of a folder or an archive give to the images in it."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Final
+
+from apitorch_desktop.dataset.importer.folder_labels import quoted
+from apitorch_desktop.dataset.sources.lists import reader
+from apitorch_desktop.dataset.sources.lists.annotations import yolo_classes
+from apitorch_desktop.dataset.sources.lists.index import ImageIndex, Parts
+from apitorch_desktop.dataset.sources.lists.names import split_of
+from apitorch_desktop.dataset.sources.lists.table import decode
+from apitorch_desktop.utils.text import natural, plural, shown
+
+ListFile = tuple[Parts, Callable[[], bytes]]
+"""Parts of a file that may be a list, and a function that reads it, which raises InvalidList."""
+
+_META: Final = ("metadata.jsonl", "metadata.csv")
+"""Names that a Hugging Face image folder gives to the list beside its images."""
+_MEANT: Final = re.compile(r"label|annot|metadata|class|caption", re.IGNORECASE)
+"""Part of the name of a list that is meant for the images beside it: the user is notified if it cannot be used."""
+_SUBMISSION: Final = re.compile(r"submission", re.IGNORECASE)
+"""Part of the name of a list whose labels stand for nothing: the form of what a competition wants to have."""
+_ANSWERS: Final = re.compile(r"predict|(?:^|[_-])preds?[_.-]|inference", re.IGNORECASE)
+"""Part of the name of a list whose labels are a classifier's: the folders' go before them."""
+
+
+class ListedLabels:
+    """Labels and parts of a split by image, from all lists of a folder or an archive: the first that names an image counts.
+
+    `weak`: images whose label gives way to that of a folder, since it is a number without a name or a classifier's answer.
+    `folder_names`: label by name of a folder, where a list says what folders stand for. `unused`: files that give nothing.
+    `notes` and `complete` are those of the plan.
+    """
+
+    def __init__(self) -> None:
+        self.labels: dict[Parts, list[str]] = {}
+        self.splits: dict[Parts, str] = {}
+        self.weak: set[Parts] = set()
+        self.folder_names: dict[str, str] = {}
+        self.unused: list[Parts] = []
+        self.notes: list[str] = []
+        self.complete = True
+
+    def read(self, lists: Sequence[ListFile], images: Sequence[Parts], cancelled: Callable[[], bool]) -> None:
+        """Read lists that lie among images; `cancelled` ends it."""
+        if not lists or not images:
+            self.unused += [parts for parts, _ in lists]
+            return
+        index = ImageIndex(images)
+        names = _ClassNames(lists, index)
+        folders = {part for parts in images for part in parts[:-1]}
+        self.folder_names = names.mapping_for(folders)
+        parts_of_set = _parts_by_list(parts for parts, _ in lists)
+        boxes: list[tuple[Parts, list[str]]] = []
+        for parts, load in sorted(
+            lists, key=lambda one: (_rank_of_list(one[0][-1]), [natural(part) for part in one[0]])
+        ):
+            if parts in names.used or cancelled():
+                continue
+            try:
+                data = load()
+            except reader.InvalidList as error:
+                self._complain(str(error))
+                continue
+            image = index.find(parts[-1][:-4], parts[:-1]) if parts[-1].lower().endswith(".txt") else None
+            if image is not None and (numbers := yolo_classes(data)) is not None:
+                boxes.append((image, numbers))
+            else:
+                self._use(data, parts, index, names, folders, parts_of_set.get(parts, ""))
+        self._merge_boxes(boxes, names)
+
+    def _complain(self, sentence: str) -> None:
+        self.notes.append(sentence)
+        self.complete = False
+
+    def _use(
+        self, data: bytes, parts: Parts, index: ImageIndex, names: "_ClassNames", folders: set[str], part_of_set: str
+    ) -> None:
+        """Use a file for the labels of images, else for those of folders, else not."""
+        name, base = parts[-1], parts[:-1]
+        problem = ""
+        if reader.is_list(name) and not _SUBMISSION.search(name):
+            try:
+                content = reader.read_list(data, name, index.locator(base), names.near(base))
+            except reader.InvalidList as error:
+                problem = str(error)
+            else:
+                if self._merge(content, parts, index, part_of_set):
+                    return
+        if reader.is_list(name) and (found := reader.labels_of_folders(data, name, folders)):
+            self.folder_names = found | self.folder_names
+            return
+        if problem and _is_meant(name):
+            self._complain(problem)
+        self.unused.append(parts)
+
+    def _merge(self, content: reader.ListContent, parts: Parts, index: ImageIndex, part_of_set: str) -> bool:
+        """Add the entries of one list, where nothing is known yet; return whether it says anything of the images."""
+        known = set(self.labels)
+        missing = []
+        used = False
+        differing = 0
+        weak = _ANSWERS.search(parts[-1]) or all(entry.label.isdigit() for entry in content.entries if entry.label)
+        for entry in content.entries:
+            image = index.find(entry.path, parts[:-1])
+            if image is None and len(content.entries) == 1:  # a file for each image is called as that
+                image = index.find(PurePosixPath(parts[-1]).stem, parts[:-1])
+            if image is None:
+                missing.append(entry.path)
+                continue
+            split = entry.split or part_of_set
+            used = used or bool(entry.label or split or entry.several)
+            if split:
+                self.splits.setdefault(image, split)
+            if entry.label and image in known and entry.label not in self.labels[image]:
+                differing += 1
+            if entry.label and image not in known:
+                self.labels.setdefault(image, []).append(entry.label)
+                if weak:
+                    self.weak.add(image)
+        if not used:
+            return False
+        self.notes += content.notes
+        if differing:
+            self.notes.append(
+                f"“{shown(parts[-1])}” gives {plural(differing, 'photo')} another label than a list before it, which counts."
+            )
+        if missing:
+            first = ", ".join(f"“{shown(path)}”" for path in missing[:3])
+            more = ", …" if len(missing) > 3 else ""
+            are = "is" if len(missing) == 1 else "are"
+            self._complain(f"{plural(len(missing), 'photo')} in “{shown(parts[-1])}” {are} not there: {first}{more}.")
+        return True
+
+    def _merge_boxes(self, boxes: list[tuple[Parts, list[str]]], names: "_ClassNames") -> None:
+        """Add the classes of YOLO's boxes: an image has the label of its only class."""
+        several, unnamed = [], 0
+        for image, numbers in boxes:
+            known = names.near(image[:-1])
+            if len(numbers) > 1:
+                several.append(image[-1])
+            elif numbers and numbers[0] in known:
+                self.labels.setdefault(image, []).append(known[numbers[0]])
+            elif numbers:
+                unnamed += 1
+        if several:
+            more = ", …" if len(several) > 3 else ""
+            self.notes.append(
+                f"{plural(len(several), 'photo')} with objects of several classes: {quoted(several[:3])}{more}. Choose a label."
+            )
+        if unnamed:
+            self.notes.append(
+                f"The boxes of {plural(unnamed, 'photo')} name their classes by number only: "
+                "there is no “classes.txt” or “data.yaml”."
+            )
+
+
+class _ClassNames:
+    """Names of numbered classes in the files of a folder; `used` are the files that hold them."""
+
+    def __init__(self, lists: Sequence[ListFile], index: ImageIndex) -> None:
+        self._by_folder: dict[Parts, dict[str, str]] = {}
+        self.used: set[Parts] = set()
+        for parts, load in lists:
+            if not reader.CLASS_NAME_FILES.fullmatch(parts[-1]):
+                continue
+            try:
+                data = load()
+            except reader.InvalidList:
+                continue
+            names = reader.class_names(data, parts[-1])
+            if names and not _leads_to_images(data, parts, index):
+                self._by_folder.setdefault(parts[:-1], {}).update(names)
+                self.used.add(parts)
+
+    def near(self, folder: Parts) -> Mapping[str, str]:
+        """Return the names that hold in a folder: of it, of one above, or the only ones."""
+        for depth in range(len(folder), -1, -1):
+            if (names := self._by_folder.get(folder[:depth])) is not None:
+                return names
+        return next(iter(self._by_folder.values())) if len(self._by_folder) == 1 else {}
+
+    def mapping_for(self, folders: set[str]) -> dict[str, str]:
+        """Return id → name of folders that are called by ids."""
+        for names in self._by_folder.values():
+            if used := {folder for folder in folders if folder in names}:
+                return {folder: names[folder] for folder in used}
+        return {}
+
+
+def _rank_of_list(name: str) -> int:
+    """Return which lists are read first: those meant for images, then others, then a classifier's and both parts in one."""
+    return 0 if name in _META else 2 if _ANSWERS.search(name) or "trainval" in name.lower() else 1
+
+
+def _parts_by_list(lists: Iterable[Parts]) -> dict[Parts, str]:
+    """Return list → part of a set, where several lists in a folder are called after parts: train.csv and test.csv."""
+    by_folder: dict[Parts, dict[Parts, str]] = {}
+    for parts in lists:
+        if reader.is_list(parts[-1]) and (part := split_of(parts[-1].partition(".")[0])):
+            by_folder.setdefault(parts[:-1], {})[parts] = part
+    return {
+        parts: part for named in by_folder.values() if len(set(named.values())) > 1 for parts, part in named.items()
+    }
+
+
+def _leads_to_images(data: bytes, parts: Parts, index: ImageIndex) -> bool:
+    """Return whether most lines of a table name an image, which a list of classes does not."""
+    if not parts[-1].lower().endswith((".csv", ".txt")):
+        return False
+    start = data[: data.rfind(b"\n", 0, 4096) + 1] or data[:4096]
+    lines = [line for line in decode(start).splitlines()[:20] if line.strip()]
+    cells = [re.split(r"[,;|\t ]", line.replace('"', "")) for line in lines]
+    found = [any(cell and not cell.isdigit() and index.find(cell, parts[:-1]) for cell in row) for row in cells]
+    return 2 * sum(found) > len(lines)
+
+
+def _is_meant(name: str) -> bool:
+    """Return True for a list whose name says that it is about images; a text or JSON may be about anything."""
+    return name in _META or (_MEANT.search(name) is not None and not name.lower().endswith((".txt", ".json")))
