@@ -72,7 +72,7 @@ SUBJECTS = (
     Subject("vision", "encoding", "the bare network", r"([\d.]+) of the bare network", "<= 1.15"),
     Subject("service", "ping", "the bare app", r"(?m)^ping: .*ratio ([\d.]+)", "<= 1.1"),
     Subject("service", "classify one", "the encoder alone", r"(?m)^classification by .*ratio ([\d.]+)", "<= 1.15"),
-    Subject("service", "full listing of 100,000", "a bare SELECT", r"(?m)^listing of .*ratio ([\d.]+)", "<= 2"),
+    Subject("service", "listing of 100,000, MessagePack", "a bare SELECT", r"(?m)^listing of .*ratio ([\d.]+)", "<= 2"),
     Subject(
         "service",
         "1,000 durable uploads of 100 kB",

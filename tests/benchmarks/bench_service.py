@@ -3,8 +3,9 @@
     python tests/benchmarks/bench_service.py [ROUNDS]
 
 1,000 uploads of 100 kB by `curl --parallel`, and ping, against a bare ASGI app on the same server that only writes what it
-is sent; a listing of 100,000 images against the bare SELECT; a classification against the encoder alone. Prints the medians
-and the median of the ratios round by round. For the uploads also what the service still does while it learns beside them.
+is sent; a listing of 100,000 images, in MessagePack as the window asks for it and in JSON, against the bare SELECT; a
+classification against the encoder alone. Prints the medians and the median of the ratios round by round. For the uploads
+also what the service still does while it learns beside them.
 Photos are those of ../shared/data/clothing, padded to 100 kB behind their end.
 """
 

@@ -4,6 +4,7 @@ import pytest
 
 from tests.helpers import app_runner
 from tests.helpers.documented_program import coats
+from tests.helpers.fake_api import FakeApi
 
 
 @pytest.fixture
@@ -16,6 +17,14 @@ def jpegs(photos):
 def service(monkeypatch, jpegs):
     """A service with the documented calls alone, which the program finds in its environment."""
     with coats(monkeypatch, jpegs) as made:
+        yield made
+
+
+@pytest.fixture
+def elsewhere(jpegs):
+    """Another one, with three photos, which the program does not know."""
+    with FakeApi() as made:
+        made.number = made.add_set("Coats", {"plains": [path.read_bytes() for path in jpegs[:3]]})
         yield made
 
 

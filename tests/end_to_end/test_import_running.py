@@ -23,16 +23,22 @@ def more(photos):
     return sorted((photos / "train" / "hat").iterdir())[:MORE]
 
 
+@pytest.fixture
+def folder(tmp_path, more):
+    """What a terminal imports: the photos in a folder of their own."""
+    folder = tmp_path / "plains"
+    folder.mkdir()
+    for photo in more:
+        (folder / photo.name).write_bytes(photo.read_bytes())
+    return folder
+
+
 def hold_back(service, label):
     """No upload to a label is answered from now on, until all is well again."""
     service.wrong("held", times=10 * MORE, method="POST", path=f"/{label}/image$")
 
 
-def test_an_import_in_a_terminal_is_shown_while_it_runs_and_no_longer(monkeypatch, service, more, tmp_path):
-    folder = tmp_path / "plains"
-    folder.mkdir()
-    for photo in more:
-        (folder / photo.name).write_bytes(photo.read_bytes())
+def test_an_import_in_a_terminal_is_shown_while_it_runs_and_no_longer(monkeypatch, service, folder):
     hold_back(service, "plains")
 
     def steps(made, said):
@@ -57,11 +63,7 @@ def test_an_import_in_a_terminal_is_shown_while_it_runs_and_no_longer(monkeypatc
     run(monkeypatch, steps)
 
 
-def test_an_import_left_by_a_killed_command_is_cancelled_in_the_window(monkeypatch, service, more, tmp_path):
-    folder = tmp_path / "plains"
-    folder.mkdir()
-    for photo in more:
-        (folder / photo.name).write_bytes(photo.read_bytes())
+def test_an_import_left_by_a_killed_command_is_cancelled_in_the_window(monkeypatch, service, folder):
     hold_back(service, "plains")
 
     def steps(made, said):

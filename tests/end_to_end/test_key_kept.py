@@ -5,16 +5,7 @@ import pytest
 from apitorch_desktop.ui.session.session import ConnectionState
 from tests.helpers import app_runner as program
 from tests.helpers.documented_program import listed, run, use
-from tests.helpers.fake_api import FakeApi
 from tests.helpers.widget_driver import choose_in_connection_menu
-
-
-@pytest.fixture
-def service(photos):
-    data = [path.read_bytes() for path in sorted((photos / "train" / "dress").iterdir())[:3]]
-    with FakeApi() as made:
-        made.number = made.add_set("Coats", {"plains": data})
-        yield made
 
 
 def entry(made, words):
@@ -22,7 +13,7 @@ def entry(made, words):
     return next(one for one in made.central_widget.toolbar.connection_menu.actions() if one.text() == words)
 
 
-def test_a_key_for_this_run_only_is_marked_until_the_keyring_takes_it(monkeypatch, service):
+def test_a_key_for_this_run_only_is_marked_until_the_keyring_takes_it(monkeypatch, elsewhere):
     class Ring:
         """A back end of `keyring`; the tests' own environment has none."""
 
@@ -39,18 +30,18 @@ def test_a_key_for_this_run_only_is_marked_until_the_keyring_takes_it(monkeypatc
         program.wait(lambda: made.session.state is ConnectionState.READY, "the embedded service")
         button, stores = made.central_widget.toolbar.connection, made.session.stores
         assert (button.mark, "kept" in button.toolTip()) == ("", False)
-        other = stores.connections.add("Elsewhere", service.url)
-        assert stores.keys.store(other, service.key).location == "this run"
+        other = stores.connections.add("Elsewhere", elsewhere.url)
+        assert stores.keys.store(other, elsewhere.key).location == "this run"
         choose_in_connection_menu(made, "Elsewhere")
         listed(made, 3)
         assert button.mark == "key"
         assert "This machine has no keyring. The key is kept until the program ends." in button.toolTip()
         assert button.accessibleDescription() == button.toolTip()
-        service.vanish()
+        elsewhere.vanish()
         made.session.refresh()
         program.wait(lambda: made.session.state is ConnectionState.AWAY, "the service to be missed")
         assert (button.mark, "until the program ends" in button.toolTip()) == ("key", True)
-        service.come_back()
+        elsewhere.come_back()
         program.wait(lambda: made.session.state is ConnectionState.READY, "its return")
         choose_in_connection_menu(made, "Keep the key in the keyring")
         program.wait(lambda: any("no keyring" in one for one in said), "that there still is none")
@@ -60,7 +51,7 @@ def test_a_key_for_this_run_only_is_marked_until_the_keyring_takes_it(monkeypatc
             monkeypatch.setattr(f"keyring.{name}", getattr(ring, name))
         choose_in_connection_menu(made, "Keep the key in the keyring")
         program.wait(lambda: "The key is in the keyring now." in said, "that it is kept")
-        assert list(ring.kept.values()) == [service.key]
+        assert list(ring.kept.values()) == [elsewhere.key]
         assert (button.mark, "kept" in button.toolTip()) == ("", False)
         choose_in_connection_menu(made, "On this computer")
         program.wait(
@@ -72,8 +63,8 @@ def test_a_key_for_this_run_only_is_marked_until_the_keyring_takes_it(monkeypatc
 
 
 @pytest.mark.parametrize("with_key", [True, False])
-def test_what_the_environment_names_is_marked(monkeypatch, service, with_key):
-    use(monkeypatch, service)
+def test_what_the_environment_names_is_marked(monkeypatch, elsewhere, with_key):
+    use(monkeypatch, elsewhere)
     if not with_key:
         monkeypatch.delenv("APITORCH_API_KEY")
 

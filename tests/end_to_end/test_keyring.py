@@ -18,7 +18,6 @@ from apitorch_desktop.dataset.connections.api_keys import ApiKeyStore
 from apitorch_desktop.ui.session.session import ConnectionState
 from tests.helpers import app_runner as program
 from tests.helpers.documented_program import listed, run
-from tests.helpers.fake_api import FakeApi
 from tests.helpers.keyring_session import daemon
 from tests.helpers.waiting import until
 from tests.helpers.widget_driver import answer, choose_in_connection_menu
@@ -69,23 +68,15 @@ def ring(monkeypatch):
     shutil.rmtree(folder, ignore_errors=True)
 
 
-@pytest.fixture
-def service(photos):
-    data = [path.read_bytes() for path in sorted((photos / "train" / "dress").iterdir())[:3]]
-    with FakeApi() as made:
-        made.number = made.add_set("Coats", {"plains": data})
-        yield made
-
-
 def ask(word):
     subprocess.run([sys.executable, "-m", "tests.helpers.keyring_session", word], check=True, timeout=60)
 
 
-def test_a_locked_keyring_is_said_a_slow_one_waited_for_and_neither_comes_back(monkeypatch, ring, service):
+def test_a_locked_keyring_is_said_a_slow_one_waited_for_and_neither_comes_back(monkeypatch, ring, elsewhere):
     def steps(made, said):
         program.wait(lambda: made.session.state is ConnectionState.READY, "the embedded service")
-        other = made.session.stores.connections.add("Elsewhere", service.url)
-        assert ApiKeyStore().store(other, service.key).location == "keyring"
+        other = made.session.stores.connections.add("Elsewhere", elsewhere.url)
+        assert ApiKeyStore().store(other, elsewhere.key).location == "keyring"
         session, message = made.session, made.central_widget.status.message
 
         ask("lock")

@@ -85,13 +85,16 @@ def test_new_sets_and_what_was_opened_last(monkeypatch, photos, tmp_path, home):
     def sets(made):
         return made.session.workspace.client.training_sets()
 
-    def recent(made):
+    def by_palette(made):
         made.window.activateWindow()
         pointer.key("ctrl+shift+p")
         palette = program.wait(lambda: program.dialog(CommandPalette), "the palette")
         program.wait(palette.line.hasFocus, "its focus")
         pointer.write("open rec")
         pointer.key("Return")
+
+    def recent(made):
+        by_palette(made)
         choose("Summer")
         program.wait(lambda: made.session.open_set.training_set.name == "Summer" and made.model.total == 4, "the set")
         choose_in_menu_bar(made, "&File", "Open recent", str(other))
@@ -108,12 +111,7 @@ def test_new_sets_and_what_was_opened_last(monkeypatch, photos, tmp_path, home):
     def forget_all(made):
         choose_in_menu_bar(made, "&File", "Open recent", "Clear the list")
         program.wait(lambda: made.settings.recent == {}, "an empty list")
-        made.window.activateWindow()
-        pointer.key("ctrl+shift+p")
-        palette = program.wait(lambda: program.dialog(CommandPalette), "the palette")
-        program.wait(palette.line.hasFocus, "its focus")
-        pointer.write("open rec")
-        pointer.key("Return")
+        by_palette(made)
         message = made.central_widget.status.message
         words = "Nothing was opened yet."
         program.wait(lambda: message.current() and message.current().text == words, words)

@@ -491,9 +491,11 @@ def test_a_thread_that_has_answered_does_not_wait_until_that_is_stored(desk, hat
     monkeypatch.setattr(desk.store.classifications, "put", held_back)
     data = hats[0].read_bytes()
     info = images.verify(data)
-    many = [desk.answers.classify(OWNER, ["clothes"], data, info) for _ in range(40)]  # more than there are threads
-    assert not any(one.done() for one in many)
-    gate.set()
+    try:
+        many = [desk.answers.classify(OWNER, ["clothes"], data, info) for _ in range(40)]  # more than there are threads
+        assert not any(one.done() for one in many)
+    finally:  # else a failure would wait for ever
+        gate.set()
     ids = [one.result().data[0].id for one in many]
     assert len(set(ids)) == len(ids)
     assert all(desk.store.classifications.get(OWNER, each).label for each in ids)

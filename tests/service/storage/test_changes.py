@@ -1,6 +1,5 @@
 """What came, changed and went since a revision, on either database."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,23 +9,7 @@ from apitorch_desktop.service.storage import changes as changes_module
 from apitorch_desktop.service.storage.errors import RecordNotFound
 from apitorch_desktop.service.storage.schema import image_changes
 from apitorch_desktop.service.storage.store import Store
-from tests.helpers.stores import ME, Facts, add, add_many, empty, postgres
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with postgres() as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    url = None
-    if request.param == "postgresql":
-        url = request.getfixturevalue("server")
-        empty(url)
-    with Store.open(tmp_path, database_url=url) as opened:
-        yield opened
+from tests.helpers.stores import ME, Facts, add, add_many
 
 
 class Seen:

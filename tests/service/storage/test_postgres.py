@@ -18,14 +18,8 @@ from apitorch_desktop.service.storage import schema
 from apitorch_desktop.service.storage.errors import CannotOpen, InUse, StorageUnreachable
 from apitorch_desktop.service.storage.store import Store
 from tests.helpers.service_process import serving
-from tests.helpers.stores import ME, add, add_many, empty, postgres
+from tests.helpers.stores import ME, add, add_many, empty
 from tests.helpers.waiting import until
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with postgres() as url:
-        yield url
 
 
 @pytest.fixture

@@ -1,8 +1,5 @@
 """Deleted images come back as they were, to their owner alone, as long as their bytes are kept; on either database."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from sqlalchemy import update
 
@@ -11,26 +8,14 @@ from apitorch_desktop.service.storage.errors import RecordNotFound
 from apitorch_desktop.service.storage.records import EmbeddingRow
 from apitorch_desktop.service.storage.schema import Removal, deleted_images, released
 from apitorch_desktop.service.storage.store import Store
-from tests.helpers.stores import ME, Facts, add, add_many, consistent, empty, files, postgres, sweep_released
+from tests.helpers.stores import ME, Facts, add, add_many, consistent, files, sweep_released
 from tests.service.storage.test_changes import Seen
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with postgres() as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+@pytest.fixture(autouse=True)
+def ample_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Enough free space for what is deleted to be kept."""
     monkeypatch.setattr(DiskReserve, "is_scarce", lambda _self: False)
-    url = None
-    if request.param == "postgresql":
-        url = request.getfixturevalue("server")
-        empty(url)
-    with Store.open(tmp_path, database_url=url) as opened:
-        yield opened
-        consistent(opened)
 
 
 @pytest.fixture

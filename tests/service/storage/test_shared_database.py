@@ -28,16 +28,10 @@ from apitorch_desktop.service.storage.records import EmbeddingRow, NewClassifica
 from apitorch_desktop.service.storage.schema import Removal
 from apitorch_desktop.service.storage.store import Store
 from apitorch_desktop.service.storage.validation import timestamp
-from tests.helpers.stores import ME, Facts, add, consistent, empty, postgres, sweep_released
+from tests.helpers.stores import ME, Facts, add, consistent, empty, sweep_released
 from tests.helpers.waiting import until
 
 VERSION = {"revision": 1, "encoder": "e", "head": b"h", "metrics": "{}", "images": 1, "labels": 1}
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with postgres() as url:
-        yield url
 
 
 @pytest.fixture

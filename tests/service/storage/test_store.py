@@ -2,15 +2,13 @@
 
 import hashlib
 import re
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from apitorch_desktop.service.storage.errors import Closed, Invalid, RecordConflict, RecordNotFound, StorageFault
 from apitorch_desktop.service.storage.records import EmbeddingRow, NewClassification
 from apitorch_desktop.service.storage.store import Store
-from tests.helpers.stores import ME, Facts, add, add_many, consistent, empty, files, postgres, stored
+from tests.helpers.stores import ME, Facts, add, add_many, empty, files, stored
 
 NO_IDS = [
     "",
@@ -44,23 +42,6 @@ NO_IMAGE_IDS = [
     "ti_" + "0" * 40,
     "9" * 9999,
 ]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with postgres() as url:
-        yield url
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    url = None
-    if request.param == "postgres":
-        url = request.getfixturevalue("server")
-        empty(url)
-    with Store.open(tmp_path / "data", database_url=url) as opened:
-        yield opened
-        consistent(opened)
 
 
 @pytest.fixture
