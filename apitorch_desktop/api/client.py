@@ -16,6 +16,7 @@ from apitorch_desktop.api.errors import BadRequest, NotApiTorch
 from apitorch_desktop.api.extensions import Extensions, label_of, query, segment
 from apitorch_desktop.api.multipart import Multipart
 from apitorch_desktop.api.transport import Transport
+from apitorch_desktop.utils.decoding import prepared
 
 _LONGEST_QUERY = 4000
 """Characters of a message that are sent in the URL, as documented; servers refuse lines of more than 8,000."""
@@ -66,7 +67,7 @@ class ApiClient(Extensions):
         answer = self._transport.call("GET", "ping", dict[str, Any])
         if answer.get("object") != "ping":  # all fields of a Ping have a default: any JSON would do
             raise NotApiTorch(f"What answers at {self.base_url} is not API Torch.")
-        ping = msgspec.convert(answer, types.Ping, strict=False)
+        ping = msgspec.convert(answer, prepared(types.Ping), strict=False)
         self._takes_packed = "images.msgpack" in (ping.extensions or ())
         return ping
 

@@ -9,6 +9,8 @@ from typing import Any, Final, TypeVar
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
+from apitorch_desktop.utils.decoding import prepared
+
 EXTENSIONS: Final = (
     "training-sets",
     "paging",
@@ -86,7 +88,7 @@ def encode_json(value: object) -> bytes:
 
 def decode_json(data: bytes | str, kind: type[T], *, strict: bool = True) -> T:
     """Decode JSON as `kind`. Raises `msgspec.DecodeError`, and UnicodeDecodeError."""
-    return msgspec.json.decode(data, type=kind, strict=strict, dec_hook=_decode_id)
+    return msgspec.json.decode(data, type=prepared(kind), strict=strict, dec_hook=_decode_id)
 
 
 def encode_msgpack(value: object) -> bytes:
@@ -96,7 +98,7 @@ def encode_msgpack(value: object) -> bytes:
 
 def decode_msgpack(data: bytes, kind: type[T]) -> T:
     """Decode MessagePack as `kind`. Raises `msgspec.DecodeError`."""
-    return msgspec.msgpack.decode(data, type=kind, dec_hook=_decode_id)
+    return msgspec.msgpack.decode(data, type=prepared(kind), dec_hook=_decode_id)
 
 
 def id_schema(kind: type) -> dict[str, object]:

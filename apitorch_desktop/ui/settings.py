@@ -10,6 +10,7 @@ from PySide6.QtCore import QSettings
 
 from apitorch_desktop.ui.grid.filters import Filter
 from apitorch_desktop.ui.theme.theme import Scheme
+from apitorch_desktop.utils.decoding import prepared
 
 LabelKey = Annotated[str, Meta(pattern="^[0-9]$")]
 SortOrder = Literal["label", "name", "newest", "oldest", "big", "most", "fewest", "proposed", "unsure", "sure"]
@@ -135,7 +136,7 @@ def _readable(value: Any, wanted: Any) -> Any:
         return {good_key: part for key, part in pairs for good_key in _one(key, parts[0])}
     if isinstance(value, list) and kind is set:
         return {good for part in value for good in _one(part, parts[0])}
-    return msgspec.convert(value, wanted, strict=False)
+    return msgspec.convert(value, prepared(wanted), strict=False)
 
 
 def _one(value: object, wanted: Any) -> list[Any]:

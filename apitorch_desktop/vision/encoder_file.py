@@ -20,6 +20,7 @@ import msgspec
 import numpy as np
 from PIL import Image
 
+from apitorch_desktop.utils.decoding import prepared
 from apitorch_desktop.vision.encoder import Encoder, UnusableEncoder
 
 LARGEST: Final = 2**30
@@ -104,7 +105,7 @@ def dry_run(file: EncoderFile, seconds: float = _DRY_RUN) -> DryRun:
     try:
         if not receiver.poll(seconds):
             return DryRun(str(_unusable(file.path, f"it takes more than {seconds:g} s for a few images")))
-        return msgspec.json.decode(receiver.recv_bytes(), type=DryRun)
+        return msgspec.json.decode(receiver.recv_bytes(), type=prepared(DryRun))
     except (EOFError, OSError):
         process.join(5)
         return DryRun(str(_unusable(file.path, "it ends the process that runs it, or needs more memory than 6 GiB")))

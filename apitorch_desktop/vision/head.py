@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from apitorch_desktop.utils.decoding import prepared
 from apitorch_desktop.vision import linear
 from apitorch_desktop.vision.calibration import Floats, Ints, calibration_error, confidence_word, softmax
 from apitorch_desktop.vision.folds import SAME, SKETCH, fair_folds, projection
@@ -204,7 +205,7 @@ class Head:
     def from_bytes(cls, data: bytes) -> Self:
         """Read a head of this version or 0.1.0. Raises ValueError."""
         try:
-            file = msgspec.msgpack.decode(data, type=_HeadFile)
+            file = msgspec.msgpack.decode(data, type=prepared(_HeadFile))
             if file.kind not in cls._READABLE:
                 raise ValueError(file.kind)
             return cls(

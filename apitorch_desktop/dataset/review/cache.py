@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from apitorch_desktop.utils.decoding import prepared
 from apitorch_desktop.utils.files import private_file
 from apitorch_desktop.utils.sqlite import SqliteFile
 
@@ -183,7 +184,7 @@ class ReviewCache:
             )
             for key, slot, body, _ in rows:
                 with suppress(msgspec.MsgspecError):  # written by another version
-                    found[key] = msgspec.msgpack.decode(body, type=CachedImage)
+                    found[key] = msgspec.msgpack.decode(body, type=prepared(CachedImage))
                     found[key].slot = slot
             if any(used_at < now - _HOUR for *_, used_at in rows):
                 with self._file.transaction() as change:
@@ -273,7 +274,7 @@ class ReviewCache:
                 *part,
             ):
                 with suppress(msgspec.MsgspecError):
-                    some[key] = msgspec.msgpack.decode(body, type=CachedImage)
+                    some[key] = msgspec.msgpack.decode(body, type=prepared(CachedImage))
             if some:
                 self.remember(connection, encoder, some)
                 with self._file.transaction() as rows:
@@ -301,7 +302,7 @@ class ReviewCache:
         sql = "SELECT body FROM compared WHERE connection = ? AND training_set = ?"
         for (body,) in self._file.read(sql, connection, training_set):
             try:
-                return msgspec.msgpack.decode(body, type=CachedComparison)
+                return msgspec.msgpack.decode(body, type=prepared(CachedComparison))
             except msgspec.MsgspecError:
                 return None
         return None

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from apitorch_desktop.dataset.review import child_process
 from apitorch_desktop.dataset.review.cache import ENCODED, ReviewCache
 from apitorch_desktop.dataset.review.messages import MapRequest, MapUpdate
+from apitorch_desktop.utils.decoding import prepared
 from apitorch_desktop.utils.errors import Cancelled, UserError
 from apitorch_desktop.utils.files import atomic_write
 
@@ -68,7 +69,7 @@ def make_map(
             while not receiver.poll(_POLL):
                 if cancelled():
                     raise Cancelled
-            update = msgspec.msgpack.decode(receiver.recv_bytes(), type=MapUpdate)
+            update = msgspec.msgpack.decode(receiver.recv_bytes(), type=prepared(MapUpdate))
             if update.problem:
                 raise MapFailed(f"The map could not be made: {update.problem}")
             if update.final:
@@ -89,7 +90,7 @@ def _work(sender: Connection, request: bytes) -> None:
         sender.send_bytes(msgspec.msgpack.encode(update))
 
     try:
-        _run(msgspec.msgpack.decode(request, type=MapRequest), send)
+        _run(msgspec.msgpack.decode(request, type=prepared(MapRequest)), send)
     except ConnectionError:
         return
     except Exception as error:  # noqa: BLE001 - reported to the user, whatever it is

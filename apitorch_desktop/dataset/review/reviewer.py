@@ -37,6 +37,7 @@ from apitorch_desktop.dataset.review.messages import (
 )
 from apitorch_desktop.dataset.workspace.workspace import Workspace
 from apitorch_desktop.utils import parallel
+from apitorch_desktop.utils.decoding import prepared
 from apitorch_desktop.utils.errors import Cancelled, UserError
 
 _T = TypeVar("_T")
@@ -331,7 +332,7 @@ class _WorkerProcess:
         self._thread.join()
 
     def _receive(self, answers: Connection) -> None:
-        decoder = msgspec.msgpack.Decoder(Answer)
+        decoder = msgspec.msgpack.Decoder(prepared(Answer))
         with answers, suppress(EOFError, OSError):
             while True:
                 self.answers.put(decoder.decode(answers.recv_bytes()))

@@ -50,6 +50,7 @@ from apitorch_desktop.dataset.review.messages import (
     StopReview,
     ThumbnailData,
 )
+from apitorch_desktop.utils.decoding import prepared
 from apitorch_desktop.vision import head, issues, near_duplicates
 from apitorch_desktop.vision.linear import stratified_sample
 
@@ -63,7 +64,7 @@ def run(requests: Connection, answers: Connection, cache: Path) -> None:
     """Answer requests until the other side closes the pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal is for the window
     _lower_priority()
-    decoder = msgspec.msgpack.Decoder(Request)
+    decoder = msgspec.msgpack.Decoder(prepared(Request))
 
     def send(answer: Answer) -> None:
         answers.send_bytes(msgspec.msgpack.encode(answer))

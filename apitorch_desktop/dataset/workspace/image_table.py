@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from apitorch_desktop.api.types import SPLITS, TrainingImage
 from apitorch_desktop.dataset.workspace.listing import LazyImages
+from apitorch_desktop.utils.decoding import prepared
 
 Slots = NDArray[np.intp]
 """Numbers of images in a table."""
@@ -36,7 +37,7 @@ _COLUMNS: Final = {
     "label": np.int32, "order": np.int64, "width": np.int32, "height": np.int32, "file_size": np.int64,
     "created": np.int64, "split": np.uint8, "name_end": np.int64,
 }  # fmt: skip
-_decode_block = msgspec.msgpack.Decoder(list[TrainingImage]).decode
+_decode_block = msgspec.msgpack.Decoder(prepared(list[TrainingImage])).decode
 
 
 class Answer(Protocol):

@@ -26,6 +26,7 @@ from apitorch_desktop.service.storage.errors import (
 )
 from apitorch_desktop.service.storage.records import EmbeddingRow, ExampleRow, TrainingSetRow
 from apitorch_desktop.service.storage.store import Store
+from apitorch_desktop.utils.decoding import prepared
 from apitorch_desktop.utils.files import atomic_write
 from apitorch_desktop.utils.parallel import lower_priority
 from apitorch_desktop.vision.images import UnreadableImage, open_upright
@@ -429,7 +430,7 @@ class SimilarityIndex:
         try:
             with self._path(set_id).open("rb") as file:
                 size = int.from_bytes(file.read(4), "little")
-                head = msgspec.msgpack.decode(file.read(min(size, _MOST_HEAD)), type=_FileHead)
+                head = msgspec.msgpack.decode(file.read(min(size, _MOST_HEAD)), type=prepared(_FileHead))
         except (OSError, msgspec.MsgspecError):
             return None
         return head if head.kind == _KIND else None

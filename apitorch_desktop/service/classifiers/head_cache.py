@@ -11,6 +11,7 @@ from apitorch_desktop.api import types
 from apitorch_desktop.service.storage.errors import RecordNotFound
 from apitorch_desktop.service.storage.records import VersionRow
 from apitorch_desktop.service.storage.store import Store
+from apitorch_desktop.utils.decoding import prepared
 from apitorch_desktop.vision.head import Head
 
 _CAPACITY = 64
@@ -112,6 +113,6 @@ def to_current_head(row: VersionRow, head: Head) -> CurrentHead:
 def decode_metrics(row: VersionRow) -> types.Metrics | None:
     """Return the cross-validated metrics of a stored version."""
     try:
-        return msgspec.json.decode(row.metrics, type=types.Metrics)
+        return msgspec.json.decode(row.metrics, type=prepared(types.Metrics))
     except msgspec.DecodeError:
         return None

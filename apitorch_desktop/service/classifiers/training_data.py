@@ -16,6 +16,7 @@ from apitorch_desktop.service.classifiers.head_cache import CurrentHead, to_curr
 from apitorch_desktop.service.storage.errors import RecordNotFound
 from apitorch_desktop.service.storage.records import ExampleRow, VersionRow
 from apitorch_desktop.service.storage.store import Store
+from apitorch_desktop.utils.decoding import prepared
 from apitorch_desktop.vision import head as heads
 from apitorch_desktop.vision.folds import sibling_groups
 from apitorch_desktop.vision.linear import stratified_sample
@@ -81,7 +82,7 @@ class VersionAnswers:
     def from_bytes(cls, data: bytes) -> Self:
         """Raises ValueError."""
         try:
-            file = msgspec.msgpack.decode(data, type=_AnswersFile)
+            file = msgspec.msgpack.decode(data, type=prepared(_AnswersFile))
             given, answered = np.frombuffer(file.given, "<u4"), np.frombuffer(file.answered, "<u4")
             ids = tuple(file.ids[at : at + _ID_BYTES].hex() for at in range(0, len(file.ids), _ID_BYTES))
             values = np.frombuffer(file.values, "<f4")
@@ -439,7 +440,11 @@ def wire_version(row: "VersionRow", metrics: types.Metrics | None) -> types.Clas
 
 def _difference(row: "VersionRow") -> types.VersionDifference | msgspec.UnsetType:
     try:
-        return msgspec.json.decode(row.difference, type=types.VersionDifference) if row.difference else msgspec.UNSET
+        return (
+            msgspec.json.decode(row.difference, type=prepared(types.VersionDifference))
+            if row.difference
+            else msgspec.UNSET
+        )
     except msgspec.DecodeError:
         return msgspec.UNSET
 

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Struct
 
 from apitorch_desktop.service.http.errors import HttpError
+from apitorch_desktop.utils.decoding import prepared
 
 T = TypeVar("T", bound=Struct)
 
@@ -53,7 +54,7 @@ def decode_pairs(kind: type[T], pairs: Iterable[tuple[str, str]]) -> T:
         else:
             fields[name] = value
     try:
-        return msgspec.convert(fields, kind, strict=False)
+        return msgspec.convert(fields, prepared(kind), strict=False)
     except (msgspec.ValidationError, OverflowError) as error:
         raise HttpError(400, validation_message(error)) from None
 
@@ -77,11 +78,11 @@ def decode_json(kind: type[T], body: bytes, charset: str = "utf-8") -> T:
 
 def _decode_json(kind: type[T], body: bytes) -> T:
     try:
-        return msgspec.json.decode(body, type=kind)
+        return msgspec.json.decode(body, type=prepared(kind))
     except msgspec.ValidationError as error:
         if "`int`, got `float`" not in str(error):
             raise
-        return msgspec.json.decode(body, type=kind, strict=False)  # in JSON 2.0 is an integer
+        return msgspec.json.decode(body, type=prepared(kind), strict=False)  # in JSON 2.0 is an integer
 
 
 def fill_missing(fields: T, pairs: Iterable[tuple[str, str]]) -> T:
