@@ -14,7 +14,8 @@ Modules in reading order:
     trash          content of deleted images
     history        `EditHistory`, what callers use: one method for each kind of edit, undo, redo, resume, trash
     runner         `EditRunner`, the state machine below
-    executor       one run of one edit: labels, training sets, feedback; its images: move, move by copy, restore, delete
+    executor       one run of one edit: labels, training sets, feedback
+    image_mover    its images: move, move by copy, restore, delete
     image_ops      download, upload and delete, each journalled before it runs
     label_index    the images under each label, as the service lists them
     reconcile      what an interrupted run left: locates the images, removes leftover copies

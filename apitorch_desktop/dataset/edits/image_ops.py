@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -34,6 +34,14 @@ _ARCHIVE = 16 * 2**20
 """Most images, and their bytes, in one archive."""
 _HEADER = 1024
 """Bytes that an archive has around each image, about."""
+CHUNK = 200
+"""Images between two writes to the journal, where each image takes a call of its own."""
+MANY = 2000
+"""The same where a call takes many, and many come in one archive."""
+BATCH = 5000
+"""Images in one call, where a call takes many."""
+ATTEMPTS = 3
+"""Tries of a step that changes of others, or a listing that is late, may spoil."""
 _UPLOADS = 16
 """Uploads at a time to a service of our own."""
 
@@ -77,6 +85,11 @@ class ImageOperations:
     def current_id(self, placement: Placement) -> str:
         """Return the current id of an image, or its name while it does not exist by itself."""
         return self.journal.resolve(placement.handle)
+
+    @property
+    def chunk_size(self) -> int:
+        """Images between two writes to the journal."""
+        return MANY if self.direct else CHUNK
 
     def current_ids(self, placements: Sequence[Placement]) -> list[str]:
         """Return the current ids of images, or their names while they do not exist by themselves."""
@@ -332,3 +345,9 @@ def _record_of(answer: ImageAnswer) -> TrainingImage:
         original_filename=answer.original_filename,
         split=answer.split,
     )
+
+
+def chunks(placements: list[Placement], size: int) -> Iterator[list[Placement]]:
+    """Yield placements in lists of at most `size`."""
+    for start in range(0, len(placements), size):
+        yield placements[start : start + size]
