@@ -171,6 +171,8 @@ _MARGIN, _GAP = 16, 12
 """Pixels at both sides of the page, and between table and chart."""
 _CHART_WIDTH: Final = (140, 220)
 """Least and most pixels of the chart's width."""
+_DISPENSABLE: Final = ("Made", "Changed photos", "Photos")
+"""Columns that are hidden, in this order, where not all of them fit; the tool tip of a version has them."""
 
 
 def data_text(version: ClassifierVersion) -> str:
@@ -190,6 +192,13 @@ def answers_text(version: ClassifierVersion) -> str:
         return ""
     counts = ((found.better, "better"), (found.worse, "worse"), (found.sideways, "still wrong"))
     return ", ".join(f"{count:,} {word}" for count, word in counts if count) or "none changed"
+
+
+def details_text(version: ClassifierVersion) -> str:
+    """Return what a version was learned from, and when."""
+    made = time_text_of(version.trained_at)
+    parts = (plural(version.images, "photo"), data_text(version), f"made {made}" if made else "")
+    return " · ".join(part for part in parts if part)
 
 
 def state_text(version: ClassifierVersion) -> str:
@@ -370,6 +379,7 @@ class VersionsPage(BoardPage):
                 title="Version",
                 text=lambda row: " · ".join(part for part in (str(row.version), state_text(row)) if part),
                 tone=lambda row: "warn_text" if row.waiting is True else "accent_text" if row.current else "",
+                tooltip=details_text,
             ),
             Column(
                 title="Right",
@@ -404,20 +414,23 @@ class VersionsPage(BoardPage):
         self.lay_out("Versions", (self.use, self.keep, self.back), hint, center=center)
 
     def resizeEvent(self, event: object) -> None:
-        self._fit_chart()
+        self._fit()
 
-    def _fit_chart(self) -> None:
-        """Give the chart what the columns of the table leave; hide it where that is too little."""
+    def _fit(self) -> None:
+        """Give the chart what the columns of the table leave; hide it, then columns, where there is too little room."""
         px, table = self._theme.px, self.table
-        columns = (
-            max(table.header().sectionSizeHint(at), table.sizeHintForColumn(at))
-            for at in range(self.model.columnCount())
-        )
+        widths: dict[str, int] = {}
+        for at, column in enumerate(self.model.columns):
+            table.setColumnHidden(at, False)  # a hidden one has no width
+            widths[column.title] = max(table.header().sectionSizeHint(at), table.sizeHintForColumn(at))
         frame = 2 * table.frameWidth() + table.verticalScrollBar().sizeHint().width()
-        room = self.width() - 2 * px(_MARGIN) - px(_GAP) - sum(columns) - frame
+        room = self.width() - 2 * px(_MARGIN) - frame - sum(widths.values())
         least, most = map(px, _CHART_WIDTH)
-        self.chart.setFixedWidth(max(least, min(most, room)))
-        self.chart.setVisible(room >= least)
+        self.chart.setFixedWidth(max(least, min(most, room - px(_GAP))))
+        self.chart.setVisible(room - px(_GAP) >= least)
+        for title in _DISPENSABLE:
+            table.setColumnHidden(list(widths).index(title), room < 0)
+            room += widths[title] if room < 0 else 0
 
     # --- display
 
@@ -431,7 +444,7 @@ class VersionsPage(BoardPage):
         height = self._theme.px(_ROW_HEIGHT * (max(least, min(most, len(self.versions))) + 1) + 20)
         for part in (self.table, self.chart):
             part.setFixedHeight(height)
-        self._fit_chart()
+        self._fit()
         waiting = next((row.version for row in self.versions if row.waiting is True), None)
         kept = [row.version for row in self.versions if row.version in chosen]
         first = waiting or (self.versions[0].version if self.versions else 0)

@@ -1,3 +1,5 @@
+from PySide6.QtCore import Qt
+
 from apitorch_desktop.api.types import (
     ClassificationChange,
     ClassifierVersion,
@@ -85,7 +87,7 @@ def test_changed_photos_come_by_kind_without_those_that_are_gone():
     ]  # fmt: skip
 
 
-def test_the_chart_gives_way_to_the_columns(theme, loader, qtbot):
+def test_the_chart_gives_way_to_the_columns_and_then_those_that_say_least(theme, loader, qtbot):
     page = VersionsPage(theme, loader)
     qtbot.addWidget(page)
     page.show_versions([
@@ -97,15 +99,26 @@ def test_the_chart_gives_way_to_the_columns(theme, loader, qtbot):
     header, table = page.table.header(), page.table
 
     def columns():
-        return sum(max(header.sectionSizeHint(at), table.sizeHintForColumn(at)) for at in range(header.count()))
+        shown = [at for at in range(header.count()) if not header.isSectionHidden(at)]
+        return sum(max(header.sectionSizeHint(at), table.sizeHintForColumn(at)) for at in shown)
 
-    seen = set()
-    for width in range(1600, 500, -25):
+    seen, given_up = set(), []
+    for width in range(1600, 400, -25):
         page.resize(width, 700)
         turn()
         seen.add(page.chart.isHidden())
         if not page.chart.isHidden():
             assert table.viewport().width() >= columns()
             assert page.chart.width() >= theme.px(140)
+        hidden = {column.title for at, column in enumerate(page.model.columns) if header.isSectionHidden(at)}
+        assert table.viewport().width() >= columns() or len(hidden) == 3
+        assert page.chart.isHidden() or not hidden
+        given_up += sorted(hidden - set(given_up))
     assert seen == {False, True}
+    assert given_up == ["Made", "Changed photos", "Photos"]
+    tip = page.model.index(0, 0).data(Qt.ItemDataRole.ToolTipRole)
+    assert tip.startswith("10 photos · +1,200 −345, 67 relabeled")
+    page.resize(1600, 700)
+    turn()
+    assert not any(header.isSectionHidden(at) for at in range(header.count()))
     page.close()
