@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from PySide6.QtCore import QEvent, QObject, Qt, QTimer
 from PySide6.QtGui import QKeyEvent
@@ -278,17 +278,20 @@ def add_window_actions(
     """Add the actions of the whole window. Qt leaves to a text field the keys it uses itself (Ctrl+Z, letters)."""
 
     def show_keys() -> None:
-        pages = {
+        sections = registry.key_sections()
+        sections.pop(SECTION, None)
+        review = {
             f"Review: {page.title.lower()}": [
                 (keys, words[:1].upper() + words[1:]) for keys, words in page.key_rows(registry.keys)
             ]
             for page in PAGES.values()
         }
-        sections = {**registry.key_sections(), **pages}
-        sections.pop(SECTION, None)
-        for title, rows in WIDGET_KEYS.items():
-            sections[title] = [*rows, *sections.get(title, ())]
-        sheet = CheatSheet(theme, list(sections.items()), window)
+        blocks = [
+            *({title: [*WIDGET_KEYS.get(title, ()), *rows]} for title, rows in sections.items()),
+            review,
+            *({title: list(rows)} for title, rows in WIDGET_KEYS.items() if title not in sections),
+        ]
+        sheet = CheatSheet(theme, blocks, window)
         sheet.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
         sheet.open()
 
@@ -390,10 +393,10 @@ def add_window_actions(
 
 
 class CheatSheet(QDialog):
-    """All keys on one page, in two columns."""
+    """All keys on one page, in two columns. Sections (title → keys with what they do) of one of `blocks` stay together."""
 
     def __init__(
-        self, theme: Theme, sections: Sequence[tuple[str, Sequence[tuple[str, str]]]], parent: QWidget
+        self, theme: Theme, blocks: Sequence[Mapping[str, Sequence[tuple[str, str]]]], parent: QWidget
     ) -> None:
         super().__init__(parent)
         self._theme = theme
@@ -402,10 +405,11 @@ class CheatSheet(QDialog):
         columns = QHBoxLayout()
         columns.setSpacing(px(32))
         sides, used = (QVBoxLayout(), QVBoxLayout()), [0, 0]
-        for title, rows in sections:
+        for block in blocks:
             shorter = int(used[1] < used[0])
-            self._add(sides[shorter], title, rows)
-            used[shorter] += len(rows) + 2
+            for title, rows in block.items():
+                self._add(sides[shorter], title, rows)
+                used[shorter] += len(rows) + 2
         for side in sides:
             side.addStretch(1)
             columns.addLayout(side, 1)
@@ -428,7 +432,7 @@ class CheatSheet(QDialog):
         grid.setHorizontalSpacing(px(16))
         grid.setVerticalSpacing(px(4))
         grid.setContentsMargins(0, px(2), 0, px(12))
-        grid.setColumnMinimumWidth(0, px(120))
+        grid.setColumnMinimumWidth(0, px(140))  # for the longest, so that all sections align
         grid.setColumnStretch(1, 1)
         grid.addWidget(label(title, "heading", "muted"), 0, 0, 1, 2)
         for row, (sequence, words) in enumerate(rows, 1):

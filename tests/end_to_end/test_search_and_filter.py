@@ -1,7 +1,7 @@
 """Finding in the real program: search, filters with “not”, saved ones, sorting, the status line; suspects; the next start."""
 
 import pytest
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QPoint, Qt
 from PySide6.QtWidgets import QInputDialog, QLabel
 
 from apitorch_desktop.cli.main import main
@@ -12,7 +12,7 @@ from tests.helpers import widget_driver as widgets
 from tests.helpers import x11_pointer as pointer
 from tests.helpers.app_runner import dialog
 from tests.helpers.planted_set import plant
-from tests.helpers.widget_driver import choose_in_menu_bar
+from tests.helpers.widget_driver import choose_in_menu_bar, popup
 
 LABELS = ("dress", "hat", "pants")
 EACH = 30
@@ -171,6 +171,14 @@ def test_filters_with_not_are_saved_by_name_and_labels_sorted_by_count(monkeypat
         for words, wanted in (("Test", 2), ("None", total - 2), ("Train", 0), ("Any", total)):
             choose(bar.filter, "Split", words)
             program.wait(lambda wanted=wanted: model.shown == wanted, f"{words}: {wanted}")
+        program.press(bar.filter)
+        menu = program.wait(popup, "the filter")
+        greyed = {one.text(): one.toolTip() for one in menu.actions() if one.text() and not one.isEnabled()}
+        assert greyed == dict.fromkeys(("Show all", "Save this filter…"), "No filter is set.")
+        assert menu.toolTipsVisible()
+        pointer.key("Escape")
+        program.wait(lambda: popup() is None, "the menu closed")
+        made.window.activateWindow()
 
     def every_key_is_listed(made):
         pointer.key("question")
@@ -179,6 +187,9 @@ def test_filters_with_not_are_saved_by_name_and_labels_sorted_by_count(monkeypat
         texts = " ".join(one.text() for one in sheet.findChildren(QLabel))
         for words in ("Undo", "Next photo whose label looks wrong", "Keeps this one", "Takes the likelier label"):
             assert words in texts
+        review = [one for one in sheet.findChildren(QLabel) if one.text().startswith("Review: ")]
+        assert len(review) == 4
+        assert len({one.mapTo(sheet, QPoint(0, 0)).x() for one in review}) == 1, "Review in one column"
         pointer.key("Escape")
         program.wait(lambda: dialog(CheatSheet) is None, "the page closed")
 

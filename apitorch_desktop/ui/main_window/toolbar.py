@@ -242,6 +242,7 @@ class FilterMenu(QObject):
         self._filter = wanted
         self._labels = labels
         self._settings = settings
+        menu.setToolTipsVisible(True)
         menu.aboutToShow.connect(self._fill)
 
     def _fill(self) -> None:
@@ -260,7 +261,7 @@ class FilterMenu(QObject):
         for key, words in FOUND:
             self._tick(below, words, key in wanted.found, partial(self._in, wanted.found, key))
         menu.addSeparator()
-        self._act(menu, "Show all", self.clear, enabled=bool(wanted.chosen() or wanted.words))
+        self._act(menu, "Show all", self.clear, self._no_filter())
         self._fill_saved()
 
     def _fill_saved(self) -> None:
@@ -270,15 +271,19 @@ class FilterMenu(QObject):
             self._act(menu, name, partial(self._take, saved))
         if kept:
             menu.addSeparator()
-        self._act(menu, "Save this filter…", self._ask, enabled=bool(self._filter.chosen() or self._filter.words))
+        self._act(menu, "Save this filter…", self._ask, self._no_filter())
         if kept:
             below = menu.addMenu("Forget")
             for name in kept:
                 self._act(below, name, partial(self._forget, name))
 
-    def _act(self, menu: QMenu, text: str, act: Callable[[], object], *, enabled: bool = True) -> None:
+    def _no_filter(self) -> str:
+        return "" if self._filter.chosen() or self._filter.words else "No filter is set."
+
+    def _act(self, menu: QMenu, text: str, act: Callable[[], object], reason: str = "") -> None:
         action = QAction(text.replace("&", "&&"), menu)
-        action.setEnabled(enabled)
+        action.setEnabled(not reason)
+        action.setToolTip(reason or text)
         action.triggered.connect(lambda _checked=False: act())
         menu.addAction(action)
 

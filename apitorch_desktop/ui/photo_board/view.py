@@ -362,7 +362,10 @@ class BoardPainter:
         top = box.bottom() + px(9)
         for line, text in enumerate(row.lines):
             place = QRect(box.left(), top + line * metrics.height(), box.width(), metrics.height())
-            shown = metrics.elidedText(text, Qt.TextElideMode.ElideMiddle, place.width())
+            mode = (
+                Qt.TextElideMode.ElideMiddle if line == 0 else Qt.TextElideMode.ElideRight
+            )  # the first may be a file name
+            shown = metrics.elidedText(text, mode, place.width())
             self._write(painter, _mirror(place, rect, mirrored), shown, "small", "text" if line == 0 else "muted")
         if row.mark:
             text = "Kept" if row.mark == "keep" else _KEEP

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 
 from PySide6.QtCore import QRect, Qt, Signal
@@ -66,7 +66,7 @@ def _figures(twin: Duplicate, *, named: bool) -> tuple[str, ...]:
     pixels = f"{twin.width:,} × {twin.height:,}" if twin.width else ""
     first = " · ".join(part for part in (pixels, size(twin.bytes) if twin.bytes else "") if part)
     date = time_text_of(twin.created_at, date_text)
-    second = " · ".join(part for part in (label_name(twin.label) if named else "", date) if part)
+    second = " · ".join(part for part in (date, label_name(twin.label) if named else "") if part)
     return (first, second)
 
 
@@ -484,42 +484,34 @@ class ReviewPanel(CentralPage):
         def chosen() -> PhotoBoard | None:
             return next((board for board in boards if board.isVisible() and board.selected_rows()), None)
 
-        def run(name: str) -> Callable[[], None]:
-            return lambda: board.action_requested.emit(name) if (board := chosen()) is not None else None
+        def spec(action_id: str, name: str, text: str, keys: str, pages: Container[str], icon: str = "") -> ActionSpec:
+            """`name`: of the action as the board reports it; `pages`: those on which it has an effect."""
 
-        def on(*pages: str) -> Callable[[], str]:
+            def run() -> None:
+                if (board := chosen()) is not None:
+                    board.action_requested.emit(name)
+
             def reason() -> str:
                 board = chosen()
                 if board is None:
                     return "Select photos in Review first."
-                here = board is not self.board or self.page in pages
-                return "" if here else f"It has no effect on “{PAGES[self.page].title}”."
+                if board is not self.board:
+                    return "" if action_id in others[board] else "It has no effect here."
+                return "" if self.page in pages else f"It has no effect on “{PAGES[self.page].title}”."
 
-            return reason
+            return ActionSpec(
+                action_id, f"Review: {text}", run, keys, section=SECTION, icon=icon, reason=reason,
+                within=(self.board,), letters=True, applies=always,
+            )  # fmt: skip
 
-        within = (self.board,)
+        found = ("duplicates", "suspects", "quality")
         actions.add(
-            ActionSpec(
-                "review.accept", "Review: take the likelier label, or confirm it", run("accept"), "A", section=SECTION,
-                reason=on("suspects", "unsure"), within=within, letters=True, applies=always,
-            ),
-            ActionSpec(
-                "review.dismiss", "Review: leave as it is", run("dismiss"), "D", section=SECTION,
-                reason=on("duplicates", "suspects", "quality"), within=within, letters=True, applies=always,
-            ),
-            ActionSpec(
-                "review.keep", "Review: keep this one of near-duplicates", run("keep"), "K", section=SECTION,
-                reason=on("duplicates"), within=within, letters=True, applies=always,
-            ),
-            ActionSpec(
-                "review.delete", "Review: delete", run("del"), DELETE_KEYS, section=SECTION,
-                reason=on("duplicates", "suspects", "quality"), within=within, letters=True, applies=always, icon="trash",
-            ),
-            ActionSpec(
-                "review.open", "Review: open full size", run("open"), "O", section=SECTION,
-                reason=on(*PAGES), within=within, letters=True, applies=always, icon="image",
-            ),
-        )  # fmt: skip
+            spec("review.accept", "accept", "take the likelier label, or confirm it", "A", ("suspects", "unsure")),
+            spec("review.dismiss", "dismiss", "leave as it is", "D", found),
+            spec("review.keep", "keep", "keep this one of near-duplicates", "K", ("duplicates",)),
+            spec("review.delete", "del", "delete", DELETE_KEYS, found, "trash"),
+            spec("review.open", "open", "open full size", "O", PAGES, "image"),
+        )
         for board, action_ids in others.items():
             actions.extend(board, *action_ids)
         self._keys_of = actions.keys

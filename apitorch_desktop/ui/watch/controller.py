@@ -524,6 +524,8 @@ class WatchDialog(QDialog):
         fields = QFormLayout()
         fields.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         fields.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+        for box in (self.adds, self.writes, self.moves):
+            box.setMinimumHeight(self.target.sizeHint().height())  # beside the middle of its field
         fields.addRow("Folder", self.folder)
         fields.addRow("Classifier", self.classifier)
         fields.addRow(self.adds, self.target)
