@@ -451,7 +451,8 @@ class KeysPage(QWidget):
         name = native_keys(keys)
         *modifiers, key = keys.split("+") if not keys.endswith("+") else [*keys[:-1].split("+"), "+"]
         plain = not {"Ctrl", "Alt", "Meta"} & set(modifiers) and not re.fullmatch(r"F\d+", key)
-        if plain and not (entry.local and key in _PLAIN) and not (entry.letters and keys == key and key.isalpha()):
+        allowed = (entry.local and key in _PLAIN) or (entry.letters and keys == key and key.isalpha())
+        if plain and not allowed:
             self._say(f"{name} alone is for photos and labels: add {native_keys('Ctrl')} or Alt.", wrong=True)
             return
         if keys in self._widget_keys:

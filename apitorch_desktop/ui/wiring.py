@@ -130,6 +130,13 @@ class Wiring(QObject):
         self._wire_versions()
         self._wire_map()
         self.view_state = ViewState(parts.session, parts.photos, parts.settings, self._filter_changed)
+        self._add_actions()
+        self._menu_bar = MenuBar(parts.actions, parts.window, parts.settings)
+        self._bind_buttons()
+
+    def _add_actions(self) -> None:
+        """Add the actions that need several parts, and name their keys where sentences do."""
+        parts = self._parts
         parts.actions.unavailable.connect(lambda reason: parts.session.show_message(reason, "muted"))
         add_window_actions(
             parts.actions,
@@ -176,11 +183,8 @@ class Wiring(QObject):
                 reason=lambda: "macOS keeps the menu bar at the top of the screen." if sys.platform == "darwin" else "",
             ),
         )  # fmt: skip
-        parts.actions.extend(parts.map.view, "photo.delete", "photo.select_all", "photo.invert")
         opens = {page.board: ("review.open",) for page in (parts.versions.page, parts.similar_page)}
         parts.review.panel.add_actions(parts.actions, {self.conflicts.page.board: ("review.dismiss",), **opens})
-        parts.actions.keys_changed.connect(lambda _action_id: self._show_keys())
-        self._show_keys()
         parts.actions.add(
             ActionSpec("edit.preferences", "Preferences…", self._open_preferences, "Ctrl+,", "Preferences"),
             ActionSpec("help.documentation", "Documentation", lambda: self._open_page("Documentation"), icon="info"),
@@ -188,7 +192,13 @@ class Wiring(QObject):
             ActionSpec("help.about", "About API Torch Desktop", self._open_about),
             ActionSpec("file.open_recent", "Open recent", str, submenu=self.recent.fill, reason=self.recent.reason),
         )
-        self._menu_bar = MenuBar(parts.actions, parts.window, parts.settings)
+        parts.actions.extend(parts.map.view, "photo.delete", "photo.select_all", "photo.invert")
+        parts.actions.keys_changed.connect(lambda _action_id: self._show_keys())
+        self._show_keys()
+
+    def _bind_buttons(self) -> None:
+        """Give buttons of the window and menus below them their actions."""
+        parts = self._parts
         parts.actions.fill(
             parts.classify_panel.similar_menu, "classifier.find_similar", "classifier.find_similar_everywhere"
         )

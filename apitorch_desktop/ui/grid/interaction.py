@@ -315,8 +315,7 @@ class GridDrops(QObject):
             view.images_dropped.emit(list(content.image_ids), label)
 
     def _label(self, group: int | None) -> str | None:
-        images = self._view.images
-        return images.groups[group].label if group is not None and images.flat is None else None
+        return self._view.images.group_label(group)
 
     def _aim(self, point: QPoint, internal: bool, folder: bool) -> bool:
         """Mark the target of a drop. Return False if a drop would have no effect."""

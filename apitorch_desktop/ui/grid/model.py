@@ -471,6 +471,10 @@ class GridModel(QAbstractListModel):
         """Return the label of a row."""
         return self._groups.label_of(self.slot(row))
 
+    def group_label(self, position: int | None) -> str | None:
+        """Return the label of a group, None without a group and in a flat list."""
+        return self.groups[position].label if position is not None and self.flat is None else None
+
     def has_proposals(self) -> bool:
         """Return True if the classifier has an answer about an image without a label."""
         return bool(self.answers) and bool(len(self._proposed()))
@@ -636,8 +640,8 @@ class ScrollBookmark:
         self._focus = focus
         if focus is not None:
             position = content.group_of(focus)
-            group = model.groups[position]
-            self._beside = (group.label if grouped else None, group.images)  # a change makes another list
+            images = model.groups[position].images  # a change makes another list
+            self._beside = (model.group_label(position), images)
             self._place = focus - content.rows_of(position).start
 
     def anchor(self) -> ScrollAnchor | None:

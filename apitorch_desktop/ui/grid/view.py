@@ -570,7 +570,7 @@ class GridView(QListView):
             self.context_menu_requested.emit(self.viewport().mapToGlobal(place), None)
             return
         group = self.header_under(event.pos())
-        label = self.images.groups[group].label if group is not None and self.images.flat is None else None
+        label = self.images.group_label(group)
         self.context_menu_requested.emit(event.globalPos(), label)
 
     def viewportEvent(self, event: QEvent) -> bool:

@@ -75,7 +75,7 @@ class MapPage(CentralPage):
         self._task: Task | None = None
         self._update: MapUpdate | None = None
         self._behind = False
-        """True where Review has come to an end since the making began."""
+        """True if Review has ended since the map under way was begun."""
         self.view = MapView(theme, loader, self._model.record, self._describe)
         self.coloring = ComboBox(theme, "Color")
         for key, text in COLORINGS:
@@ -130,8 +130,6 @@ class MapPage(CentralPage):
         images = self._model.records()
 
         def job(context: JobContext) -> MapUpdate:
-            import numpy as np  # noqa: F401 - for the view, which must not wait for it
-
             keys = [item_of(image).key for image in images]
             request = MapRequest(str(self._cache), connection, set_id, keys, anew, encoder)
             return make_map(request, context.post, context.cancelled)
@@ -149,7 +147,7 @@ class MapPage(CentralPage):
         return open_set.training_set.own_encoder if open_set is not None and there else ""
 
     def follow_review(self) -> None:
-        """Make the map again where it does not lie by the training set's encoder, of which Review may know more now."""
+        """Make the map again if it was made by another encoder than the training set's, which Review may have used now."""
         self._behind = self._task is not None
         made = self._update
         if not self._behind and made is not None and made.encoder != self._wanted_encoder and self.isVisible():
@@ -191,8 +189,6 @@ class MapPage(CentralPage):
         update = self._update
         if update is None or update.positions is None or not self.isVisible():
             return
-        import numpy as np
-
         places = {key: index for index, key in enumerate(update.keys)}
         ids, index = [], []
         for image in self._model.records():
@@ -209,8 +205,6 @@ class MapPage(CentralPage):
         ids = self.view.ids
         if not ids:
             return
-        import numpy as np
-
         colors, legend = self._colorings()[str(self.coloring.currentData())](ids)
         self.view.set_colors(np.array(colors, np.uint32), legend)
 
@@ -243,8 +237,6 @@ class MapPage(CentralPage):
     def _mark(self) -> None:
         if not self.view.ids or not self.isVisible():
             return
-        import numpy as np
-
         chosen = set(self._model.selected_ids())
         self.view.set_chosen(np.array([image_id in chosen for image_id in self.view.ids], bool))
 
@@ -342,7 +334,7 @@ _PAN_KEYS = {
 class MapView(QWidget):
     """Draws points by id; emits what the lasso or a click selects. Images and texts come from functions given to it.
 
-    A frame with 100,000 points is put into one image by NumPy, which the page has imported on a lane before there are any.
+    A frame with 100,000 points is put into one image by NumPy.
     """
 
     selected = Signal(list, bool)
@@ -448,8 +440,6 @@ class MapView(QWidget):
 
     def _pixels(self) -> Any:
         """(n, 2) float32, places in the widget."""
-        import numpy as np
-
         center = np.array([self._center.x(), self._center.y()], np.float32)
         middle = np.array([self.width() / 2, self.height() / 2], np.float32)
         return (self._points - center) * np.float32(self._scale) + middle
@@ -485,8 +475,6 @@ class MapView(QWidget):
         """Return the points in sight if thumbnails have room."""
         if len(self.ids) > _FEW and self._scale < 2 * self._fit_scale():
             return None
-        import numpy as np
-
         pixels, margin = self._pixels(), self._theme.px(_THUMBNAIL)
         inside = np.flatnonzero(
             ((pixels > -margin) & (pixels < (self.width() + margin, self.height() + margin))).all(axis=1)
@@ -495,8 +483,6 @@ class MapView(QWidget):
 
     def _frame(self, size: tuple[int, int], ratio: float, faint: bool) -> Any:
         """Put all points in sight into rows of pixels, with _PAD around them; faint ones are left out: thumbnails cover them."""
-        import numpy as np
-
         width, height = size[0] + 2 * _PAD, size[1] + 2 * _PAD
         buffer = np.full(width * height, self._theme.color("canvas").rgb(), np.uint32)
         if faint:
@@ -582,8 +568,6 @@ class MapView(QWidget):
 
     def enclosed(self, lasso: Sequence[QPointF]) -> list[str]:
         """Return the photos inside a polygon in the widget, by the even-odd rule."""
-        import numpy as np
-
         if self._points is None:
             return []
         corners = np.array([(point.x(), point.y()) for point in lasso], np.float32)

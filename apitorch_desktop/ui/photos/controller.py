@@ -161,7 +161,10 @@ class PhotosController(QObject):
         self.share: ShareActions[TrainingImage] = ShareActions(session, local_copy, origin)
         self.key_of: Callable[[str], str] = lambda _label: ""
         """Returns the key of a label, "" for none."""
-        self._add_actions()
+        self._add_edit_actions()
+        self._add_view_actions()
+        self._add_sharing_actions()
+        self._add_classifier_actions()
         actions.bind_button(self.big.fit, "view.zoom_reset", "The whole photo", runs=False)
         actions.bind_button(self.big.actual, "view.actual_size", "Pixel for pixel", runs=False)
         self._wire()
@@ -196,9 +199,8 @@ class PhotosController(QObject):
         self.close_big()
         self.loader.clear()
         self._sorted_by = {}
-        self._leave_similar()
-        if self.only is not None:
-            self.show_only((), "")
+        self._ranking = {}
+        self._leave_part()
 
     def _on_connection_changed(self) -> None:
         if self._session.state.value == "ready":
@@ -263,7 +265,7 @@ class PhotosController(QObject):
 
     def show_groups(self) -> None:
         """Show the photos by label, if they are listed by likeness."""
-        if self.model.flat is not None:
+        if self.sort == "similar":
             self._leave_part()
 
     def _follow(self, new_ids: dict[str, str]) -> None:
@@ -342,11 +344,6 @@ class PhotosController(QObject):
         self.close_big()
         self.set_sort("similar")
         self.show_only(first, f"{plural(len(found[:SIMILAR]), 'photo')} most like “{photo.name}”")
-
-    def _leave_similar(self) -> None:
-        self._ranking = {}
-        if self.sort == "similar":
-            self.set_sort(self._settings.sort)
 
     def sorts(self) -> list[tuple[str, str]]:
         """Return the orders that can be chosen, as (key, text)."""
@@ -455,12 +452,58 @@ class PhotosController(QObject):
         if self.grid.isVisible():  # it may have been opened from elsewhere
             self.grid.setFocus()
 
-    # --- the menu
+    # --- actions
 
-    def _add_actions(self) -> None:
-        def reason() -> str:
-            return "" if self.selected() else "Select photos first."
+    def _no_selection(self) -> str:
+        return "" if self.selected() else "Select photos first."
 
+    def _no_big(self) -> str:
+        return "" if self.big.isVisible() else "Open a photo first."
+
+    def _unavailable(self) -> str:
+        return self._no_selection() or self._session.unavailable_reason("")
+
+    def _counted(self) -> str:
+        return plural(len(self.selected()), "photo") if self.selected() else "photos"
+
+    def _chosen(self) -> str:
+        return "the photo" if len(self.selected()) == 1 else self._counted()
+
+    def _add_edit_actions(self) -> None:
+        def no_photos() -> str:
+            return "" if self.model.shown else "There are no photos."
+
+        def no_unlabel() -> str:
+            workspace = self._session.workspace
+            if workspace is not None and not workspace.has_inbox:
+                return "This service cannot keep photos without a label."
+            waiting = not without_label(self.selected(), INBOX)
+            return self._no_selection() or ("They have no label." if waiting else "")
+
+        self._actions.add(
+            ActionSpec(
+                "photo.delete", lambda: f"Delete {self._counted()}",
+                lambda: self.delete(image_ids(self.selected())),
+                DELETE_KEYS, "Delete what is selected; Undo brings it back", "Photos", reason=self._no_selection,
+                within=(self.grid, self.big), applies=always, icon="trash",
+            ),
+            ActionSpec(
+                "photo.unlabel", "Remove label", lambda: self._edits.move(self.selected(), INBOX),
+                "Ctrl+U", "Remove the label: the photo waits under “No label yet”", "Photos", reason=no_unlabel,
+                within=(self.grid, self.big), icon="tag",
+            ),
+            ActionSpec("photo.split", "Split", submenu=self._fill_splits, reason=self._no_selection, icon="split"),
+            ActionSpec(
+                "photo.select_all", "Select all", self.grid.selectAll, "Ctrl+A", "Select all", "Photos",
+                reason=no_photos, within=(self.grid,), applies=always, icon="select-all",
+            ),
+            ActionSpec(
+                "photo.invert", "Invert selection", self.grid.invert_selection, "Ctrl+Shift+I", "Select the others", "Photos",
+                reason=no_photos, within=(self.grid,), applies=always, icon="invert",
+            ),
+        )  # fmt: skip
+
+    def _add_view_actions(self) -> None:
         def focused() -> TrainingImage | None:
             return self.grid.focused_image() if self.grid.hasFocus() else None
 
@@ -479,81 +522,45 @@ class PhotosController(QObject):
             else:
                 self.grid.set_cell_size(DEFAULT)
 
-        def no_photos() -> str:
-            return "" if self.model.shown else "There are no photos."
-
-        def no_big() -> str:
-            return "" if self.big.isVisible() else "Open a photo first."
-
-        def counted() -> str:
-            count = len(self.selected())
-            return plural(count, "photo") if count else "photos"
-
-        def copy_text() -> str:
-            return "Copy photo" if len(self.selected()) == 1 else f"Copy {counted()}"
-
-        def chosen() -> str:
-            return "the photo" if len(self.selected()) == 1 else counted()
-
-        def online() -> str:
-            return reason() or self._session.unavailable_reason("")
-
-        def one() -> str:
-            return "" if len(self.selected()) == 1 else "Select one photo to find others like it."
-
-        def no_unlabel() -> str:
-            workspace = self._session.workspace
-            if workspace is not None and not workspace.has_inbox:
-                return "This service cannot keep photos without a label."
-            waiting = not without_label(self.selected(), INBOX)
-            return reason() or ("They have no label." if waiting else "")
-
-        both = (self.grid, self.big)
         self._actions.add(
             ActionSpec(
-                "photo.delete", lambda: f"Delete {counted()}",
-                lambda: self.delete(image_ids(self.selected())),
-                DELETE_KEYS, "Delete what is selected; Undo brings it back", "Photos", reason=reason,
-                within=both, applies=always, icon="trash",
-            ),
-            ActionSpec(
-                "photo.unlabel", "Remove label", lambda: self._edits.move(self.selected(), INBOX),
-                "Ctrl+U", "Remove the label: the photo waits under “No label yet”", "Photos", reason=no_unlabel, within=both,
-                icon="tag",
-            ),
-            ActionSpec(
-                "photo.select_all", "Select all", self.grid.selectAll, "Ctrl+A", "Select all", "Photos",
-                reason=no_photos, within=(self.grid,), applies=always, icon="select-all",
-            ),
-            ActionSpec(
-                "photo.invert", "Invert selection", self.grid.invert_selection, "Ctrl+Shift+I", "Select the others", "Photos",
-                reason=no_photos, within=(self.grid,), applies=always, icon="invert",
-            ),
-            ActionSpec(
                 "view.zoom_in", "Zoom in", lambda: zoom(1), "Ctrl++, Ctrl+=", "Larger thumbnails, or a larger photo", "Photos",
-                within=both, applies=always,
+                within=(self.grid, self.big), applies=always,
             ),
             ActionSpec(
                 "view.zoom_out", "Zoom out", lambda: zoom(-1), "Ctrl+-", "Smaller thumbnails, or a smaller photo", "Photos",
-                within=both, applies=always,
+                within=(self.grid, self.big), applies=always,
             ),
             ActionSpec(
                 "view.zoom_reset", "Reset zoom", reset_zoom, "Ctrl+0", "Thumbnails of the first size, or the whole photo",
-                "Photos", within=both, applies=always,
+                "Photos", within=(self.grid, self.big), applies=always,
             ),
             ActionSpec(
                 "view.actual_size", "Pixel for pixel", lambda: self.big.canvas.set_zoom(1), "Ctrl+1",
-                "A pixel of the photo for each of the screen", "Full size", reason=no_big,
+                "A pixel of the photo for each of the screen", "Full size", reason=self._no_big,
                 within=(self.big,), applies=always,
             ),
             ActionSpec(
+                "photo.open", "Open", open_photo, "Return, Enter", "Show the photo full size", "Photos",
+                reason=lambda: "" if focused() is not None else self._no_selection(),
+                within=(self.grid,), applies=always, icon="image",
+            ),
+        )  # fmt: skip
+
+    def _add_sharing_actions(self) -> None:
+        def copy_text() -> str:
+            return "Copy photo" if len(self.selected()) == 1 else f"Copy {self._counted()}"
+
+        self._actions.add(
+            ActionSpec(
                 "photo.copy", copy_text, lambda: self.share.copy(self.selected()),
-                "Ctrl+C", "Copy photos", "Photos", reason=reason, within=both, icon="copy",
+                "Ctrl+C", "Copy photos", "Photos", reason=self._no_selection, within=(self.grid, self.big), icon="copy",
             ),
             ActionSpec(
                 "photo.copy_paths", lambda: "Copy path" if len(self.selected()) == 1 else "Copy paths",
                 lambda: self.share.copy_paths(self.selected()),
-                "Ctrl+Shift+C", "Copy their paths", "Photos", reason=reason, within=both, icon="link",
+                "Ctrl+Shift+C", "Copy their paths", "Photos", reason=self._no_selection,
+                within=(self.grid, self.big), icon="link",
             ),
             ActionSpec(
                 "photo.show_in_file_manager", f"Show in {file_manager.NAME}",
@@ -561,13 +568,28 @@ class PhotosController(QObject):
                 reason=lambda: "" if len(self.selected()) == 1 else "Select one photo to show it.", icon="folder",
             ),
             ActionSpec(
-                "photo.classify_with", lambda: f"Classify {chosen()} with", submenu=self._fill_classifiers, reason=online,
-                icon="sparkle",
+                "photo.export", lambda: f"Export {self._chosen()}…", lambda: self.export_requested.emit(list(self.selected())),
+                reason=self._unavailable, icon="export",
+            ),
+            ActionSpec(
+                "photo.copy_to_set", lambda: f"Copy {self._chosen()} to training set", submenu=self._fill_sets,
+                reason=self._unavailable, icon="copy-to",
+            ),
+        )  # fmt: skip
+
+    def _add_classifier_actions(self) -> None:
+        def one() -> str:
+            return "" if len(self.selected()) == 1 else "Select one photo to find others like it."
+
+        self._actions.add(
+            ActionSpec(
+                "photo.classify_with", lambda: f"Classify {self._chosen()} with", submenu=self._fill_classifiers,
+                reason=self._unavailable, icon="sparkle",
             ),
             ActionSpec(
                 "photo.find_similar", "Find similar", self.find_similar, "Ctrl+Shift+F",
-                "Find photos like the selected one", "Photos", reason=lambda: one() or self._similar.reason(), within=both,
-                icon="search",
+                "Find photos like the selected one", "Photos", reason=lambda: one() or self._similar.reason(),
+                within=(self.grid, self.big), icon="search",
             ),
             ActionSpec(
                 "photo.find_similar_everywhere", "Find similar in all training sets",
@@ -577,23 +599,12 @@ class PhotosController(QObject):
             ActionSpec(
                 "photo.evidence", "Explain the label", self._switch_evidence, "Ctrl+E",
                 "Show where the evidence for the classifier’s answer lies, or hide it", "Full size",
-                reason=lambda: self._session.unavailable_reason("evidence") if self.big.isVisible() else "Open a photo first.",
-                checked=lambda: self._explaining, within=both, icon="eye",
-            ),
-            ActionSpec(
-                "photo.export", lambda: f"Export {chosen()}…", lambda: self.export_requested.emit(list(self.selected())),
-                reason=online, icon="export",
-            ),
-            ActionSpec(
-                "photo.copy_to_set", lambda: f"Copy {chosen()} to training set", submenu=self._fill_sets, reason=online,
-                icon="copy-to",
-            ),
-            ActionSpec("photo.split", "Split", submenu=self._fill_splits, reason=reason, icon="split"),
-            ActionSpec(
-                "photo.open", "Open", open_photo, "Return, Enter", "Show the photo full size", "Photos",
-                reason=lambda: "" if focused() is not None else reason(), within=(self.grid,), applies=always, icon="image",
+                reason=lambda: self._no_big() or self._session.unavailable_reason("evidence"),
+                checked=lambda: self._explaining, within=(self.grid, self.big), icon="eye",
             ),
         )  # fmt: skip
+
+    # --- the menu
 
     def _menu(self, label: str | None) -> QMenu:
         menu = QMenu(self.grid)

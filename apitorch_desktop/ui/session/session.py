@@ -204,10 +204,7 @@ class Session(QObject):
 
         def progress(report: FoundKey | Event) -> None:
             if isinstance(report, Event):
-                if self.state in (
-                    ConnectionState.STARTING,
-                    ConnectionState.REFUSED,
-                ):  # what was refused before may be over
+                if self.state in (ConnectionState.STARTING, ConnectionState.REFUSED):  # why it was refused may be over
                     self._set_state(ConnectionState.STARTING, WAITING)
                 self.show_keyring_wait(report)
             else:
