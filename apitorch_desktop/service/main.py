@@ -218,7 +218,7 @@ async def _sweep(store: Store, trainer: Trainer) -> None:
         try:
             leads = await asyncio.to_thread(store.leads, _LEADER, _LEADERSHIP)
             if leads:
-                await asyncio.to_thread(store.images.forget_deleted)
+                await asyncio.to_thread(store.deleted_images.forget)
             if leads and store.jobs is not None:
                 await asyncio.to_thread(store.classifications.delete_expired)
                 await asyncio.to_thread(store.sweeper.finish_removals)

@@ -54,7 +54,7 @@ def sweep_released(store: Store) -> None:
     store._writer.run(
         lambda transaction: transaction.execute(update(deleted_images).values(deleted_at="2026")).rowcount
     )
-    store.images.forget_deleted()
+    store.deleted_images.forget()
     if store.jobs is None:
         return
     store._writer.run(lambda transaction: transaction.execute(update(released).values(since="2026")).rowcount)

@@ -211,7 +211,10 @@ class ImageRoutes(OperationGroup):
         """Bring back images that were deleted within a day, with their ids. Those that are gone for good are `missing`."""
         body: schemas.ImageSelection = request.body
         rows = await self._workers.run_storage(
-            self._images.restore, request.owner, request.id_parameter("id", "training set"), body.image_ids
+            self._store.deleted_images.restore,
+            request.owner,
+            request.id_parameter("id", "training set"),
+            body.image_ids,
         )
         changed = await self._changed(request, [row for row in rows if row is not None], "restored")
         missing = [each for each, row in zip(body.image_ids, rows, strict=True) if row is None]
@@ -220,7 +223,7 @@ class ImageRoutes(OperationGroup):
     @Operation("DELETE", "/api/deleted-images", types.ChangedImages, extension="images.restore", errors=(507,))
     async def forget_deleted_images(self, request: Request) -> types.ChangedImages:
         """Forget all images that were deleted, so that they cannot be restored."""
-        count = await self._workers.run_storage(self._images.forget_deleted, request.owner)
+        count = await self._workers.run_storage(self._store.deleted_images.forget, request.owner)
         return types.ChangedImages(data=[], message=f"{_count(count)} forgotten.")
 
     @Operation(

@@ -114,7 +114,7 @@ _REMEMBERED = ("id", "sha256", "original_filename", "split", "created_at")
 
 
 def delete_images(transaction: Transaction, chosen: ColumnElement[bool]) -> None:
-    """Delete the images that a condition chooses. They may be restored for a day (`ImageRepository.restore`)."""
+    """Delete the images that a condition chooses. They may be restored for a day (`DeletedImageRepository`)."""
     if transaction.keeps_deleted:
         _remember(transaction, chosen)
     gone = transaction.execute(delete(images).where(chosen).returning(images.c.sha256))

@@ -4,6 +4,7 @@
     store.training_sets     training sets
     store.labels            their labels
     store.images            their images
+    store.deleted_images    those that may be restored
     store.changes           what came, changed and went since a revision
     store.models            embeddings and versions of heads
     store.classifications   classifications and feedback
@@ -34,6 +35,7 @@ from apitorch_desktop.service.storage.changes import ChangeRepository
 from apitorch_desktop.service.storage.classifications import ClassificationRepository
 from apitorch_desktop.service.storage.coordination import JobRepository, Listener
 from apitorch_desktop.service.storage.database import Database
+from apitorch_desktop.service.storage.deleted_images import DeletedImageRepository
 from apitorch_desktop.service.storage.disk_reserve import DiskReserve
 from apitorch_desktop.service.storage.errors import CannotOpen, InUse, RecordNotFound, StorageFault, to_store_error
 from apitorch_desktop.service.storage.images import ImageRepository
@@ -68,6 +70,7 @@ class Store:
         self.training_sets = TrainingSetRepository(database, self._writer)
         self.labels = LabelRepository(database, self._writer)
         self.images = ImageRepository(database, self._writer, images)
+        self.deleted_images = DeletedImageRepository(database, self._writer, images)
         self.changes = ChangeRepository(database, self._writer)
         self.models = ModelRepository(database, self._writer)
         self.classifications = ClassificationRepository(database, self._writer, images)
@@ -156,7 +159,7 @@ class Store:
         To be called once a day, with PostgreSQL by the process that `leads`. Raises StorageFault.
         """
         self.classifications.delete_expired()
-        self.images.forget_deleted()
+        self.deleted_images.forget()
         self.changes.trim()
         report = structs.replace(self.sweeper.scan(), removed=self.sweeper.remove_expired())
         self.trim_thumbnails()

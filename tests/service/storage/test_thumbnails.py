@@ -28,7 +28,7 @@ def test_it_goes_with_the_last_image_of_its_content(tmp_path: Path):
         assert store.thumbnails.get(one.sha256) == b"jpeg"
         store.images.delete(ME, two.id)
         assert store.thumbnails.get(one.sha256) == b"jpeg", "for its return"
-        store.images.forget_deleted(ME)
+        store.deleted_images.forget(ME)
         assert store.thumbnails.get(one.sha256) is None
 
 

@@ -54,7 +54,7 @@ def test_what_was_deleted_in_any_way_comes_back_as_it_was(store: Store, number: 
     revision = store.training_sets.get(ME, number).revision
     gone = Seen(store, number)
     for _ in range(2):  # an answer may be lost
-        rows = store.images.restore(ME, number, ["ti_" + each for each in before])
+        rows = store.deleted_images.restore(ME, number, ["ti_" + each for each in before])
         assert [row.id for row in rows] == list(before)
         moved = set(hats[3:5])  # under the other label by then
         assert all(same(row, before[row.id]) for row in rows if row.id not in moved)
@@ -74,12 +74,12 @@ def test_a_deleted_training_set_comes_back_in_another(store: Store, number: int)
     store.training_sets.delete(ME, number)
     again = store.training_sets.create(ME, "Clothes").id
     ids = [row.id for row in rows]
-    assert [row.id for row in store.images.restore(ME, again, ids)] == ids
+    assert [row.id for row in store.deleted_images.restore(ME, again, ids)] == ids
     other = store.training_sets.create(ME, "Another").id
-    assert store.images.restore(ME, other, ids) == [None] * 3  # they are there, and stay
+    assert store.deleted_images.restore(ME, other, ids) == [None] * 3  # they are there, and stay
     assert set(listed(store, again)) == set(ids)
     with pytest.raises(RecordNotFound):
-        store.images.restore(ME, number, ids)
+        store.deleted_images.restore(ME, number, ids)
 
 
 def test_nobody_restores_what_is_anothers(store: Store, number: int):
@@ -89,12 +89,12 @@ def test_nobody_restores_what_is_anothers(store: Store, number: int):
     hers = add(store, theirs, "hat", b"hers", ann)
     store.images.delete(ME, mine.id)
     store.images.delete(ann, hers.id)
-    assert store.images.restore(ann, theirs, [mine.id]) == [None]
+    assert store.deleted_images.restore(ann, theirs, [mine.id]) == [None]
     with pytest.raises(RecordNotFound):
-        store.images.restore(ann, number, [mine.id])
-    assert store.images.forget_deleted(ann) == 1
-    assert store.images.restore(ann, theirs, [hers.id]) == [None]
-    assert store.images.restore(ME, number, [mine.id])[0].id == mine.id
+        store.deleted_images.restore(ann, number, [mine.id])
+    assert store.deleted_images.forget(ann) == 1
+    assert store.deleted_images.restore(ann, theirs, [hers.id]) == [None]
+    assert store.deleted_images.restore(ME, number, [mine.id])[0].id == mine.id
 
 
 def test_where_the_label_has_the_same_bytes_by_now_that_image_stays_the_one(store: Store, number: int):
@@ -102,9 +102,9 @@ def test_where_the_label_has_the_same_bytes_by_now_that_image_stays_the_one(stor
     store.images.delete(ME, old.id)
     new = add(store, number, "hat", b"x")
     for _ in range(2):
-        assert store.images.restore(ME, number, [old.id, new.id, old.id]) == [new] * 3
+        assert store.deleted_images.restore(ME, number, [old.id, new.id, old.id]) == [new] * 3
     store.images.delete(ME, new.id)
-    first, second = store.images.restore(ME, number, [old.id, new.id])
+    first, second = store.deleted_images.restore(ME, number, [old.id, new.id])
     assert first == second
     assert first.id == old.id
     assert list(listed(store, number)) == [old.id]
@@ -118,12 +118,12 @@ def test_what_is_not_known_any_more_is_none(store: Store, number: int):
     store._blobs.damaged.add(rows[1].sha256)
     aged = update(deleted_images).where(deleted_images.c.id == rows[2].id).values(deleted_at="2026-01-01T00:00:00.000Z")
     store._writer.run(lambda transaction: transaction.execute(aged).rowcount)
-    assert store.images.forget_deleted() == 1
+    assert store.deleted_images.forget() == 1
     asked = [*(row.id for row in rows), "f" * 40]
     for wrong in ("nothing", "", "F" * 40):
         with pytest.raises(RecordNotFound):
-            store.images.restore(ME, number, [*asked, wrong])
-    found = store.images.restore(ME, number, asked)
+            store.deleted_images.restore(ME, number, [*asked, wrong])
+    found = store.deleted_images.restore(ME, number, asked)
     assert [row and row.id for row in found] == [None, None, None, rows[3].id, None]
     assert [row.name for row in store.labels.all(ME, number)] == ["hat"]
     if store.jobs is None:
@@ -138,7 +138,7 @@ def test_what_the_sweep_is_removing_is_gone_and_what_was_restored_is_not_removed
     store.images.delete_many(ME, number, [kept.id, going.id])
     marked = update(released).where(released.c.sha256 == going.sha256).values(state=state)
     store._writer.run(lambda transaction: transaction.execute(marked).rowcount)
-    assert store.images.restore(ME, number, [going.id, kept.id])[0] is None
+    assert store.deleted_images.restore(ME, number, [going.id, kept.id])[0] is None
     released_again = update(released).where(released.c.sha256 == going.sha256).values(state=Removal.DUE)
     store._writer.run(lambda transaction: transaction.execute(released_again).rowcount)
     sweep_released(store)
@@ -154,4 +154,4 @@ def test_on_a_scarce_disk_nothing_is_kept(store: Store, number: int, monkeypatch
     monkeypatch.setattr(DiskReserve, "is_scarce", lambda _self: True)
     store.images.delete(ME, rows[1].id)
     assert files(store.folder) == {rows[2].sha256}
-    assert store.images.restore(ME, number, [row.id for row in rows[:2]]) == [None, None]
+    assert store.deleted_images.restore(ME, number, [row.id for row in rows[:2]]) == [None, None]
