@@ -27,10 +27,18 @@ def actions():
     """Ids of all actions that the sources of the window add to the registry."""
     package = Path(__file__).parents[2] / "apitorch_desktop" / "ui"
     for path in package.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "ActionSpec":
+        nodes = list(ast.walk(ast.parse(path.read_text("utf-8"))))
+        makers = [node for node in nodes if isinstance(node, ast.FunctionDef) and _is_name(node.returns, "ActionSpec")]
+        made = {node for maker in makers for node in ast.walk(maker)}
+        names = {"ActionSpec", *(maker.name for maker in makers)}
+        for node in nodes:
+            if isinstance(node, ast.Call) and node not in made and any(_is_name(node.func, name) for name in names):
                 assert isinstance(node.args[0], ast.Constant), f"{path}:{node.lineno}: an id is a literal"
                 yield node.args[0].value
+
+
+def _is_name(node, name):
+    return isinstance(node, ast.Name) and node.id == name
 
 
 def driven():

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from PySide6.QtCore import QEvent, QObject, QPoint, QRect
+from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QApplication, QWidget
 
 from tests.helpers.waiting import PATIENCE, until
@@ -16,7 +17,11 @@ _SOURCE = Path(__file__).with_name("drag_source.py")
 
 
 def xdotool(*words: object) -> None:
-    """Run xdotool beside the event loop, so that the window can answer meanwhile."""
+    """Run xdotool beside the event loop, so that the window can answer meanwhile, and handle all that it sent.
+
+    When xdotool ends, the X server has handed out its events, but they may still be on their way to the window: an answer
+    of the server comes after them.
+    """
     done = threading.Event()
 
     def run() -> None:
@@ -29,6 +34,7 @@ def xdotool(*words: object) -> None:
     while not done.is_set():
         QApplication.processEvents()
         time.sleep(0.002)
+    QGuiApplication.sync()
 
 
 def center(widget: QWidget, part: QRect | None = None) -> QPoint:

@@ -23,6 +23,7 @@ from apitorch_desktop.ui.photo_board.model import BoardModel, HeadingRow, PhotoR
 from apitorch_desktop.ui.review.controller import ReviewController
 from apitorch_desktop.ui.review.panel import ReviewPanel
 from tests.helpers import x11_pointer as pointer
+from tests.helpers.app_runner import press
 from tests.helpers.event_loop import expose, turn, wait_until
 
 LABELS = ["dress", "hat", "shirt"]
@@ -277,8 +278,7 @@ def test_a_cell_of_the_confusion_matrix_shows_its_photos_by_pointer_and_by_keys(
     panel.label_requested.connect(labels.append)
     matrix = panel.labels.matrix
     wait_until(lambda: matrix.hasFocus() and matrix.visibleRegion().contains(matrix.cell_rect(2, 2)))
-    turn()  # laid out
-    pointer.click(pointer.center(matrix, matrix.cell_rect(1, 2)))
+    press(matrix, lambda: matrix.cell_rect(1, 2))
     assert shown == [([IDS[7]], "1 of “hat” taken for “shirt”")]
     pointer.key("Down", "Left", "Left", "Return")
     assert shown[1] == ([IDS[8]], "1 of “shirt” taken for “dress”")
