@@ -12,7 +12,7 @@ from pathlib import Path
 
 from apitorch_desktop.utils.files import move_into_place, sync
 
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 
 
 class TrashStore:
@@ -28,7 +28,7 @@ class TrashStore:
         sha256 = known or hashlib.sha256(data).hexdigest()
         path = self._path(sha256)
         if not path.is_file():
-            part = self._folder / f".{os.getpid()}-{os.urandom(6).hex()}.part"
+            part = self._folder / f".{secrets.token_hex(8)}.part"
             try:
                 self._write(part, data)
                 move_into_place(part, path)
@@ -40,10 +40,10 @@ class TrashStore:
     def _write(self, part: Path, data: bytes) -> None:
         """Write a new file with as few calls as there can be: thousands are written in a row."""
         try:
-            handle = os.open(part, _NEW, 0o600)
+            handle = os.open(part, _NEW_FILE, 0o600)
         except FileNotFoundError:
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            handle = os.open(part, _NEW, 0o600)
+            handle = os.open(part, _NEW_FILE, 0o600)
         with os.fdopen(handle, "wb") as file:
             file.write(data)
 

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from apitorch_desktop.dataset.sources.lists.index import Parts
 from apitorch_desktop.dataset.sources.lists.names import (
@@ -15,11 +16,11 @@ from apitorch_desktop.dataset.sources.lists.names import (
 )
 from apitorch_desktop.utils.text import plural, shown
 
-_NUMBERED_CLASS = re.compile(r"(?i)class|klasse|label|category|kategorie|type|grade|species|level")
+_NUMBERED_CLASS: Final = re.compile(r"(?i)class|klasse|label|category|kategorie|type|grade|species|level")
 """Words whose numbers stand for classes, where others stand for series: days, sessions, cameras."""
-_SAMPLES = "-samples"
+_SAMPLES: Final = "-samples"
 """End of the names that Teachable Machine gives to the photos of a class."""
-_MAX_STRAY = 3
+_MAX_STRAY: Final = 3
 """Images beside an only folder of folders up to which that folder is still no label."""
 
 
@@ -77,6 +78,16 @@ def folder_labels(images: Sequence[Parts], root: str, *, labeled: bool = False) 
 
 
 class _Finder:
+    """Goes down the folders and decides which of them are labels, in each one by the first rule that fits its sub-folders:
+
+    1. all name a part of a set and a label: train_cat, train_dog, test_cat (`_paired`);
+    2. parts of a set and containers are no labels, what they hold is: train, test, images (`_transparent`);
+    3. kinds of kinds: the innermost folders are the labels: animal/mammal/cat (`_are_nested`);
+    4. sets, forms or sessions with labels in common: their sub-folders are the labels: day1/cat, day2/cat (`_are_series`);
+    5. an only folder around all the rest is no label (`_is_wrapper`);
+    6. else each is a label, with all that is below it.
+    """
+
     def __init__(self, found: list[FolderLabel]) -> None:
         self.found = found
         self.notes: list[str] = []
@@ -112,11 +123,7 @@ class _Finder:
                     self.found[image] = FolderLabel(label, part_of_set)
             self.notes.append(f"{quoted(paired)} are taken for a part of a set and a label each.")
             return
-        transparent = {child.name for child in folders if child.name in splits or is_container(child.name)}
-        if (
-            len(transparent) < len(folders) and len(set(splits.values())) < 2
-        ):  # a class may be called “train” or “photos”
-            transparent = {name for name in splits if folder.folders[name].folders and not folder.folders[name].images}
+        transparent = _transparent(folder, splits)
         if innermost is None:
             innermost = self._are_nested(
                 [child for child in folders if child.name not in transparent] or _below(folders)
@@ -159,14 +166,18 @@ class _Finder:
             and len({name.casefold() for _, name in leaves}) == len(leaves)
             and all(_is_kind(folder) for folder in folders)
         )
-        note = (
-            f"The folders are kinds of kinds: the innermost ones are the labels, as “{shown(leaves[0][1])}”."
-            if nested
-            else ""
-        )
-        if nested and note not in self.notes:
-            self.notes.append(note)
+        if nested:
+            note = f"The folders are kinds of kinds: the innermost ones are the labels, as “{shown(leaves[0][1])}”."
+            self.notes += [note] if note not in self.notes else []
         return nested
+
+
+def _transparent(folder: _Folder, splits: dict[str, str]) -> set[str]:
+    """Return the names of the sub-folders that are parts of a set or containers."""
+    found = {name for name in folder.folders if name in splits or is_container(name)}
+    if len(found) < len(folder.folders) and len(set(splits.values())) < 2:  # a class may be called “train” or “photos”
+        found = {name for name in splits if folder.folders[name].folders and not folder.folders[name].images}
+    return found
 
 
 def _below(folders: list[_Folder]) -> list[_Folder]:
@@ -203,21 +214,22 @@ def _is_word(name: str) -> bool:
 
 
 def _are_series(folders: list[_Folder]) -> bool:
-    """Return whether folders are numbered, as days or sessions are, or forms of one set, and have sub-folders in common."""
-    stems = {re.sub(r"[\W\d_]+", "", folder.name.casefold()) for folder in folders}
+    """Return whether folders are several sets, or have labels in common and are forms of one set, or numbered sessions."""
     if len(folders) < 2 or not all(folder.folders and not folder.images for folder in folders):
         return False
-    if all(_holds_parts(folder) for folder in folders):
+    if all(_holds_parts(folder) for folder in folders):  # several sets
         return True
     counts = Counter(name for folder in folders for name in folder.folders)
-    if not all(_is_word(name) for name in counts) or max(counts.values()) < 2:
+    if not all(_is_word(name) for name in counts) or max(counts.values()) < 2:  # no labels in common
         return False
-    if "" not in stems and all(split_words(folder.name) == ("", ()) for folder in folders):  # original, resized
+    stems = {re.sub(r"[\W\d_]+", "", folder.name.casefold()) for folder in folders}
+    if "" not in stems and all(split_words(folder.name) == ("", ()) for folder in folders):  # forms: original, resized
         return True
-    numbered = all(re.search(r"\d", folder.name) for folder in folders)
-    if not numbered or len(stems) > 1 or _NUMBERED_CLASS.fullmatch(next(iter(stems))):
+    if len(stems) > 1 or not all(re.search(r"\d", folder.name) for folder in folders):
         return False
-    return stems != {""} or all(re.search(r"\d{4}", folder.name) for folder in folders)
+    if stem := next(iter(stems)):
+        return not _NUMBERED_CLASS.fullmatch(stem)  # Class 1 is a label, day 1 is none
+    return all(re.search(r"\d{4}", folder.name) for folder in folders)  # dates; shorter numbers may be classes
 
 
 def _splits(folders: Iterable[_Folder]) -> dict[str, str]:
@@ -255,9 +267,7 @@ def _is_wrapper(child: _Folder, parent: _Folder, *, in_part: bool) -> bool:
         return False
     if len(below) != 1 or child.images:
         return len(below) > 1
-    if (
-        not below[0].folders and not in_part and not parent.images
-    ):  # one folder in the other: the innermost has the photos
+    if not below[0].folders and not in_part and not parent.images:  # one in the other: the innermost has the photos
         return _is_word(below[0].name)
     return below[0].name == child.name or _is_wrapper(below[0], child, in_part=in_part)
 

@@ -22,7 +22,7 @@ from apitorch_desktop.utils.sqlite import SqliteFile
 
 MAX_IMAGES = 300_000
 """Images that are cached, some 8 kB each, two of one that was encoded twice; the least recently used ones go first."""
-ENCODED = 0.9
+_ENCODED = 0.9
 """Share of a training set's images from which its own encoder is used: the service cannot read the others, or did not yet."""
 _SIDE = 48
 """Side of a pattern, see `vision.near_duplicates`."""
@@ -42,6 +42,11 @@ _SCHEMA = (
     """CREATE TABLE IF NOT EXISTS compared (
         connection TEXT, training_set TEXT, body BLOB, PRIMARY KEY (connection, training_set))""",
 )
+
+
+def is_encoded(encoded: int, images: int) -> bool:
+    """Return whether a training set of `images` is analyzed by its own encoder, which has encoded so many of them."""
+    return encoded > 0 and encoded >= _ENCODED * images
 
 
 class CachedImage(msgspec.Struct, array_like=True):

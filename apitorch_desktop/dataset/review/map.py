@@ -1,6 +1,6 @@
 """Map of a training set: its images on a plane, laid out in a process of its own, from the features that Review cached.
 
-The embeddings are those of the training set's own encoder where it has one and Review has got ENCODED of them.
+The embeddings are those of the training set's own encoder where it has one and Review has got enough of them (`is_encoded`).
 The layout is t-SNE by openTSNE on the leading principal coordinates; new images get positions between those that are there.
 
 openTSNE (BSD-3) starts in 1.4 s of processor time, with scikit-learn, where umap-learn brings numba and LLVM; it scales
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apitorch_desktop.dataset.review import child_process
-from apitorch_desktop.dataset.review.cache import ENCODED, ReviewCache
+from apitorch_desktop.dataset.review.cache import ReviewCache, is_encoded
 from apitorch_desktop.dataset.review.messages import MapRequest, MapUpdate
 from apitorch_desktop.utils.decoding import prepared
 from apitorch_desktop.utils.errors import Cancelled, UserError
@@ -109,7 +109,7 @@ def _run(request: MapRequest, send: Callable[[MapUpdate], None]) -> None:
     seen = memory.seen(request.connection, encoder, request.keys)
     keys = [key for key in dict.fromkeys(request.keys) if key in seen and not seen[key].problem]
     own = memory.seen(request.connection, request.encoder, keys) if request.encoder else {}
-    if own and len(own) >= ENCODED * len(keys):
+    if is_encoded(len(own), len(keys)):
         encoder, seen, keys = request.encoder, own, [key for key in keys if key in own]
     missing = len(set(request.keys)) - len(keys)
     named = request.encoder if encoder == request.encoder else ""

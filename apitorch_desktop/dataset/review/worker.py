@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apitorch_desktop.api.types import INBOX
-from apitorch_desktop.dataset.review.cache import ENCODED, CachedComparison, CachedImage, ReviewCache
+from apitorch_desktop.dataset.review.cache import CachedComparison, CachedImage, ReviewCache, is_encoded
 from apitorch_desktop.dataset.review.findings import (
     Duplicate,
     DuplicateGroup,
@@ -286,7 +286,7 @@ class Analysis:
 
     Near-duplicates are found by the built-in encoder always: the thresholds of `near_duplicates` are distances of its
     embeddings. Labels are judged, and images chosen to be labeled next, by the training set's own encoder where it has one
-    and the service has encoded ENCODED of the images by it, since that is what its classifier learns from.
+    and the service has encoded enough of the images by it (`is_encoded`), since that is what its classifier learns from.
     """
 
     def __init__(
@@ -355,7 +355,7 @@ class Analysis:
         features = self.features
         if own is not None:
             encoded = [place for place, item in enumerate(items) if item.key in own.seen]
-            if encoded and len(encoded) >= ENCODED * len(items):
+            if is_encoded(len(encoded), len(items)):
                 features, found.encoder = own, own.encoder
                 items, together = [items[place] for place in encoded], [together[place] for place in encoded]
         self._learn(found, items, together, features, interrupted)

@@ -5,12 +5,18 @@ import unicodedata
 from collections.abc import Callable, Iterable
 from typing import Final
 
-_WESTERN: Final = (
+_WESTERN = (
     "äöüß", "àâæçéèêëîïôœùûüÿ", "áéíóúñü", "ãõáâàéêíóôúç", "æøåéäö", "ëïéèüö", "àèéìòù", "áéíóúýþæöð",
 )  # fmt: skip
-_CENTRAL: Final = ("áčďéěíňóřšťúůýž", "áäčďéíĺľňóôŕšťúýž", "ąćęłńóśźż", "áéíóöőúüű", "ăâîșşțţ", "čćđšž", "äöüß")
-_TURKISH: Final = ("çğıöşüâî",)
-"""Letters beyond ASCII of languages with one script: names that belong together are rather in one of them."""
+_CENTRAL = ("áčďéěíňóřšťúůýž", "áäčďéíĺľňóôŕšťúýž", "ąćęłńóśźż", "áéíóöőúüű", "ăâîșşțţ", "čćđšž", "äöüß")
+_TURKISH = ("çğıöşüâî",)
+_LATIN: Final = (("cp1252", "cp850", _WESTERN), ("cp1250", "cp852", _CENTRAL), ("cp1254", "cp857", _TURKISH))
+"""Encodings of Windows and of DOS, and the letters beyond ASCII of the languages they are for, in the order in which they
+are preferred where they fit alike. Names that belong together are rather in one of these languages."""
+_OTHERS: Final = (
+    "gb18030", "cp932", "cp949", "big5", "cp866", "cp1251", "koi8-r", "cp1253", "cp737", "cp1255", "cp862",
+)  # fmt: skip
+"""Encodings of other scripts, in the same order."""
 _VOWELS: Final = {"CYRILLIC": "аеёиоуыэюяіїєѣ", "GREEK": "αεηιουωάέήίόύώϊϋΐΰ"}
 _WORD: Final = re.compile(r"[^\W\d_]+")
 
@@ -41,10 +47,8 @@ def _is_utf8(name: bytes) -> bool:
 
 
 def _guess(text: bytes, archive: bool) -> str:
-    western = ["cp850", "cp1252"] if archive else ["cp1252", "cp850"]
-    western += ["cp852", "cp1250", "cp857", "cp1254"] if archive else ["cp1250", "cp852", "cp1254", "cp857"]
-    cyrillic = ["cp866", "cp1251", "koi8-r", "cp1253", "cp737", "cp1255", "cp862"]
-    candidates = [*western, "gb18030", "cp932", "cp949", "big5", *cyrillic]
+    latin = [one for windows, dos, _ in _LATIN for one in ((dos, windows) if archive else (windows, dos))]
+    candidates = [*latin, *_OTHERS]
     scores = {encoding: _score(text, encoding) for encoding in candidates}
     best = max(candidates, key=lambda encoding: scores[encoding])
     # every common Korean syllable is a common Chinese sign as well, but not the reverse
@@ -131,11 +135,7 @@ def _script(char: str) -> str:
     return unicodedata.name(char, "")
 
 
-_LANGUAGES: Final = {
-    **dict.fromkeys(("cp1252", "cp850"), _WESTERN),
-    **dict.fromkeys(("cp1250", "cp852"), _CENTRAL),
-    **dict.fromkeys(("cp1254", "cp857"), _TURKISH),
-}
+_LANGUAGES: Final = {encoding: languages for windows, dos, languages in _LATIN for encoding in (windows, dos)}
 _USUAL: Final[dict[str, Callable[[str, str, bool], float]]] = {
     **{encoding: _latin(languages) for encoding, languages in _LANGUAGES.items()},
     **dict.fromkeys(("cp866", "cp1251", "koi8-r"), _alphabet("CYRILLIC")),

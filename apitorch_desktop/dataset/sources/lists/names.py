@@ -20,7 +20,6 @@ _PATHS: Final = _words(
 _LABEL_NAMES: Final = _words(
     "label_name class_name category_name classname labelname class_label label_class label_text label_str label_string "
     "display_name species_name breed_name class_str target_name tag_name text_label human_label common_name label_title"
-    ""
 )
 _LABELS: Final = _words(
     "true_label y_true gt_label gold_label actual_label manual_label "
@@ -78,9 +77,9 @@ _PARTS: Final = {
 }
 _JOINED: Final = re.compile(
     r"(?i)\b(?:trainings?|test|validierungs)(?=(?:daten|bilder|fotos|satz|menge|datensatz)(?:[\W\d_]|$))|"
-    "(?:训练|訓練|学習|학습|훈련|验证|驗證|検証|검증|测试|測試|テスト|테스트)"
+    + "|".join(word for word in _PARTS if unicodedata.east_asian_width(word[0]) == "W")
 )
-"""Words for a part that are written together with the next one."""
+"""Words for a part that are written together with the next one: in German, and in Chinese, Japanese and Korean."""
 _FILLERS: Final = frozenset(
     _words(
         "set sets data dataset datasets images image imgs img photos photo pics pictures picture folder folders split splits "
