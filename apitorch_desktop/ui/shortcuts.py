@@ -26,6 +26,7 @@ from apitorch_desktop.ui.importer.controller import ImportController
 from apitorch_desktop.ui.labeling.controller import LabelingController
 from apitorch_desktop.ui.main_window.central_widget import CentralWidget
 from apitorch_desktop.ui.main_window.main_window import MainWindow
+from apitorch_desktop.ui.photo_board.page import key_rows
 from apitorch_desktop.ui.photos.controller import PhotosController
 from apitorch_desktop.ui.review.panel import PAGES, SECTION
 from apitorch_desktop.ui.session.edit_controller import EditController
@@ -282,7 +283,7 @@ def add_window_actions(
         sections.pop(SECTION, None)
         review = {
             f"Review: {page.title.lower()}": [
-                (keys, words[:1].upper() + words[1:]) for keys, words in page.key_rows(registry.keys)
+                (keys, words[:1].upper() + words[1:]) for keys, words in key_rows(page.keys, registry.keys)
             ]
             for page in PAGES.values()
         }

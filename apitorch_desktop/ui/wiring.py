@@ -215,7 +215,7 @@ class Wiring(QObject):
     def _show_keys(self) -> None:
         """Name the keys of actions, as they are now, where sentences of other parts do."""
         keys = self._parts.actions.keys
-        self.conflicts.page.show_keys(keys("review.dismiss"))
+        self.conflicts.page.show_keys(keys)
         self._parts.labeling.show_keys_of_proposals(keys("label.accept_proposals"))
 
     def begin(self, stores: AppData) -> None:

@@ -117,6 +117,7 @@ def test_edits_that_waited_meet_what_someone_else_did_on_the_embedded_service(mo
         program.wait(lambda: all(desk.page.board.loader.pixmap(one.image_id) for one in images), "their thumbnails")
         press_on_page(desk, chosen["hat"][0])
         assert desk.page.mine.text() == "Do mine: delete"
+        assert desk.page.hint.text() == "Return does yours with what is selected · D keeps theirs"
         program.press(desk.page.mine)
         program.wait(lambda: all_there(made).get("scarf", set()) == set(), "my deletion")
         program.wait(lambda: len(desk.views) == 1, "the other one")

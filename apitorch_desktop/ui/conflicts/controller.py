@@ -13,16 +13,17 @@ from apitorch_desktop.dataset.transfers.queue import TransferQueue
 from apitorch_desktop.dataset.workspace.workspace import Workspace
 from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
 from apitorch_desktop.ui.photo_board.model import HeadingRow, PhotoRow, Row
-from apitorch_desktop.ui.photo_board.page import BoardPage
+from apitorch_desktop.ui.photo_board.page import BoardPage, KeyHints, key_sentence
 from apitorch_desktop.ui.session.edit_controller import Act, EditController
 from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane
 from apitorch_desktop.ui.theme.theme import Theme
 from apitorch_desktop.ui.widgets.banner import Banner
-from apitorch_desktop.ui.widgets.controls import button, enable_unless, native_keys
+from apitorch_desktop.ui.widgets.controls import button, enable_unless
 from apitorch_desktop.utils.text import plural
 
 MINE, THEIRS = "mine", "theirs"
+_KEYS: KeyHints = (("Return", "does yours with what is selected"), ("review.dismiss", "keeps theirs"))
 
 
 class ConflictBanner(Banner):
@@ -68,10 +69,9 @@ class ConflictPage(BoardPage):
         self.board.action_requested.connect(self._decide_by_key)
         self.board.heading_action_requested.connect(self._decide_group)
 
-    def show_keys(self, theirs: str) -> None:
-        """Show the keys; `theirs` are those that keep theirs, "" for none."""
-        keeps = f"; {native_keys(theirs)} keeps theirs" if theirs else ""
-        self.hint.setText(f"Return does yours with what is selected{keeps}")
+    def show_keys(self, keys_of: Callable[[str], str]) -> None:
+        """Show the keys; `keys_of` returns those of an action."""
+        self.hint.setText(key_sentence(_KEYS, keys_of))
 
     def focus(self) -> None:
         """Focus the board, which handles the keys."""

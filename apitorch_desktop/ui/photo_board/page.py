@@ -2,15 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from PySide6.QtWidgets import QWidget
 
 from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
 from apitorch_desktop.ui.photo_board.view import PhotoBoard
 from apitorch_desktop.ui.theme.theme import Theme
-from apitorch_desktop.ui.widgets.controls import CentralPage, in_column, in_row, label
+from apitorch_desktop.ui.widgets.controls import CentralPage, in_column, in_row, label, native_keys
 from apitorch_desktop.ui.widgets.flow_layout import FlowLayout
+
+KeyHints = Sequence[tuple[str, str]]
+"""Pairs of keys and what they do. Keys are ids of actions, and keys that cannot be changed, separated by ", "."""
+
+
+def key_rows(hints: KeyHints, keys_of: Callable[[str], str]) -> list[tuple[str, str]]:
+    """Return hints with the keys of actions in place of their ids; `keys_of` returns them, "" for none."""
+    rows = []
+    for names, words in hints:
+        parts = [keys_of(name) if "." in name else name for name in names.split(", ")]
+        if any(parts):
+            rows.append((", ".join(filter(None, parts)), words))
+    return rows
+
+
+def key_sentence(hints: KeyHints, keys_of: Callable[[str], str]) -> str:
+    """Return hints as one line: `O or Return opens full size · D keeps all`."""
+    rows = key_rows(hints, keys_of)
+    return " · ".join(f"{native_keys(keys).replace(', ', ' or ')} {words}" for keys, words in rows)
 
 
 class BoardPage(CentralPage):

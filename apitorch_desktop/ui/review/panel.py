@@ -14,6 +14,7 @@ from apitorch_desktop.dataset.review.findings import Duplicate, Findings, LabelA
 from apitorch_desktop.ui.actions import DELETE_KEYS, ActionRegistry, ActionSpec, always
 from apitorch_desktop.ui.images.thumbnail_loader import ThumbnailLoader
 from apitorch_desktop.ui.photo_board.model import HeadingRow, LabelIssueRow, PhotoRow, Row
+from apitorch_desktop.ui.photo_board.page import KeyHints, key_sentence
 from apitorch_desktop.ui.photo_board.view import PhotoBoard
 from apitorch_desktop.ui.review.confusion_matrix import ConfusionMatrix
 from apitorch_desktop.ui.review.controller import RULES, ReviewController
@@ -29,7 +30,6 @@ from apitorch_desktop.ui.widgets.controls import (
     in_column,
     in_row,
     label,
-    native_keys,
     surface,
 )
 from apitorch_desktop.ui.widgets.dates import date_text, time_text_of
@@ -238,24 +238,12 @@ class LabelsPage(QScrollArea):
 
 @dataclass(frozen=True, slots=True)
 class ReviewPage:
-    """A page of the board. `none` is shown when there are no findings.
-
-    `keys` describes the keys: ids of actions, and keys that cannot be changed, separated by ", "; and what they do.
-    """
+    """A page of the board. `none` is shown when there are no findings."""
 
     title: str
     rows: Callable[[ReviewController], list[Row]]
     none: str
-    keys: tuple[tuple[str, str], ...]
-
-    def key_rows(self, keys_of: Callable[[str], str]) -> list[tuple[str, str]]:
-        """Return keys and what they do; `keys_of` returns those of an action, "" for none."""
-        rows = []
-        for names, words in self.keys:
-            parts = [keys_of(name) if "." in name else name for name in names.split(", ")]
-            if any(parts):
-                rows.append((", ".join(filter(None, parts)), words))
-        return rows
+    keys: KeyHints
 
 
 PAGES = {
@@ -415,10 +403,7 @@ class ReviewPanel(CentralPage):
             rows = page.rows(self._review)
             self.board.rows.show(rows)
             self._title.setText(page.title)
-            keys = [
-                f"{native_keys(names).replace(', ', ' or ')} {words}" for names, words in page.key_rows(self._keys_of)
-            ]
-            self._keys.setText(" · ".join(keys) if rows else "")
+            self._keys.setText(key_sentence(page.keys, self._keys_of) if rows else "")
             self._show_part(self.board if rows else self._none)
             if had and self.isVisible():
                 self.focus()
