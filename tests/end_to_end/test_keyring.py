@@ -19,7 +19,7 @@ from apitorch_desktop.ui.session.session import ConnectionState
 from tests.helpers import app_runner as program
 from tests.helpers.documented_program import listed, run
 from tests.helpers.keyring_session import daemon
-from tests.helpers.waiting import until
+from tests.helpers.waiting import PATIENCE, until
 from tests.helpers.widget_driver import answer, choose_in_connection_menu
 
 pytestmark = pytest.mark.skipif(
@@ -42,7 +42,7 @@ def ring(monkeypatch):
     session["DBUS_SESSION_BUS_ADDRESS"] = bus.stdout.readline().strip()
     subprocess.run(
         ["gnome-keyring-daemon", "--unlock", "--components=secrets", "--daemonize"],
-        env=session, input="pw\n", text=True, check=True, capture_output=True, timeout=60,
+        env=session, input="pw\n", text=True, check=True, capture_output=True, timeout=PATIENCE,
     )  # fmt: skip
     monkeypatch.setenv("DBUS_SESSION_BUS_ADDRESS", session["DBUS_SESSION_BUS_ADDRESS"])
     connections, connect = [], secretstorage.dbus_init
@@ -69,7 +69,7 @@ def ring(monkeypatch):
 
 
 def ask(word):
-    subprocess.run([sys.executable, "-m", "tests.helpers.keyring_session", word], check=True, timeout=60)
+    subprocess.run([sys.executable, "-m", "tests.helpers.keyring_session", word], check=True, timeout=PATIENCE)
 
 
 def test_a_locked_keyring_is_said_a_slow_one_waited_for_and_neither_comes_back(monkeypatch, ring, elsewhere):

@@ -19,7 +19,7 @@ from apitorch_desktop.service.storage.errors import CannotOpen, InUse, StorageUn
 from apitorch_desktop.service.storage.store import Store
 from tests.helpers.service_process import serving
 from tests.helpers.stores import ME, add, add_many, empty
-from tests.helpers.waiting import until
+from tests.helpers.waiting import PATIENCE, until
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def test_calls_to_a_silent_database_are_given_up(database, tmp_path, monkeypatch
             calls = [threads.submit(store.training_sets.all, ME) for _ in range(6)]
             calls += [threads.submit(add, store, number, "a", bytes([at])) for at in range(2)]
             for call in calls:
-                assert isinstance(call.exception(60), StorageUnreachable)
+                assert isinstance(call.exception(PATIENCE), StorageUnreachable)
         assert until(lambda: threads.submit(add, store, number, "a", b"x").exception() is None)
 
 

@@ -17,6 +17,7 @@ from apitorch_desktop.service.storage.records import NewClassification
 from apitorch_desktop.service.storage.store import Store
 from tests.helpers.service_process import run, serving
 from tests.helpers.stores import ME, Facts, add, postgres
+from tests.helpers.waiting import PATIENCE
 from tests.service.http.test_url_fetcher import answering
 
 
@@ -132,7 +133,7 @@ def test_a_slow_bucket_does_not_hold_up_changes_without_images(tmp_path: Path):
         class SlowBucket:
             def put(self, name, data):
                 uploading.set()
-                assert go_on.wait(60)
+                assert go_on.wait(PATIENCE)
                 return bucket.put(name, data)
 
             def __getattr__(self, name):
@@ -141,10 +142,10 @@ def test_a_slow_bucket_does_not_hold_up_changes_without_images(tmp_path: Path):
         store._blobs._store = SlowBucket()
         with ThreadPoolExecutor(1) as threads:
             row = threads.submit(add, store, number, "a", b"slow")
-            assert uploading.wait(60)
+            assert uploading.wait(PATIENCE)
             store.labels.create(ME, number, "quick")
             go_on.set()
-            assert store.read(row.result(60).sha256) == b"slow"
+            assert store.read(row.result(PATIENCE).sha256) == b"slow"
 
 
 def test_an_object_that_is_deleted_after_it_was_staged_stays(tmp_path: Path):
@@ -175,7 +176,7 @@ def test_a_bucket_that_hangs_holds_up_no_deletion_and_an_upload_of_the_same_imag
         class HangingBucket:
             def delete(self, names):
                 deleting.set()
-                assert go_on.wait(60)
+                assert go_on.wait(PATIENCE)
                 return bucket.delete(names)
 
             def __getattr__(self, name):
@@ -183,14 +184,14 @@ def test_a_bucket_that_hangs_holds_up_no_deletion_and_an_upload_of_the_same_imag
 
         store._blobs._store = HangingBucket()
         store.images.delete(ME, row.id)
-        assert deleting.wait(60)
+        assert deleting.wait(PATIENCE)
         store.labels.create(ME, number, "quick")
         with pytest.raises(StorageFault, match="gone"):
             store._blobs.read(row.sha256)
         with ThreadPoolExecutor(1) as threads:
             again = threads.submit(add, store, number, "a", b"x")
             go_on.set()
-            assert store.read(again.result(60).sha256) == b"x"
+            assert store.read(again.result(PATIENCE).sha256) == b"x"
         store._blobs.settle()
         assert store.read(row.sha256) == b"x"
 

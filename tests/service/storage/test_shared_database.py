@@ -29,7 +29,7 @@ from apitorch_desktop.service.storage.schema import Removal
 from apitorch_desktop.service.storage.store import Store
 from apitorch_desktop.service.storage.validation import timestamp
 from tests.helpers.stores import ME, Facts, add, consistent, empty, sweep_released
-from tests.helpers.waiting import until
+from tests.helpers.waiting import PATIENCE, until
 
 VERSION = {"revision": 1, "encoder": "e", "head": b"h", "metrics": "{}", "images": 1, "labels": 1}
 
@@ -56,7 +56,7 @@ def together(*jobs, times: int = 1) -> list:
     start = threading.Barrier(len(jobs) * times)
 
     def run(job):
-        start.wait(60)
+        start.wait(PATIENCE)
         try:
             return job()
         except Exception as error:  # noqa: BLE001
@@ -187,7 +187,7 @@ def test_an_image_that_is_stored_while_the_sweep_removes_it_is_stored_again(stor
 
     def slow(sha256s):
         removing.set()
-        assert go_on.wait(60)
+        assert go_on.wait(PATIENCE)
         remove(sha256s)
 
     monkeypatch.setattr(one._blobs, "remove", slow)
@@ -209,12 +209,12 @@ def test_an_image_that_is_stored_while_the_sweep_removes_it_is_stored_again(stor
 
     with ThreadPoolExecutor(2) as threads:
         sweep = threads.submit(sweep_released, one)
-        assert removing.wait(60)
+        assert removing.wait(PATIENCE)
         again = threads.submit(store_again)
-        assert refused.wait(60)  # its bytes are there already, and would be removed
+        assert refused.wait(PATIENCE)  # its bytes are there already, and would be removed
         go_on.set()
-        sweep.result(60)
-        assert two.read(again.result(60)) == b"x"
+        sweep.result(PATIENCE)
+        assert two.read(again.result(PATIENCE)) == b"x"
     monkeypatch.undo()
     consistent(one)
 
@@ -278,17 +278,17 @@ def test_a_removal_is_finished_by_one_process_at_a_time(stores, monkeypatch):
 
     def slow(sha256s):
         removing.set()
-        assert go_on.wait(60)
+        assert go_on.wait(PATIENCE)
         remove(sha256s)
 
     monkeypatch.setattr(one._blobs, "remove", slow)
     monkeypatch.setattr(two._blobs, "remove", others.extend)
     with ThreadPoolExecutor(1) as threads:
         first = threads.submit(one.sweeper.finish_removals)
-        assert removing.wait(60)
+        assert removing.wait(PATIENCE)
         two.sweeper.finish_removals()
         go_on.set()
-        first.result(60)
+        first.result(PATIENCE)
     assert others == []
     assert removal(two)[0] == Removal.DONE
 
@@ -362,7 +362,7 @@ def test_damage_that_is_found_while_the_connection_is_lost_is_known_once_it_is_b
     image = add(one, one.training_sets.create(ME, "Zebras").id, "a", b"x")
     back = threading.Event()
     connect = two._database.connect
-    monkeypatch.setattr(two._database, "connect", lambda: back.wait(60) and connect())
+    monkeypatch.setattr(two._database, "connect", lambda: back.wait(PATIENCE) and connect())
     with one._database.querying() as connection:
         connection.exec_driver_sql(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query ILIKE 'LISTEN %%' OR query = 'SELECT 1'"
@@ -385,19 +385,19 @@ def test_a_split_that_waits_for_another_change_belongs_to_a_later_revision(store
         lock_set(transaction, number)
         transaction.changed_sets.add(number)
         begun.set()
-        assert go_on.wait(60)
+        assert go_on.wait(PATIENCE)
 
     waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
     with ThreadPoolExecutor(2) as threads:
         first = threads.submit(one._writer.run, slow)
-        assert begun.wait(60)
+        assert begun.wait(PATIENCE)
         second = threads.submit(two.images.set_split, ME, number, [image.id], "test")
         with one._database.querying() as connection:
             until(lambda: connection.exec_driver_sql(waiting).scalar())
         revision = one.training_sets.get(ME, number).revision
         go_on.set()
-        first.result(60)
-        second.result(60)
+        first.result(PATIENCE)
+        second.result(PATIENCE)
     assert one.training_sets.get(ME, number).revision == revision + 2
     found = one.changes.since(ME, number, f"{revision + 1}-{image.seq}")
     assert [row.split for row in found.images] == ["test"]
