@@ -26,9 +26,20 @@ class Subject(NamedTuple):
     goal: str
 
 
-CURATING, GRID, UP = "curating 100000 1", "grid", f"transfers {PHOTOS} 600 3"
+CURATING, OPENING, GRID, UP = "curating 100000 1", "opening 1000000", "grid", f"transfers {PHOTOS} 600 3"
 SUBJECTS = (
     Subject("first_paint", "first paint", "a bare QMainWindow", r"ratio ([\d.]+)", "<= 1.1"),
+    Subject(
+        OPENING,
+        "first thumbnails of a set of 1,000,000",
+        "one of 1,000",
+        r"first thumbnails: .*ratio ([\d.]+)",
+        "<= 1.5",
+    ),
+    Subject(OPENING, "memory of the window, 1,000,000", "1,000 photos", r"(?m)^memory: .*ratio ([\d.]+)", "<= 2.5"),
+    Subject(
+        "opening 100000", "memory of the window, 100,000", "1,000 photos", r"(?m)^memory: .*ratio ([\d.]+)", "<= 1.3"
+    ),
     Subject(
         CURATING, "GUI thread busy in any act, 100,000 (ms)", "", r"(?m)^(?:  )?\w.{43,44}\s*\d+\s+(\d+)\s+\d+", "<= 50"
     ),

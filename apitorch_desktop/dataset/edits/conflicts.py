@@ -159,7 +159,7 @@ class ConflictResolver:
 class _Images(NamedTuple):
     """Images of a training set, None if it was deleted. `seen`: listed now or before; `up_to_date`: listed now."""
 
-    images: list[TrainingImage] | None
+    images: Sequence[TrainingImage] | None
     seen: bool = True
     up_to_date: bool = True
 

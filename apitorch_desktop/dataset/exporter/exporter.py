@@ -180,7 +180,7 @@ def _is_running(process: int) -> bool:
 
 
 def _download(
-    images: list[TrainingImage],
+    images: Sequence[TrainingImage],
     fetch: Callable[[TrainingImage], bytes],
     staging: Path,
     patterns: bool,

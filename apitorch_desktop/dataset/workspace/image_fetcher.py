@@ -1,10 +1,10 @@
-"""Image bytes: signed URLs that expire are renewed by one listing for all of them, and what arrives is verified."""
+"""Image bytes: signed URLs that expire are renewed by a page, or one listing for all of them, and what arrives is verified."""
 
 from __future__ import annotations
 
 import hashlib
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from threading import Lock
 from time import monotonic
 from typing import TypeVar
@@ -12,13 +12,14 @@ from typing import TypeVar
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.errors import ConnectionFailed, NotFound, TimedOut
 from apitorch_desktop.api.types import Id, TrainingImage
+from apitorch_desktop.dataset.workspace.listing import LazyImages
 
 T = TypeVar("T")
 
 _PAUSE = 5.0
 """Seconds in which a training set is not listed again for an image that was missing in the last listing too."""
-_RENEWED = 20
-"""Images that are renewed one by one before all of the training set are listed."""
+_RENEWED = 20_000
+"""Renewed records that are kept of a training set; the oldest go first."""
 _KEPT = 4
 """Training sets whose records are kept."""
 
@@ -44,34 +45,37 @@ class ImageFetcher:
     def __init__(
         self,
         relist: Callable[[Id], Iterable[TrainingImage]],
-        renew: Callable[[str], TrainingImage | None] = lambda _image_id: None,
+        renew: Callable[[Id, str], Sequence[TrainingImage]] = lambda _training_set_id, _image_id: (),
         attempts: int = 2,
     ) -> None:
-        """`renew` returns one image, or None where the service lists all images only; raises NotFound."""
+        """`renew` returns an image and some that follow it, or none where the service lists all only; raises NotFound."""
         self._relist = relist
-        self._renew_one = renew
-        self._renewed: Counter[str] = Counter()
+        self._renew_some = renew
         self._attempts = attempts
         self._lock = Lock()
         self._listing_locks: defaultdict[str, Lock] = defaultdict(Lock)
-        self._images: dict[str, dict[str, TrainingImage]] = {}
+        self._images: dict[str, LazyImages | dict[str, TrainingImage]] = {}
+        self._fresh: dict[str, dict[str, TrainingImage]] = {}
         self._listed_at: dict[str, float] = {}
 
     def update(self, training_set_id: Id, images: Iterable[TrainingImage]) -> None:
         """Replace the known records of a training set by those of a newer listing."""
         key = training_set_id
-        found = {image.image_id: image for image in images}
+        found = images if isinstance(images, LazyImages) else {image.image_id: image for image in images}
         with self._lock:
             self._images.pop(key, None)
             while len(self._images) >= _KEPT:
-                self._images.pop(next(iter(self._images)))
-            self._images[key] = found
+                oldest = next(iter(self._images))
+                self._images.pop(oldest)
+                self._fresh.pop(oldest, None)
+            self._images[key], self._fresh[key] = found, {}
             self._listed_at[key] = monotonic()
 
     def known(self, training_set_id: Id, image_id: str) -> TrainingImage | None:
         """Return the newest known record of an image."""
         with self._lock:
-            return self._images.get(training_set_id, {}).get(image_id)
+            renewed = self._fresh.get(training_set_id, {}).get(image_id)
+            return renewed or self._images.get(training_set_id, {}).get(image_id)
 
     def use(self, client: ApiClient, training_set_id: Id, image: TrainingImage, get: Callable[[TrainingImage], T]) -> T:
         """Return `get(image)`, called again with a fresh URL where it raises NotFound. Raises what `get` raises.
@@ -118,24 +122,29 @@ class ImageFetcher:
                 return found
             # For an image without a URL an older listing is no proof: it may have been uploaded since
             recent = self._listed_at.get(key, -_PAUSE) > (begun - _PAUSE if stale.url else begun)
-            if self._renewed[key] < _RENEWED and (one := self._renewed_alone(stale.image_id)) is not None:
-                self._renewed[key] += 1
-                with self._lock:
-                    self._images.setdefault(key, {})[stale.image_id] = one
-                return one
+            if (some := self._renewed(training_set_id, stale.image_id)) is not None:
+                return some
             if not recent or found is not None:
-                self._renewed[key] = 0
                 self.update(training_set_id, self._relist(training_set_id))
                 found = self.known(training_set_id, stale.image_id)
         if found is None:
             raise ImageMissing("This image is no longer in the training set.")
         return found
 
-    def _renewed_alone(self, image_id: str) -> TrainingImage | None:
+    def _renewed(self, training_set_id: Id, image_id: str) -> TrainingImage | None:
+        """Return an image with a fresh URL, and keep those that follow it: they are likely to be asked for next."""
         try:
-            return self._renew_one(image_id)
+            found = {image.image_id: image for image in self._renew_some(training_set_id, image_id)}
         except NotFound:
             raise ImageMissing("This image is no longer in the training set.") from None
+        with self._lock:
+            fresh = self._fresh.setdefault(training_set_id, {})
+            for one in found:
+                fresh.pop(one, None)
+            fresh.update(found)
+            for oldest in list(fresh)[: max(0, len(fresh) - _RENEWED)]:
+                del fresh[oldest]
+        return found.get(image_id)
 
 
 def download(client: ApiClient, image: TrainingImage, *, cancelled: Callable[[], bool] | None = None) -> bytes:

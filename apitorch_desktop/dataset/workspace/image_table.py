@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import zlib
 from bisect import bisect_right
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, Protocol, overload
 
@@ -28,7 +29,11 @@ Mask = NDArray[np.bool_]
 BLOCK: Final = 32
 """Records that are packed together: one is read by unpacking them all, in some 0.1 ms."""
 _RECENT = 1024
-"""Ids that are looked up in a dict before the index is sorted again."""
+"""Ids that are looked up in a dict before the index is sorted again, in a table of up to RECENT * RECENT_SHARE images."""
+_RECENT_SHARE = 16
+"""Share of a larger table that may be recent: sorting costs the more the larger it is."""
+_DEAD_SHARE = 3
+"""Share of slots that may be empty, or have records that were replaced, before a table is made anew for its file."""
 _SEEN = 4096
 """Records that are kept unpacked."""
 _ID = 20
@@ -50,6 +55,23 @@ class Answer(Protocol):
     @property
     def confidence(self) -> float:
         """Its probability."""
+
+
+@dataclass(frozen=True, slots=True)
+class TableParts:
+    """All that an `ImageTable` is made of, for its file (`table_file`): whatever is large is an array, or packed.
+
+    `arrays` are the columns by name, and `ids`, `names`, `keys`, `slots_by_key` and `starts`; `odd_ids`, `newer` and
+    `splits` are by slot.
+    """
+
+    labels: list[str]
+    next_order: int
+    odd_ids: dict[int, str]
+    newer: dict[int, TrainingImage]
+    splits: dict[int, str]
+    arrays: dict[str, NDArray[Any]]
+    blocks: list[bytes | memoryview]
 
 
 class ImageTable:
@@ -83,7 +105,7 @@ class ImageTable:
         self._slots_by_key: Slots = np.empty(0, np.intp)
         self._has_twins = False
         self._recent: dict[str, int] = {}
-        self._blocks: list[bytes | list[TrainingImage]] = []
+        self._blocks: list[bytes | memoryview | list[TrainingImage]] = []
         self._starts: list[int] = []
         self._newer: dict[int, TrainingImage] = {}
         self._splits: dict[int, str] = {}
@@ -92,6 +114,38 @@ class ImageTable:
         self._name_rank: NDArray[np.float64] = np.empty(0)
         self._answers: tuple[Mapping[str, Answer], int, AnswerColumns] | None = None
         self._trim()
+
+    # --- parts
+
+    def parts(self) -> TableParts:
+        """Return the parts of the table, which share its memory."""
+        if self._recent:
+            self._index()
+        arrays = {
+            **{name: array[: self.size] for name, array in self._arrays.items()},
+            "ids": self._ids[: self.size],
+            "names": self._names[: int(self.name_end[-1]) if self.size else 0],
+            "keys": self._keys,
+            "slots_by_key": self._slots_by_key,
+            "starts": np.array(self._starts, np.int64),
+        }
+        blocks = [_packed(block) if isinstance(block, list) else block for block in self._blocks]
+        return TableParts(self.labels, self._next_order, self._odd_ids, self._newer, self._splits, arrays, blocks)
+
+    @classmethod
+    def of_parts(cls, parts: TableParts) -> ImageTable:
+        """Return a table of parts, which belong to it from now on. Raises KeyError for one that is missing."""
+        table, arrays = cls(), parts.arrays
+        table.labels, table._codes = parts.labels, {label: code for code, label in enumerate(parts.labels)}
+        table._arrays = {name: arrays[name] for name in _COLUMNS}
+        table._ids, table._names = arrays["ids"], arrays["names"]
+        table._keys, table._slots_by_key = arrays["keys"], arrays["slots_by_key"]
+        table._has_twins = bool((table._keys[1:] == table._keys[:-1]).any())
+        table._blocks, table._starts = [*parts.blocks], arrays["starts"].tolist()
+        table._odd_ids, table._newer, table._splits = parts.odd_ids, parts.newer, parts.splits
+        table._next_order, table.size = parts.next_order, len(table._ids)
+        table._trim()
+        return table
 
     def _trim(self) -> None:
         for name, array in self._arrays.items():
@@ -120,8 +174,38 @@ class ImageTable:
 
     def under(self, label: str) -> Slots:
         """Return the images of a label in their order."""
-        slots = np.flatnonzero(self.label == self.known_code(label))
-        return slots[np.argsort(self.order[slots], kind="stable")]
+        return self._by_order(np.flatnonzero(self.label == self.known_code(label)))
+
+    def in_order(self, slots: Slots, labels: Iterable[str], keys: NDArray[Any] | None = None) -> Slots:
+        """Return images by label, in the order of `labels`, within each by `keys`, a number for each slot, and in their order."""
+        slots = self._by_order(slots)
+        if keys is not None:
+            slots = slots[np.argsort(keys[slots], kind="stable")]
+        rank = np.zeros(
+            len(self.labels) + 2, np.int16 if len(self.labels) < 2**15 else np.int32
+        )  # the last two: no label
+        for place, label in enumerate(labels):
+            rank[self.known_code(label)] = place
+        return slots[np.argsort(rank[self.label[slots]], kind="stable")]  # by radix, for 16 bits
+
+    def _by_order(self, slots: Slots) -> Slots:
+        order = self.order[slots]
+        return slots if (order[1:] >= order[:-1]).all() else slots[np.argsort(order, kind="stable")]
+
+    def sort_label(self, label: str) -> None:
+        """Put the images of a label into the order in which they were created, as a listing of our service has them."""
+        slots = self.under(label)
+        created = self.created[slots]
+        if not (created[1:] >= created[:-1]).all():
+            self.order[slots[np.argsort(created, kind="stable")]] = self.order[slots]
+
+    def rename_labels(self, names: Mapping[str, str]) -> None:
+        """Rename labels, all at once (old → new); one that gets the name of another is merged into it."""
+        renamed = [names.get(label, label) for label in self.labels]
+        self.labels, self._codes = [], {}
+        codes = np.array([*map(self.code, renamed), -1], np.int32)
+        self.label[:] = codes[self.label]
+        self._seen = {}
 
     # --- ids
 
@@ -157,15 +241,33 @@ class ImageTable:
         if len(image_ids) < BLOCK or (raw := _raw_ids(image_ids)) is None or not len(self._keys):
             found = [slot for image_id in image_ids if (slot := self.find(image_id)) >= 0]
             return np.array(found, np.intp)
-        places = np.searchsorted(self._keys, _keys_of(raw))
-        places[places == len(self._keys)] = 0
-        slots = self._slots_by_key[places]
-        right = (self.label[slots] >= 0) & (self._ids[slots] == raw).all(axis=1)
+        slots, right = self._find_raw(raw)
         if not right.all():  # not in the index yet, the second of its key, or unknown
             wrong = np.flatnonzero(~right)
             names, find = list(image_ids), self.find if self._has_twins else self._find_recent
             slots[wrong] = [find(names[place]) for place in wrong.tolist()]
         return slots[slots >= 0]
+
+    def _find_raw(self, raw: NDArray[np.uint8]) -> tuple[Slots, Mask]:
+        """Return a slot for each id of 40 hex digits, and whether it is the right one; the index is not empty."""
+        places = np.searchsorted(self._keys, _keys_of(raw))
+        places[places == len(self._keys)] = 0
+        slots: Slots = self._slots_by_key[places]
+        return slots, (self.label[slots] >= 0) & (self._ids[slots] == raw).all(axis=1)
+
+    def find_those_of(self, other: ImageTable, slots: Slots) -> Slots:
+        """Return the slot here of each image of another table, -1 for those that are not here."""
+        found, right = np.full(len(slots), -1, np.intp), np.zeros(len(slots), bool)
+        if len(self._keys):
+            found, right = self._find_raw(other._ids[slots])
+        if other._odd_ids:
+            right &= ~np.isin(slots, list(other._odd_ids))
+        if self._recent or self._odd_ids or self._has_twins or other._odd_ids:
+            for place in np.flatnonzero(~right).tolist():
+                found[place] = self.find(other.id_of(int(slots[place])))
+        else:
+            found[~right] = -1
+        return found
 
     def _find_recent(self, image_id: str) -> int:
         slot = self._recent.get(image_id, -1)
@@ -302,12 +404,12 @@ class ImageTable:
             self._ids[first : self.size] = raw
         else:
             self._ids[first : self.size] = 0
-        if raw is not None and len(self._recent) + len(image_ids) > _RECENT:
-            self._index()
-            return
-        for slot, image_id in enumerate(image_ids, first):
-            self._note_id(slot, image_id)
-        if len(self._recent) > _RECENT:
+        if raw is not None:
+            self._recent.update(zip(image_ids, range(first, self.size), strict=True))
+        else:
+            for slot, image_id in enumerate(image_ids, first):
+                self._note_id(slot, image_id)
+        if len(self._recent) > max(_RECENT, self.size // _RECENT_SHARE):
             self._index()
 
     def _append_records(self, first: int, images: Sequence[TrainingImage]) -> None:
@@ -475,13 +577,24 @@ class ImageTable:
         column[slots] = [numbers[image_id] for image_id in self.ids_of(slots)]
         return column
 
+    def compact(self) -> ImageTable:
+        """Return this table, or one without empty slots and replaced records, if there are many of these."""
+        if self.size - len(self) + len(self._newer) + len(self._splits) <= _RECENT + len(self) // _DEAD_SHARE:
+            return self
+        table, slots = ImageTable(), self.in_order(np.flatnonzero(self.label >= 0), self.labels)
+        for start in range(0, len(slots), _SEEN):
+            table.append(list(self.snapshot(slots[start : start + _SEEN])))
+        return table
+
     def snapshot(self, slots: Slots | None = None) -> ImageSnapshot:
         """Return these images, by default all in the order of slots, as they are now."""
         return ImageSnapshot(self, np.flatnonzero(self.label >= 0) if slots is None else slots)
 
 
 def tabulate(images: Sequence[TrainingImage]) -> ImageTable:
-    """Return images as a table."""
+    """Return images as a table: their own, if they are all that it has, in its order."""
+    if isinstance(images, ImageSnapshot) and (own := images.own_table()) is not None:
+        return own
     table = ImageTable()
     table.append(images)
     return table
@@ -514,13 +627,16 @@ class AnswerColumns:
 
 
 class ImageSnapshot(LazyImages):
-    """Images of a table with the labels that they had; their records are read when they are asked for, on any thread."""
+    """Images of a table with the labels that they had; their records are read when they are asked for, on any thread.
+
+    `slots` are their slots, `codes` the places of their labels in `label_names`.
+    """
 
     def __init__(self, table: ImageTable, slots: Slots) -> None:
-        self._table = table
+        self.table = table
         self.slots = slots
-        self._labels = list(table.labels)
-        self._codes = table.label[slots]
+        self.label_names = list(table.labels)
+        self.codes = table.label[slots]
         self._ids: list[str] | None = None
 
     def __len__(self) -> int:
@@ -534,52 +650,78 @@ class ImageSnapshot(LazyImages):
         if isinstance(place, slice):
             return self._part(place)
         end = place + 1 or None
-        found = list(self._table.read_all(self.slots[place:end], self._labels, self._codes[place:end]))
+        found = list(self.table.read_all(self.slots[place:end], self.label_names, self.codes[place:end]))
         if not found:
             raise IndexError(place)
         return found[0]
 
     def __iter__(self) -> Iterator[TrainingImage]:
-        return self._table.read_all(self.slots, self._labels, self._codes)
+        return self.table.read_all(self.slots, self.label_names, self.codes)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and list(self) == list(other)
 
     __hash__ = None  # type: ignore[assignment]
 
+    def label_code(self, label: str) -> int:
+        """Return the place of a label in `label_names`, -1 for an unknown one."""
+        return self.label_names.index(label) if label in self.label_names else -1
+
+    def own_table(self) -> ImageTable | None:
+        """Return the table of the images if they are all that it has now, label by label in its order, else None."""
+        table = self.table
+        if len(self.slots) != len(table) or not np.array_equal(self.codes, table.label[self.slots]):
+            return None
+        codes = dict.fromkeys(self.codes[np.flatnonzero(np.diff(self.codes, prepend=-1))].tolist())
+        order = table.in_order(self.slots, [self.label_names[code] for code in codes])
+        return table if np.array_equal(order, self.slots) else None
+
+    def get(self, image_id: str) -> TrainingImage | None:
+        """Return one of the images by its id, None for any other."""
+        slot = self.table.find(image_id)
+        if slot < 0 or not len(places := np.flatnonzero(self.slots == slot)):
+            return None
+        return self[int(places[0])]
+
+    def newest(self) -> ImageSnapshot:
+        """Return the images that were created last, up to BLOCK of the same millisecond; none where no time is known."""
+        created = self.table.created[self.slots]
+        return self._part(np.flatnonzero(created == max(1, created.max(initial=0)))[-BLOCK:])
+
     def slots_in(self, table: ImageTable) -> Slots:
         """Return the slots in a table of those images that are in it."""
-        if self._table is not table:
+        if self.table is not table:
             return table.find_all(self.ids)
         there: Slots = self.slots[table.label[self.slots] >= 0]
         return there
 
     def _part(self, place: Any) -> ImageSnapshot:
         part = ImageSnapshot.__new__(ImageSnapshot)
-        part._table, part._labels, part._ids = self._table, self._labels, None
-        part.slots, part._codes = self.slots[place], self._codes[place]
+        part.table, part.label_names, part._ids = self.table, self.label_names, None
+        part.slots, part.codes = self.slots[place], self.codes[place]
         return part
 
     @property
     def ids(self) -> list[str]:
         """The ids, as they were when first asked for."""
         if self._ids is None:
-            self._ids = self._table.ids_of(self.slots)
+            self._ids = self.table.ids_of(self.slots)
         return self._ids
 
     @property
     def label_column(self) -> list[str]:
         """The label of each image."""
-        return [self._labels[code] for code in self._codes.tolist()]
+        return [self.label_names[code] for code in self.codes.tolist()]
 
     def without_label(self, label: str) -> ImageSnapshot:
         """Return the images that are not under a label."""
-        code = self._labels.index(label) if label in self._labels else -2
-        return self._part(np.flatnonzero(self._codes != code))
+        return self._part(np.flatnonzero(self.codes != self.label_code(label)))
 
     def by_label(self) -> Mapping[str, ImageSnapshot]:
         """Return the images of each label."""
-        return {self._labels[code]: self._part(np.flatnonzero(self._codes == code)) for code in np.unique(self._codes)}
+        return {
+            self.label_names[code]: self._part(np.flatnonzero(self.codes == code)) for code in np.unique(self.codes)
+        }
 
 
 def _raw(image_id: str) -> bytes | None:
@@ -625,7 +767,7 @@ def _packed(images: list[TrainingImage]) -> bytes:
     return zlib.compress(msgspec.msgpack.encode(images), 1)
 
 
-def _unpacked(block: bytes | list[TrainingImage]) -> list[TrainingImage]:
+def _unpacked(block: bytes | memoryview | list[TrainingImage]) -> list[TrainingImage]:
     return block if isinstance(block, list) else _decode_block(zlib.decompress(block))
 
 

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.slugs import snake_case
-from apitorch_desktop.api.types import Id, LabelCount, ListingChanges, TrainingImage, TrainingImages
+from apitorch_desktop.api.types import Id, LabelCount, TrainingImage, TrainingImages
 
 _PAGE = 1000
 
@@ -33,6 +33,14 @@ class LazyImages(Sequence[TrainingImage]):
     @abstractmethod
     def label_column(self) -> list[str]:
         """The label of each image."""
+
+    @abstractmethod
+    def get(self, image_id: str) -> TrainingImage | None:
+        """Return one of the images by its id, None for any other."""
+
+    @abstractmethod
+    def newest(self) -> Sequence[TrainingImage]:
+        """Return the images that were created last, a few of the same millisecond; none where no time is known."""
 
     @abstractmethod
     def slots_in(self, table: Any) -> Any:
@@ -78,14 +86,15 @@ def ids_by_label(images: Sequence[TrainingImage]) -> dict[str, list[str]]:
 class Listing:
     """A training set's labels in the service's order, empty ones included, and its images in the order of the labels.
 
-    `images` are the wire's records with `label` filled in. `label_ids` maps a label to its id where the service gives
-    one. `seen_at` is seconds since the epoch; `revision` is where its changes are asked for from (`changes`), "" if unknown.
+    `images`, as columns (`columnar_listing`) in those of a workspace, are the wire's records with `label` filled in.
+    `label_ids` maps a label to its id where the service gives one. `seen_at` is seconds since the epoch; `revision` is
+    where its changes are asked for from (`changes`), "" if unknown.
     """
 
     training_set_id: Id
     slug: str
     labels: list[str]
-    images: list[TrainingImage]
+    images: Sequence[TrainingImage]
     url: str = ""
     label_ids: dict[str, str] = field(default_factory=dict)
     seen_at: float = 0.0
@@ -116,51 +125,6 @@ class Listing:
         listing.images = [image for images in groups.values() for image in images]
         listing.seen_at = time()
         return listing
-
-    def sort_labels(self, labels: Iterable[str]) -> None:
-        """Put the labels, and the images with them, into the order of `labels`; further ones come last."""
-        groups: dict[str, list[TrainingImage]] = {label: [] for label in [*labels, *self.labels]}
-        for image in self.images:
-            groups[str(image.label)].append(image)
-        self.labels = list(groups)
-        self.images = [image for images in groups.values() for image in images]
-
-
-def updated(listing: Listing, changes: ListingChanges, scratch_label: str = "") -> Listing | None:
-    """Return a listing with the changes since its revision, None if they do not lead to the service's counts.
-
-    Images that did not change keep their records, whose URLs may have expired.
-    """
-    names = {one.id: one.label for one in changes.labels}
-    ids = {one.label: one.id for one in changes.labels}
-    if any(ids.get(label, key) != key and key not in names for label, key in listing.label_ids.items()):
-        return None  # a label was made anew, or this is another database
-    renamed = {label: names[key] for label, key in listing.label_ids.items() if names.get(key, label) != label}
-    counts = {one.label: one.count for one in changes.labels if not is_scratch(one.label, scratch_label)}
-    groups: dict[str, list[TrainingImage]] = {label: [] for label in counts}
-    fresh = {image.image_id: image for image in changes.images}
-    passed = {*fresh, *changes.removed}
-    for image in listing.images:
-        if image.image_id not in passed:
-            image.label = renamed.get(str(image.label), str(image.label))
-            groups.setdefault(image.label, []).append(image)
-    for image in fresh.values():
-        if not is_scratch(str(image.label), scratch_label):
-            groups.setdefault(str(image.label), []).append(image)
-    if {label: len(images) for label, images in groups.items()} != counts:
-        return None
-    for label in {str(image.label) for image in fresh.values()} & groups.keys():
-        groups[label].sort(key=lambda image: image.created_at or "")
-    return Listing(
-        listing.training_set_id,
-        listing.slug,
-        list(groups),
-        [image for images in groups.values() for image in images],
-        listing.url,
-        {label: ids[label] for label in counts},
-        time(),
-        changes.revision,
-    )
 
 
 def list_labels(client: ApiClient, training_set_id: Id, scratch_label: str = "") -> list[LabelCount]:

@@ -1,13 +1,19 @@
-"""Offline cache of each connection: training sets, listings and thumbnails as last seen."""
+"""Offline cache of each connection: training sets, listings and thumbnails as last seen.
+
+A listing is a file with its columns (`table_file`), and what has changed since that was written: opening a training set
+costs what is new.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from hashlib import blake2b
+import secrets
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 from time import time
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import msgspec
 
@@ -15,22 +21,35 @@ from apitorch_desktop.api.types import Id, TrainingImage, TrainingSet, decode_ms
 from apitorch_desktop.dataset.workspace.listing import Listing
 from apitorch_desktop.utils.sqlite import SqliteFile
 
+if TYPE_CHECKING:  # numpy comes with the first listing, on a lane
+    from apitorch_desktop.dataset.workspace.columnar_listing import ListingChange
+
 T = TypeVar("T")
 
 THUMBNAIL_BYTES: Final = 512 * 2**20
 """Bytes of thumbnails that are kept; the least recently used are dropped first."""
-_CHUNK = 2000
+_CHANGES = 64
+"""Changes that are kept beside a listing's file; then it is written anew."""
+_CHANGED = 5000
+"""Images that these may concern, or a tenth of the listing."""
+_LEFT_OVER = 24 * 3600
+"""Seconds after which a file that belongs to no listing is deleted: a younger one may be about to."""
 _KEPT_AFTER_EVICTION = 0.9
 _TOUCHES = 500
 
 _SEEN = (
     "CREATE TABLE IF NOT EXISTS connection (id TEXT PRIMARY KEY, extensions BLOB, training_sets BLOB)",
-    """CREATE TABLE IF NOT EXISTS listing (
-        connection TEXT, training_set TEXT, head BLOB, seen_at REAL, PRIMARY KEY (connection, training_set))""",
-    # A piece of a listing is keyed by its content: unchanged pieces are not written again
-    """CREATE TABLE IF NOT EXISTS piece (
-        connection TEXT, training_set TEXT, hash BLOB, body BLOB, PRIMARY KEY (connection, training_set, hash))""",
+    """CREATE TABLE IF NOT EXISTS listed (
+        connection TEXT, training_set TEXT, head BLOB, seen_at REAL, revision TEXT, changed INTEGER, file TEXT,
+        PRIMARY KEY (connection, training_set))""",
+    """CREATE TABLE IF NOT EXISTS change (
+        id INTEGER PRIMARY KEY, connection TEXT, training_set TEXT, body BLOB)""",
+    "CREATE INDEX IF NOT EXISTS change_of ON change (connection, training_set)",
+    # as version 0.1.0 wrote listings: a head, and pieces by the hash of their content
+    "CREATE TABLE IF NOT EXISTS listing (connection TEXT, training_set TEXT, head BLOB, seen_at REAL)",
+    "CREATE TABLE IF NOT EXISTS piece (connection TEXT, training_set TEXT, hash BLOB, body BLOB)",
 )
+_OF_SET = "WHERE connection = ? AND training_set = ?"
 _THUMBNAILS = (
     """CREATE TABLE IF NOT EXISTS thumbnail (
         id INTEGER PRIMARY KEY, connection TEXT, image TEXT, used_at INTEGER, bytes INTEGER, jpeg BLOB)""",
@@ -45,8 +64,21 @@ class _CachedHeader(msgspec.Struct):
     url: str
     labels: list[str]
     label_ids: dict[str, str]
-    pieces: list[bytes]
+    pieces: list[bytes] = []
+    """Version 0.1.0: hashes of the pieces, in the order of the images."""
     revision: str = ""
+
+    @classmethod
+    def of(cls, listing: Listing) -> _CachedHeader:
+        return cls(
+            listing.training_set_id, listing.slug, listing.url, listing.labels, listing.label_ids,
+            revision=listing.revision,
+        )  # fmt: skip
+
+    def listing(self, images: Sequence[TrainingImage], seen_at: float) -> Listing:
+        return Listing(
+            self.training_set_id, self.slug, self.labels, images, self.url, self.label_ids, seen_at, self.revision
+        )
 
 
 class OfflineCache:
@@ -54,6 +86,7 @@ class OfflineCache:
 
     def __init__(self, folder: Path, thumbnail_bytes: int = THUMBNAIL_BYTES) -> None:
         self._seen = SqliteFile(folder / "catalog.sqlite", _SEEN, cache=True)
+        self._listings = folder / "listings"
         self._thumbnails = SqliteFile(folder / "thumbnails.sqlite", _THUMBNAILS, cache=True)
         self._limit = thumbnail_bytes
         self._lock = Lock()
@@ -89,77 +122,124 @@ class OfflineCache:
         return frozenset()
 
     def save_listing(self, connection_id: str, listing: Listing) -> None:
-        """Replace a cached listing in one transaction; unchanged pieces are not written again."""
+        """Replace a cached listing: its file is written anew."""
+        from apitorch_desktop.dataset.workspace import table_file
+        from apitorch_desktop.dataset.workspace.image_table import tabulate
+
         owner = connection_id, listing.training_set_id
-        named = [(blake2b(body, digest_size=16).digest(), body) for body in _pieces(listing.images)]
-        pieces = dict(named)
-        head = _CachedHeader(
-            listing.training_set_id,
-            listing.slug,
-            listing.url,
-            listing.labels,
-            listing.label_ids,
-            [key for key, _ in named],
-            listing.revision,
-        )
-        where = "WHERE connection = ? AND training_set = ?"
-        with self._seen.transaction() as rows:
-            existing = {key for (key,) in rows.execute(f"SELECT hash FROM piece {where}", owner)}  # noqa: S608 - our own text
-            rows.executemany(
-                f"DELETE FROM piece {where} AND hash = ?",  # noqa: S608
-                [(*owner, key) for key in existing - pieces.keys()],
-            )
-            rows.executemany(
-                "INSERT INTO piece VALUES (?, ?, ?, ?)",
-                [(*owner, key, body) for key, body in pieces.items() if key not in existing],
-            )
+        path = self._listings / f"{secrets.token_hex(8)}.images"
+        try:
+            self._listings.mkdir(parents=True, exist_ok=True, mode=0o700)
+            table_file.write(tabulate(listing.images).compact(), path)
+        except OSError:  # the disk is full: what was seen before stays, and what has changed since is asked for again
+            return
+        head = _CachedHeader.of(listing)
+        with self._forgetting(*owner) as rows:
             rows.execute(
-                "INSERT OR REPLACE INTO listing VALUES (?, ?, ?, ?)",
-                (*owner, encode_msgpack(head), listing.seen_at),
+                "INSERT INTO listed VALUES (?, ?, ?, ?, ?, 0, ?)",
+                (*owner, encode_msgpack(head), listing.seen_at, listing.revision, path.name),
             )
+        self._delete_left_over()
+
+    def save_change(self, connection_id: str, before: str, listing: Listing, change: ListingChange) -> None:
+        """Note what has changed since the revision `before`, which led to `listing`."""
+        owner = connection_id, listing.training_set_id
+        head = _CachedHeader.of(listing)
+        is_noted = False
+        with self._seen.transaction() as rows:
+            found = rows.execute(f"SELECT revision, changed FROM listed {_OF_SET}", owner).fetchone()  # noqa: S608
+            (count,) = rows.execute(f"SELECT COUNT(*) FROM change {_OF_SET}", owner).fetchone()  # noqa: S608
+            changed = (found[1] if found else 0) + change.size
+            most = max(_CHANGED, len(listing.images) // 10)
+            is_noted = found is not None and found[0] == before and changed <= most and count < _CHANGES
+            if is_noted:
+                if change.size or change.renamed:
+                    rows.execute(
+                        "INSERT INTO change (connection, training_set, body) VALUES (?, ?, ?)",
+                        (*owner, encode_msgpack(change)),
+                    )
+                rows.execute(
+                    f"UPDATE listed SET head = ?, seen_at = ?, revision = ?, changed = ? {_OF_SET}",  # noqa: S608
+                    (encode_msgpack(head), listing.seen_at, listing.revision, changed, *owner),
+                )
+        if not is_noted:
+            self.save_listing(connection_id, listing)
 
     def listing(self, connection_id: str, training_set_id: Id) -> Listing | None:
-        """Return a listing as last seen."""
+        """Return a listing as last seen. Its images are columns that belong to the caller."""
+        from apitorch_desktop.dataset.workspace import columnar_listing, table_file
+
         owner = connection_id, training_set_id
-        heads: list[tuple[bytes, float]] = []
-        bodies: dict[bytes, bytes] = {}
+        heads: list[tuple[bytes, float, str]] = []
+        bodies: list[tuple[bytes]] = []
         with self._seen.transaction() as rows:  # one snapshot of both tables
-            heads = rows.execute(
-                "SELECT head, seen_at FROM listing WHERE connection = ? AND training_set = ?", owner
-            ).fetchall()
-            bodies = dict(rows.execute("SELECT hash, body FROM piece WHERE connection = ? AND training_set = ?", owner))
+            heads = rows.execute(f"SELECT head, seen_at, file FROM listed {_OF_SET}", owner).fetchall()  # noqa: S608
+            bodies = rows.execute(f"SELECT body FROM change {_OF_SET} ORDER BY id", owner).fetchall()  # noqa: S608
+        for body, seen_at, name in heads:
+            head = _decoded(body, _CachedHeader)
+            changes = [_decoded(one, columnar_listing.ListingChange) for (one,) in bodies]
+            try:
+                table = table_file.read(self._listings / name)
+            except (OSError, ValueError):
+                return None
+            if head is None or None in changes:
+                return None
+            return head.listing(columnar_listing.images_after(table, head.labels, filter(None, changes)), seen_at)
+        return self._listing_of_before(connection_id, training_set_id)
+
+    def _listing_of_before(self, connection_id: str, training_set_id: Id) -> Listing | None:
+        """Return a listing that version 0.1.0 saw, and save it as this version does."""
+        from apitorch_desktop.dataset.workspace.columnar_listing import images_after
+        from apitorch_desktop.dataset.workspace.image_table import tabulate
+
+        owner = connection_id, training_set_id
+        heads = self._seen.read(f"SELECT head, seen_at FROM listing {_OF_SET}", *owner)  # noqa: S608
         for body, seen_at in heads:
             head = _decoded(body, _CachedHeader)
+            bodies = dict(self._seen.read(f"SELECT hash, body FROM piece {_OF_SET}", *owner))  # noqa: S608
             if head is None or any(key not in bodies for key in head.pieces):
                 return None
             images: list[TrainingImage] = []
             for key in head.pieces:
                 images += _decoded(bodies[key], list[TrainingImage]) or []
-            return Listing(
-                head.training_set_id,
-                head.slug,
-                head.labels,
-                images,
-                head.url,
-                head.label_ids,
-                seen_at,
-                head.revision,
-            )
+            listing = head.listing(images_after(tabulate(images), head.labels, ()), seen_at)
+            self.save_listing(connection_id, listing)
+            return listing
         return None
 
     def forget_training_set(self, connection_id: str, training_set_id: Id) -> None:
         """Delete the listing of a training set."""
-        owner = connection_id, training_set_id
+        with self._forgetting(connection_id, training_set_id):
+            pass
+
+    @contextmanager
+    def _forgetting(self, connection_id: str, training_set_id: Id | None = None) -> Iterator[sqlite3.Connection]:
+        """Run a transaction that begins by deleting the listing of a training set, None for those of all."""
+        where, values = _OF_SET, [connection_id, training_set_id]
+        if training_set_id is None:
+            where, values = "WHERE connection = ?", [connection_id]
         with self._seen.transaction() as rows:
-            rows.execute("DELETE FROM listing WHERE connection = ? AND training_set = ?", owner)
-            rows.execute("DELETE FROM piece WHERE connection = ? AND training_set = ?", owner)
+            names = rows.execute(f"SELECT file FROM listed {where}", values).fetchall()  # noqa: S608 - our own text
+            for table in ("listed", "change", "listing", "piece"):
+                rows.execute(f"DELETE FROM {table} {where}", values)  # noqa: S608
+            yield rows
+        for (name,) in names:
+            with suppress(OSError):  # Windows keeps a file that is open: it is left over
+                (self._listings / name).unlink()
+
+    def _delete_left_over(self) -> None:
+        """Delete files of no listing, which a crash left."""
+        used = {name for (name,) in self._seen.read("SELECT file FROM listed")}
+        with suppress(OSError):
+            for path in self._listings.iterdir():
+                with suppress(OSError):
+                    if path.name not in used and path.stat().st_mtime < time() - _LEFT_OVER:
+                        path.unlink()
 
     def forget_connection(self, connection_id: str) -> None:
         """Delete all of a connection, thumbnails included."""
-        with self._seen.transaction() as rows:
+        with self._forgetting(connection_id) as rows:
             rows.execute("DELETE FROM connection WHERE id = ?", (connection_id,))
-            rows.execute("DELETE FROM listing WHERE connection = ?", (connection_id,))
-            rows.execute("DELETE FROM piece WHERE connection = ?", (connection_id,))
         with self._thumbnails.transaction() as rows:
             rows.execute("DELETE FROM thumbnail WHERE connection = ?", (connection_id,))
         self._recount()
@@ -231,16 +311,6 @@ class OfflineCache:
 
     def _sum(self) -> int:
         return sum(int(size or 0) for (size,) in self._thumbnails.read("SELECT SUM(bytes) FROM thumbnail"))
-
-
-def _pieces(images: list[TrainingImage]) -> Iterator[bytes]:
-    """Split images into pieces that end with their label: a change in one label leaves the pieces of others as they are."""
-    start = 0
-    for end in range(1, len(images) + 1):
-        last = end == len(images) or images[end].label != images[start].label
-        if last or end - start == _CHUNK:
-            yield msgspec.msgpack.encode(images[start:end])
-            start = end
 
 
 def _decoded(body: bytes, kind: type[T]) -> T | None:

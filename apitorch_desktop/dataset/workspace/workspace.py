@@ -19,13 +19,12 @@ from apitorch_desktop.api.types import (
     Id,
     Ping,
     TrainingImage,
-    TrainingImages,
     TrainingSet,
 )
 from apitorch_desktop.dataset.connections.local_client import LOCAL_URL
 from apitorch_desktop.dataset.connections.store import Connection
 from apitorch_desktop.dataset.workspace.image_fetcher import ImageFetcher, download
-from apitorch_desktop.dataset.workspace.listing import Listing, iter_answers, list_labels, updated
+from apitorch_desktop.dataset.workspace.listing import Listing, iter_answers, list_labels
 from apitorch_desktop.dataset.workspace.offline_cache import OfflineCache
 from apitorch_desktop.dataset.workspace.scratch import ScratchUploads
 from apitorch_desktop.utils.errors import UserError
@@ -49,7 +48,7 @@ class NeedsScratch(UserError):  # noqa: N818 - named for what is needed
 class ListingProgress:
     """Progress of a listing: the images of its newest part, and how many there are in all."""
 
-    images: list[TrainingImage]
+    images: Sequence[TrainingImage]
     total: int
 
 
@@ -153,46 +152,49 @@ class Workspace:
         """Return all labels and images: the cached ones with what has changed since, where the service says that, else
         all, in pages where it has these; cached. `progress` receives each part; `anew`: all, with fresh URLs.
         """
+        from apitorch_desktop.dataset.workspace.columnar_listing import ListingBuilder, updated
+
         scratch_label, paged = self.scratch_label(training_set_id), self.has("paging")
         known = None if anew or not self.has("changes") else self.cached_listing(training_set_id)
         if known is not None and known.revision:
             with self._recorded():
                 changes = self.client.image_changes(training_set_id, known.revision, cancelled=cancelled)
-            present = None if changes.too_old else updated(known, changes, scratch_label)
-            if present is not None:
+            found = None if changes.too_old else updated(known, changes, scratch_label)
+            if found is not None:
+                present, change = found
                 if progress is not None:
                     progress(ListingProgress(present.images, len(present.images)))
-                self.cache.save_listing(self.connection.id, present)
+                self.cache.save_change(self.connection.id, known.revision, present, change)
                 return present
         with self._recorded():
             revision = self.client.image_changes(training_set_id).revision if self.has("changes") else ""
             labels = list_labels(self.client, training_set_id, scratch_label) if paged else []
             total = sum(label.count for label in labels) if paged else None
-            answers: list[TrainingImages] = []
+            builder = ListingBuilder()
             for answer in iter_answers(
                 self.client, training_set_id, paged=paged, first=_FIRST_PAGE, limit=_PAGE,
                 scratch_label=scratch_label, cancelled=cancelled,
             ):  # fmt: skip
-                answers.append(answer)
+                images = builder.add(answer)
                 if progress is not None:
-                    images = Listing.from_answers([answer]).images
                     progress(ListingProgress(images, len(images) if total is None else total))
-            listing = Listing.from_answers(answers)
-            if paged:
-                listing.sort_labels(label.label for label in labels)
-                listing.label_ids |= {label.label: label.id for label in labels}
-            else:
+            listing = builder.listing(label.label for label in labels)
+            listing.label_ids |= {label.label: label.id for label in labels}
+            if not paged:
                 self._leave_out_hidden(listing, training_set_id)
             listing.revision = revision
         self.cache.save_listing(self.connection.id, listing)
         self._fetcher.update(training_set_id, listing.images)
         return listing
 
-    def _renewed(self, image_id: str) -> TrainingImage | None:
-        """Return one image with fresh URLs, None where the service lists all images only."""
-        if not self.has("changes"):
-            return None
-        return self.client.training_image(image_id)
+    def _renewed(self, training_set_id: Id, image_id: str) -> list[TrainingImage]:
+        """Return an image and those after it in its label, with fresh URLs; none where the service lists all images only."""
+        if not (self.has("changes") and self.has("paging")):
+            return []
+        first = self.client.training_image(image_id)
+        label = first.label if isinstance(first.label, str) else None
+        page = self.client.image_page(training_set_id, label=label, after=image_id, limit=_FIRST_PAGE)
+        return [first, *(image for group in page.data for image in group.images)]
 
     def _leave_out_hidden(self, listing: Listing, training_set_id: Id) -> None:
         hidden = set() if self.has("labels") else set(self._hidden_labels(training_set_id))
@@ -201,7 +203,7 @@ class Workspace:
             listing.labels = [label for label in listing.labels if label not in hidden]
 
     def cached_listing(self, training_set_id: Id) -> Listing | None:
-        """Return the listing as last seen, without the network."""
+        """Return the listing as last seen, without the network. Its images are columns that belong to the caller."""
         return self.cache.listing(self.connection.id, training_set_id)
 
     # --- images

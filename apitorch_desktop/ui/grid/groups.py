@@ -193,14 +193,7 @@ class LabelGroups:
 
     def take_order(self, slots: Slots) -> Slots:
         """Return images, each given once, in the order in which they stand in their groups."""
-        import numpy as np
-
-        table = self.table
-        rank = np.zeros(len(table.labels) + 1, np.intp)
-        for place, label in enumerate(self.labels):
-            rank[table.known_code(label)] = place
-        found: Slots = slots[np.lexsort((table.order[slots], rank[table.label[slots]]))]
-        return found
+        return self.table.in_order(slots, self.labels)
 
     def put(self, label: str, slots: Slots) -> None:
         """Put images at the end of a label, which may be new."""
@@ -322,14 +315,10 @@ class LabelGroups:
             self.rows = self._places = ()
             self._group([] if self.flat else shown, counts)
             return
-        codes = [table.code(name) for name in shown]
-        rank = np.zeros(len(table.labels), np.int32)
-        rank[codes] = np.arange(len(shown))
-        columns: list[NDArray[Any]] = [table.order[slots], rank[label[slots]]]
-        if keys is not None:
-            columns.insert(2 if self.flat else 1, keys[slots])
-        self.rows = slots[np.lexsort(columns)]
+        self.rows = table.in_order(slots, shown, None if self.flat else keys)
         if self.flat:
+            if keys is not None:
+                self.rows = self.rows[np.argsort(keys[self.rows], kind="stable")]
             shown, counts = [""][: len(slots)], {"": len(slots)}
         self._group(shown, counts)
         self._take_places()

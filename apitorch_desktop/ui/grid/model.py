@@ -539,6 +539,10 @@ class GridModel(QAbstractListModel):
         table = self._groups.table
         return table.snapshot(self._groups.take_order(table.snapshot().slots))
 
+    def snapshot(self) -> Sequence[TrainingImage]:
+        """Return all images, shown or not, in any order; their records are read when they are asked for."""
+        return self._groups.table.snapshot() if self._groups.total else []
+
     def has_splits(self) -> bool:
         """Return True if an image is in one of the splits."""
         table = self._groups.table

@@ -12,7 +12,7 @@ from PySide6.QtCore import QObject, QTimer, Signal
 
 from apitorch_desktop.api.types import INBOX, Classifier, Metrics, TrainingImage, TrainingSet, label_order
 from apitorch_desktop.dataset.edits.history import EditKind, EditOutcome
-from apitorch_desktop.dataset.workspace.listing import LazyImages, Listing, image_ids, image_labels, iter_images
+from apitorch_desktop.dataset.workspace.listing import LazyImages, Listing, iter_images
 from apitorch_desktop.dataset.workspace.training import TRAINING_DELAY, newest_version, wait_until_trained
 from apitorch_desktop.dataset.workspace.workspace import ListingProgress, Workspace
 from apitorch_desktop.ui.grid.model import GridModel
@@ -35,19 +35,14 @@ class ListingDiff:
         return bool(self.added or self.missing or self.moved)
 
 
-def difference(where: Mapping[str, str], images: Sequence[TrainingImage]) -> ListingDiff:
-    """Return the changes that lead from `where` (image id → label) to `images`."""
-    found = ListingDiff()
-    ids: set[str] = set()
-    for image in images:
-        name, label = image.image_id, str(image.label)
-        ids.add(name)
-        before = where.get(name)
-        if before is None:
-            found.added.append(image)
-        elif before != label:
-            found.moved.setdefault(label, []).append(name)
-    found.missing = [name for name in where if name not in ids]
+def difference(shown: Sequence[TrainingImage], images: Sequence[TrainingImage]) -> ListingDiff:
+    """Return the changes that lead from the images that are shown to `images`; on a lane."""
+    from apitorch_desktop.dataset.workspace.columnar_listing import compare
+
+    came, moved, went = compare(shown, images)
+    found = ListingDiff([images[place] for place in came.tolist()], went)
+    for image in (images[place] for place in moved.tolist()):
+        found.moved.setdefault(str(image.label), []).append(image.image_id)
     return found
 
 
@@ -127,21 +122,20 @@ class ArrangedListing:
 
 def arrange(labels: Iterable[str], images: Sequence[TrainingImage]) -> ArrangedListing:
     """Return images by label, those without one first, then in alphabetical order."""
-    groups: dict[str, list[TrainingImage]] = {label: [] for label in labels}
-    for image in images:
-        groups.setdefault(str(image.label), []).append(image)
-    ordered = sorted(groups, key=label_order)
-    table = None
+    table, names = None, dict.fromkeys(labels)
     if images:
         from apitorch_desktop.dataset.workspace.image_table import tabulate
 
-        table = tabulate([image for label in ordered for image in groups[label]])
-    return ArrangedListing(ordered, table, newest(images))
+        table = tabulate(images)
+        names |= dict.fromkeys(
+            label for label, count in zip(table.labels, table.counts().tolist(), strict=True) if count
+        )
+    return ArrangedListing(sorted(names, key=label_order), table, newest(images))
 
 
-def newest(images: Iterable[TrainingImage], before: tuple[str, str] = ("", "")) -> tuple[str, str]:
+def newest(images: Sequence[TrainingImage], before: tuple[str, str] = ("", "")) -> tuple[str, str]:
     """Return (created_at, id) of the newest image, as far as the service gives times."""
-    for image in images:
+    for image in images.newest() if isinstance(images, LazyImages) else images:
         if isinstance(image.created_at, str) and image.created_at > before[0]:
             before = (image.created_at, image.image_id)
     return before
@@ -256,7 +250,12 @@ class OpenTrainingSet(QObject):
         if self._task is not None and self._task.active:
             self._again = True
             return
-        set_id, workspace, shown, version = self.training_set.id, self._workspace, self._images.records(), self._version
+        set_id, workspace, shown, version = (
+            self.training_set.id,
+            self._workspace,
+            self._images.snapshot(),
+            self._version,
+        )
         first = not shown
         self.local_changes.begin()
 
@@ -267,7 +266,7 @@ class OpenTrainingSet(QObject):
                 context.post((tabulate(part.images), newest(part.images)))
 
             listing = workspace.listing(set_id, progress=part_came if first else None, cancelled=context.cancelled)
-            return listing, ListingDiff() if first else difference(labels_by_id(shown), listing.images), version
+            return listing, ListingDiff() if first else difference(shown, listing.images), version
 
         self._task = self._tasks.run(
             Lane.INTERACTIVE,
@@ -308,10 +307,10 @@ class OpenTrainingSet(QObject):
 
     def _compare_again(self, listing: Listing) -> None:
         """Compare again after a change that was made here during the listing."""
-        shown, version = self._images.records(), self._version
+        shown, version = self._images.snapshot(), self._version
         self._task = self._tasks.run(
             Lane.INTERACTIVE,
-            lambda _context: (listing, difference(labels_by_id(shown), listing.images), version),
+            lambda _context: (listing, difference(shown, listing.images), version),
             done=self._listed,
             failed=self._not_listed,
             owner=self,
@@ -480,11 +479,6 @@ class OpenTrainingSet(QObject):
     def _show_accuracies(self) -> None:
         metrics = self.classifier_status.metrics
         self._images.set_accuracies({one.label: one.accuracy for one in metrics.labels} if metrics else {})
-
-
-def labels_by_id(images: Sequence[TrainingImage]) -> dict[str, str]:
-    """Return the label of each image by its id."""
-    return dict(zip(image_ids(images), image_labels(images), strict=True))
 
 
 def _ids(images: Collection[str] | LazyImages) -> Collection[str]:

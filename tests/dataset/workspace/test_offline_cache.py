@@ -1,9 +1,16 @@
+import dataclasses
+import os
 import sqlite3
+import stat
 import threading
 
+import msgspec
+import pytest
 from msgspec.structs import replace
 
 from apitorch_desktop.api.types import Id, TrainingImage, TrainingSet
+from apitorch_desktop.dataset.workspace.columnar_listing import ListingChange, images_after
+from apitorch_desktop.dataset.workspace.image_table import tabulate
 from apitorch_desktop.dataset.workspace.listing import Listing
 from apitorch_desktop.dataset.workspace.offline_cache import OfflineCache
 
@@ -29,8 +36,22 @@ def listing(*counts: int, day: int = 1) -> Listing:
     return Listing(Id("42"), "clothes", labels, images, "http://host/set", {"l0": "tl_1"}, seen_at=1234.5)
 
 
-def pieces(catalog: OfflineCache) -> set[bytes]:
-    return {key for (key,) in catalog._seen.read("SELECT hash FROM piece")}
+def change(
+    *images: TrainingImage, removed: tuple[int, ...] = (), renamed: dict[str, str] | None = None
+) -> ListingChange:
+    labels = ["l0", "l1", "l2"]
+    return ListingChange(
+        renamed or {}, [image(number).image_id for number in removed], [*images], labels, {"l0": "tl_1"}, "2-0"
+    )
+
+
+def after(seen: Listing, *changes: ListingChange, revision: str = "2-0") -> Listing:
+    images = images_after(tabulate(list(seen.images)), changes[-1].labels, changes)
+    return dataclasses.replace(seen, images=images, labels=changes[-1].labels, revision=revision, seen_at=5678.5)
+
+
+def files(catalog: OfflineCache) -> list[str]:
+    return sorted(path.name for path in catalog._listings.iterdir())
 
 
 def test_what_was_seen_is_there_after_a_restart(tmp_path):
@@ -51,19 +72,110 @@ def test_what_was_seen_is_there_after_a_restart(tmp_path):
     again.close()
 
 
-def test_only_what_changed_is_written_again(tmp_path):
+def test_only_what_changed_is_written(tmp_path):
     catalog = OfflineCache(tmp_path)
-    seen = listing(5000, 5000, 5000)
+    seen = dataclasses.replace(listing(3000, 3000), revision="1-0")
     catalog.save_listing("c1", seen)
-    before = pieces(catalog)
-    seen.images.insert(7000, image(99_999, "l1"))
+    before = files(catalog)
+    swapped = change(renamed={"l0": "l1", "l1": "l0"})
+    moved = change(image(7, "l2"), image(99_999, "l1"), removed=(7, 8, 9))
+    catalog.save_change("c1", "1-0", after(seen, swapped, revision="1-5"), swapped)
+    latest = after(seen, swapped, moved)
+    catalog.save_change("c1", "1-5", latest, moved)
+    nothing = change()
+    catalog.save_change("c1", "2-0", dataclasses.replace(latest, seen_at=9999.0), nothing)
+    assert files(catalog) == before
+    assert catalog._seen.read("SELECT COUNT(*) FROM change") == [(2,)]
+    found = catalog.listing("c1", Id("42"))
+    assert found == dataclasses.replace(latest, seen_at=9999.0)
+    assert [one.image_id for one in found.images if one.label == "l2"] == [image(7).image_id]
+    assert [one.label for one in found.images[:1]] == ["l0"]
+    assert found.images[0].image_id == image(3000).image_id  # the labels changed their names with each other
+    assert image(99_999).image_id in [one.image_id for one in found.images if one.label == "l1"]
+    catalog.close()
+
+
+def test_a_listing_is_written_anew_once_much_has_changed_or_others_have_seen_it_since(tmp_path, monkeypatch):
+    monkeypatch.setattr("apitorch_desktop.dataset.workspace.offline_cache._CHANGED", 3)
+    catalog = OfflineCache(tmp_path)
+    seen = dataclasses.replace(listing(20), revision="1-0")
     catalog.save_listing("c1", seen)
-    after = pieces(catalog)
-    assert len(before) == len(after) == 9
-    assert len(after - before) == 2  # those of l1 from there on
-    assert catalog.listing("c1", Id("42")) == seen
+    first = files(catalog)
+    one = change(image(100, "l0"), image(101, "l1"))
+    another = change(image(102, "l1"), image(103, "l1"))
+    catalog.save_change("c1", "1-0", after(seen, one), one)
+    assert files(catalog) == first
+    catalog.save_change("c1", "2-0", after(seen, one, another), another)
+    second = files(catalog)
+    assert len(second) == 1 and second != first
+    assert catalog._seen.read("SELECT COUNT(*) FROM change") == [(0,)]
+    catalog.save_change("c1", "1-0", after(seen, another), another)  # of a revision that is not the one here
+    assert len(files(catalog)) == 1 and files(catalog) != second
+    assert catalog.listing("c1", Id("42")) == after(seen, another)
+    catalog.close()
+
+
+def test_the_images_of_a_listing_belong_to_whoever_asked_for_it(tmp_path):
+    catalog = OfflineCache(tmp_path)
+    catalog.save_listing("c1", listing(50, 50))
+    one, other = catalog.listing("c1", Id("42")), catalog.listing("c1", Id("42"))
+    table = tabulate(one.images)
+    table.remove(table.under("l0"))
+    table.append([image(1000, "l1")])
+    assert other == listing(50, 50)
+    assert catalog.listing("c1", Id("42")) == listing(50, 50)
+    catalog.save_listing("c1", listing(3))
+    assert other == listing(50, 50)  # its file is gone
+    catalog.close()
+
+
+@pytest.mark.parametrize("harm", ["missing", "short", "header", "other", "empty"])
+def test_a_damaged_file_of_a_listing_is_as_good_as_none(harm, tmp_path):
+    catalog = OfflineCache(tmp_path)
+    catalog.save_listing("c1", listing(500))
+    (path,) = catalog._listings.iterdir()
+    data = path.read_bytes()
+    path.unlink()
+    changed = {
+        "short": data[:-100], "header": data[:40] + b"\xff" + data[41:], "other": b"images\x002" + data[8:], "empty": b"",
+    }  # fmt: skip
+    if harm in changed:
+        path.write_bytes(changed[harm])
+    assert catalog.listing("c1", Id("42")) is None
     catalog.save_listing("c1", listing(2))
-    assert len(pieces(catalog)) == 1
+    assert catalog.listing("c1", Id("42")) == listing(2)
+    assert len(files(catalog)) == 1
+    catalog.close()
+
+
+def test_files_are_private_and_those_that_a_crash_left_go_after_a_day(tmp_path):
+    catalog = OfflineCache(tmp_path)
+    catalog.save_listing("c1", listing(2))
+    assert {stat.S_IMODE(path.stat().st_mode) for path in catalog._listings.iterdir()} == {0o600}
+    old, young = catalog._listings / "old.images", catalog._listings / "young.images"
+    for path in (old, young):
+        path.write_bytes(b"x")
+    os.utime(old, (1, 1))
+    catalog.save_listing("c1", listing(3))
+    assert not old.exists() and young.exists()
+    catalog.close()
+
+
+def test_a_listing_that_version_0_1_0_saw_is_there(tmp_path):
+    catalog = OfflineCache(tmp_path)
+    seen = listing(3, 0, 2)
+    head = {
+        "training_set_id": "42", "slug": seen.slug, "url": seen.url, "labels": seen.labels, "label_ids": seen.label_ids,
+        "pieces": [b"a", b"b"], "revision": "7-1",
+    }  # fmt: skip
+    with catalog._seen.transaction() as rows:
+        owner = ("c1", Id("42"))
+        rows.execute("INSERT INTO listing VALUES (?, ?, ?, 1234.5)", (*owner, msgspec.msgpack.encode(head)))
+        for key, some in ((b"b", seen.images[3:]), (b"a", seen.images[:3])):
+            rows.execute("INSERT INTO piece VALUES (?, ?, ?, ?)", (*owner, key, msgspec.msgpack.encode(some)))
+    for _ in range(2):
+        assert catalog.listing("c1", Id("42")) == dataclasses.replace(seen, revision="7-1")
+    assert catalog._seen.read("SELECT * FROM piece") == []
     catalog.close()
 
 
@@ -87,14 +199,6 @@ def test_a_listing_is_forgotten_with_its_training_set_or_its_connection(tmp_path
 def replace_id(seen: Listing, number: int) -> Listing:
     seen.training_set_id = number
     return seen
-
-
-def test_two_pieces_that_are_the_same_are_both_there(tmp_path):
-    catalog = OfflineCache(tmp_path)
-    twice = Listing(Id("42"), "clothes", ["a", "b"], [image(1, "a"), image(2, "b"), image(1, "a")])
-    catalog.save_listing("c1", twice)
-    assert catalog.listing("c1", Id("42")).images == twice.images
-    catalog.close()
 
 
 def test_thumbnails_stay_within_their_bytes_and_the_longest_unused_go_first(tmp_path, monkeypatch):
@@ -142,7 +246,8 @@ def test_a_damaged_file_is_begun_anew(tmp_path):
 
 def test_damage_in_the_middle_of_a_run_costs_the_cache_only(tmp_path):
     catalog = OfflineCache(tmp_path)
-    catalog.save_listing("c1", listing(50_000))
+    catalog.save_listing("c1", listing(2))
+    catalog.save_training_sets("c1", [TrainingSet(id=Id("42"), name="x" * 200_000)], ())
     catalog._seen.read("PRAGMA wal_checkpoint(TRUNCATE)")
     path = tmp_path / "catalog.sqlite"
     size = path.stat().st_size
@@ -170,7 +275,7 @@ def test_a_listing_of_another_version_is_as_good_as_none(tmp_path):
     catalog = OfflineCache(tmp_path)
     catalog.save_listing("c1", listing(2))
     with catalog._seen.transaction() as rows:
-        rows.execute("UPDATE listing SET head = x'c1'")
+        rows.execute("UPDATE listed SET head = x'c1'")
     assert catalog.listing("c1", Id("42")) is None
     catalog.save_training_sets("c1", [], ())
     with catalog._seen.transaction() as rows:

@@ -1,0 +1,154 @@
+"""Listings whose images are columns: built page by page, brought up to date by what has changed, and compared.
+
+A listing of a million images is some 200 MB as an `ImageTable`, and more than a gigabyte as records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from time import time
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+
+from apitorch_desktop.api.types import ListingChanges, TrainingImage, TrainingImages
+from apitorch_desktop.dataset.workspace.image_table import ImageSnapshot, ImageTable, Slots, tabulate
+from apitorch_desktop.dataset.workspace.listing import Listing, is_scratch
+
+
+class ListingBuilder:
+    """Takes in the service's answers, one or more pages; an image that comes twice is in the listing once."""
+
+    def __init__(self) -> None:
+        self._table = ImageTable()
+        self._listing: Listing | None = None
+
+    def add(self, answer: TrainingImages) -> list[TrainingImage]:
+        """Add an answer; return the images that it brought, with `label` filled in."""
+        if self._listing is None:
+            self._listing = Listing(answer.training_set_id, answer.training_set_slug, [], [], answer.training_set_url)
+        listing, fresh = self._listing, dict[str, TrainingImage]()
+        for group in answer.data:
+            if group.label not in listing.labels:
+                listing.labels.append(group.label)
+            if isinstance(group.id, str):
+                listing.label_ids[group.label] = group.id
+            for image in group.images:
+                image.label = group.label
+                fresh.setdefault(image.image_id, image)
+        for image_id in self._table.ids_of(self._table.find_all(fresh)):
+            del fresh[image_id]
+        images = list(fresh.values())
+        self._table.append(images)
+        return images
+
+    def listing(self, labels: Iterable[str] = ()) -> Listing:
+        """Return the listing, its labels in the order of `labels`; further ones come last. Raises ValueError without answers."""
+        if self._listing is None:
+            raise ValueError("no answer")
+        self._listing.labels = list(dict.fromkeys([*labels, *self._listing.labels]))
+        self._listing.images = images_after(self._table, self._listing.labels, ())
+        self._listing.seen_at = time()
+        return self._listing
+
+
+class ListingChange(msgspec.Struct):
+    """What leads from one listing to the next: labels renamed (old → new), images that went, then images that came.
+
+    Images that changed are among both. `labels` and `label_ids` are those of the next listing.
+    """
+
+    renamed: dict[str, str]
+    removed: list[str]
+    images: list[TrainingImage]
+    labels: list[str]
+    label_ids: dict[str, str]
+    revision: str
+
+    @property
+    def size(self) -> int:
+        """Number of images that went or came."""
+        return len(self.removed) + len(self.images)
+
+
+def change_of(listing: Listing, changes: ListingChanges, scratch_label: str = "") -> ListingChange | None:
+    """Return what the service says has changed since a listing, None if a label was made anew: it is another database."""
+    names = {one.id: one.label for one in changes.labels}
+    ids = {one.label: one.id for one in changes.labels}
+    if any(ids.get(label, key) != key and key not in names for label, key in listing.label_ids.items()):
+        return None
+    fresh = {image.image_id: image for image in changes.images}
+    labels = [label for label in ids if not is_scratch(label, scratch_label)]
+    return ListingChange(
+        {label: names[key] for label, key in listing.label_ids.items() if names.get(key, label) != label},
+        [*dict.fromkeys([*fresh, *changes.removed])],
+        [image for image in fresh.values() if not is_scratch(str(image.label), scratch_label)],
+        labels,
+        {label: ids[label] for label in labels},
+        changes.revision,
+    )
+
+
+def images_after(table: ImageTable, labels: Sequence[str], changes: Iterable[ListingChange]) -> ImageSnapshot:
+    """Apply changes to the images of a table; return them all, in the order of `labels`.
+
+    Images that did not change keep their records, whose URLs may have expired.
+    """
+    for change in changes:
+        if change.renamed:
+            table.rename_labels(change.renamed)
+        if change.removed:
+            table.remove(table.find_all(change.removed))
+        table.append(change.images)
+        for label in {str(image.label) for image in change.images}:
+            table.sort_label(label)
+    return table.snapshot(table.in_order(table.snapshot().slots, labels))
+
+
+def updated(listing: Listing, changes: ListingChanges, scratch_label: str = "") -> tuple[Listing, ListingChange] | None:
+    """Return the next listing and what has changed, None if that does not lead to the service's counts.
+
+    The images of `listing` are not to be used any more.
+    """
+    change = change_of(listing, changes, scratch_label)
+    if change is None:
+        return None
+    table = tabulate(listing.images)
+    images = images_after(table, change.labels, [change])
+    counts = {label: count for label, count in zip(table.labels, table.counts().tolist(), strict=True) if count}
+    expected = {one.label: one.count for one in changes.labels if one.count and one.label in change.label_ids}
+    if counts != expected:
+        return None
+    present = Listing(
+        listing.training_set_id, listing.slug, change.labels, images, listing.url, change.label_ids, time(),
+        change.revision,
+    )  # fmt: skip
+    return present, change
+
+
+class Comparison(NamedTuple):
+    """What leads from some images to others: places in `after` of those that came and that moved, ids of those that went."""
+
+    came: Slots
+    moved: Slots
+    went: list[str]
+
+
+def compare(before: Sequence[TrainingImage], after: Sequence[TrainingImage]) -> Comparison:
+    """Compare images by id and label."""
+    old, new = _snapshot(before), _snapshot(after)
+    place_of = np.full(new.table.size, -1, np.intp)
+    place_of[new.slots] = np.arange(len(new))
+    found = new.table.find_those_of(old.table, old.slots)
+    places = np.where(found >= 0, place_of[found], -1) if len(place_of) else np.full(len(old), -1, np.intp)
+    stayed = places >= 0
+    came = np.ones(len(new), bool)
+    came[places[stayed]] = False
+    codes = np.array([new.label_code(label) for label in old.label_names], np.int32)
+    moved = places[stayed][codes[old.codes[stayed]] != new.codes[places[stayed]]] if len(old) else places
+    return Comparison(np.flatnonzero(came), moved, old.table.ids_of(old.slots[~stayed]))
+
+
+def _snapshot(images: Sequence[TrainingImage]) -> ImageSnapshot:
+    return images if isinstance(images, ImageSnapshot) else tabulate(images).snapshot()
