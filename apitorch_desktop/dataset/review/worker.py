@@ -51,6 +51,7 @@ from apitorch_desktop.dataset.review.messages import (
     ThumbnailData,
 )
 from apitorch_desktop.utils.decoding import prepared
+from apitorch_desktop.utils.memory import return_free_memory
 from apitorch_desktop.vision import head, issues, near_duplicates
 from apitorch_desktop.vision.linear import stratified_sample
 
@@ -359,6 +360,7 @@ class Analysis:
                 features, found.encoder = own, own.encoder
                 items, together = [items[place] for place in encoded], [together[place] for place in encoded]
         self._learn(found, items, together, features, interrupted)
+        return_free_memory()
         yield found, True
 
     # --- near-duplicates

@@ -54,7 +54,7 @@ class ListingBuilder:
 
 
 class ListingChange(msgspec.Struct):
-    """What leads from one listing to the next: labels renamed (old → new), images that went, then images that came.
+    """Changes that lead from one listing to the next: labels renamed (old → new), images that went, then images that came.
 
     Images that changed are among both. `labels` and `label_ids` are those of the next listing.
     """
@@ -127,16 +127,16 @@ def updated(listing: Listing, changes: ListingChanges, scratch_label: str = "") 
     return present, change
 
 
-class Comparison(NamedTuple):
-    """What leads from some images to others: places in `after` of those that came and that moved, ids of those that went."""
+class ImageChanges(NamedTuple):
+    """Changes that lead from some images to others: places in `after` of those that came and that moved, ids of those gone."""
 
     came: Slots
     moved: Slots
     went: list[str]
 
 
-def compare(before: Sequence[TrainingImage], after: Sequence[TrainingImage]) -> Comparison:
-    """Compare images by id and label."""
+def changes_between(before: Sequence[TrainingImage], after: Sequence[TrainingImage]) -> ImageChanges:
+    """Return the changes that lead from some images to others, by id and label."""
     old, new = _snapshot(before), _snapshot(after)
     place_of = np.full(new.table.size, -1, np.intp)
     place_of[new.slots] = np.arange(len(new))
@@ -147,7 +147,7 @@ def compare(before: Sequence[TrainingImage], after: Sequence[TrainingImage]) -> 
     came[places[stayed]] = False
     codes = np.array([new.label_code(label) for label in old.label_names], np.int32)
     moved = places[stayed][codes[old.codes[stayed]] != new.codes[places[stayed]]] if len(old) else places
-    return Comparison(np.flatnonzero(came), moved, old.table.ids_of(old.slots[~stayed]))
+    return ImageChanges(np.flatnonzero(came), moved, old.table.ids_of(old.slots[~stayed]))
 
 
 def _snapshot(images: Sequence[TrainingImage]) -> ImageSnapshot:

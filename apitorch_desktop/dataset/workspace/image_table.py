@@ -29,9 +29,7 @@ Mask = NDArray[np.bool_]
 BLOCK: Final = 32
 """Records that are packed together: one is read by unpacking them all, in some 0.1 ms."""
 _RECENT = 1024
-"""Ids that are looked up in a dict before the index is sorted again, in a table of up to RECENT * RECENT_SHARE images."""
-_RECENT_SHARE = 16
-"""Share of a larger table that may be recent: sorting costs the more the larger it is."""
+"""Ids that are looked up in a dict before they are merged into the index; a quarter of it at once are merged as they come."""
 _DEAD_SHARE = 3
 """Share of slots that may be empty, or have records that were replaced, before a table is made anew for its file."""
 _SEEN = 4096
@@ -119,8 +117,7 @@ class ImageTable:
 
     def parts(self) -> TableParts:
         """Return the parts of the table, which share its memory."""
-        if self._recent:
-            self._index()
+        self._index()
         arrays = {
             **{name: array[: self.size] for name, array in self._arrays.items()},
             "ids": self._ids[: self.size],
@@ -274,13 +271,23 @@ class ImageTable:
         return slot if slot >= 0 and self.label[slot] >= 0 else -1
 
     def _index(self) -> None:
-        keys = _keys_of(self._ids[: self.size])
-        for slot, image_id in self._odd_ids.items():
-            keys[slot] = _key(image_id)
-        self._slots_by_key = np.argsort(keys, kind="stable")
-        self._keys = keys[self._slots_by_key]
-        self._has_twins = bool((self._keys[1:] == self._keys[:-1]).any())
+        """Merge the recent ids into the index."""
+        if not self._recent:
+            return
+        slots = np.fromiter(self._recent.values(), np.intp, len(self._recent))
+        keys = _keys_of(self._ids[slots])
+        for place in np.flatnonzero(np.isin(slots, list(self._odd_ids))).tolist():
+            keys[place] = _key(self._odd_ids[int(slots[place])])
         self._recent = {}
+        order = np.argsort(keys, kind="stable")
+        self._merge(keys[order], slots[order])
+
+    def _merge(self, keys: NDArray[np.uint64], slots: Slots) -> None:
+        """Merge sorted keys of images that are not recent, with their slots, into the index."""
+        places = np.searchsorted(self._keys, keys, side="right")
+        self._keys = np.insert(self._keys, places, keys)
+        self._slots_by_key = np.insert(self._slots_by_key, places, slots)
+        self._has_twins = bool((self._keys[1:] == self._keys[:-1]).any())
 
     def _note_id(self, slot: int, image_id: str) -> None:
         raw = _raw(image_id)
@@ -384,6 +391,8 @@ class ImageTable:
         self._blocks += other._blocks
         self._starts += [start + first for start in other._starts]
         self._index()
+        other._index()
+        self._merge(other._keys, other._slots_by_key + first)
         return np.arange(first, self.size)
 
     def _grow(self, count: int, name_bytes: int) -> None:
@@ -404,12 +413,15 @@ class ImageTable:
             self._ids[first : self.size] = raw
         else:
             self._ids[first : self.size] = 0
-        if raw is not None:
-            self._recent.update(zip(image_ids, range(first, self.size), strict=True))
-        else:
-            for slot, image_id in enumerate(image_ids, first):
-                self._note_id(slot, image_id)
-        if len(self._recent) > max(_RECENT, self.size // _RECENT_SHARE):
+        if raw is not None and len(image_ids) >= _RECENT // 4:
+            self._index()
+            keys = _keys_of(raw)
+            order = np.argsort(keys, kind="stable")
+            self._merge(keys[order], order + first)
+            return
+        for slot, image_id in enumerate(image_ids, first):
+            self._note_id(slot, image_id)
+        if len(self._recent) > _RECENT:
             self._index()
 
     def _append_records(self, first: int, images: Sequence[TrainingImage]) -> None:

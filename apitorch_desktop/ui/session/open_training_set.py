@@ -17,6 +17,7 @@ from apitorch_desktop.dataset.workspace.training import TRAINING_DELAY, newest_v
 from apitorch_desktop.dataset.workspace.workspace import ListingProgress, Workspace
 from apitorch_desktop.ui.grid.model import GridModel
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane, Task, TaskRunner
+from apitorch_desktop.utils.memory import return_free_memory
 
 if TYPE_CHECKING:  # numpy comes with the first images, on a lane
     from apitorch_desktop.dataset.workspace.image_table import ImageTable
@@ -37,9 +38,9 @@ class ListingDiff:
 
 def difference(shown: Sequence[TrainingImage], images: Sequence[TrainingImage]) -> ListingDiff:
     """Return the changes that lead from the images that are shown to `images`; on a lane."""
-    from apitorch_desktop.dataset.workspace.columnar_listing import compare
+    from apitorch_desktop.dataset.workspace.columnar_listing import changes_between
 
-    came, moved, went = compare(shown, images)
+    came, moved, went = changes_between(shown, images)
     found = ListingDiff([images[place] for place in came.tolist()], went)
     for image in (images[place] for place in moved.tolist()):
         found.moved.setdefault(str(image.label), []).append(image.image_id)
@@ -107,6 +108,8 @@ class LocalChanges:
         return kept, not left_out <= frozenset().union(*self._held)
 
 
+_MANY = 100_000
+"""Images above which comparing listings takes so much memory for a moment that it is given back."""
 CHANGED_DELAY = 80
 """Milliseconds in which changes of counts are gathered into one signal."""
 
@@ -266,7 +269,10 @@ class OpenTrainingSet(QObject):
                 context.post((tabulate(part.images), newest(part.images)))
 
             listing = workspace.listing(set_id, progress=part_came if first else None, cancelled=context.cancelled)
-            return listing, ListingDiff() if first else difference(shown, listing.images), version
+            found = ListingDiff() if first else difference(shown, listing.images)
+            if len(listing.images) > _MANY:
+                return_free_memory()
+            return listing, found, version
 
         self._task = self._tasks.run(
             Lane.INTERACTIVE,

@@ -3,7 +3,7 @@ import pytest
 
 from apitorch_desktop.api.types import Id, LabelCount, ListingChanges, TrainingImage, TrainingImages, TrainingLabel
 from apitorch_desktop.dataset.workspace import table_file
-from apitorch_desktop.dataset.workspace.columnar_listing import ListingBuilder, compare, updated
+from apitorch_desktop.dataset.workspace.columnar_listing import ListingBuilder, changes_between, updated
 from apitorch_desktop.dataset.workspace.image_table import tabulate
 
 
@@ -95,15 +95,15 @@ def test_two_listings_are_compared_by_id_and_label(count):
     before = [image(number, "a") for number in range(count)] + [odd]
     after = [image(number, "b" if number == 1 else "a") for number in range(1, count + 2)] + [odd]
     for old, new in ((before, after), (tabulate(before).snapshot(), tabulate(after).snapshot()[:])):
-        found = compare(old, new)
+        found = changes_between(old, new)
         assert numbers(new[place] for place in found.came.tolist()) == [(count, "a"), (count + 1, "a")]
         assert numbers(new[place] for place in found.moved.tolist()) == [(1, "b")]
         assert found.went == [image(0).image_id]
-    assert [len(part) for part in compare([], after)] == [count + 2, 0, 0]
-    assert [len(part) for part in compare(before, [])] == [0, 0, count + 1]
+    assert [len(part) for part in changes_between([], after)] == [count + 2, 0, 0]
+    assert [len(part) for part in changes_between(before, [])] == [0, 0, count + 1]
     gone = tabulate(after)
     gone.remove(gone.find_all([image(2).image_id]))
-    assert compare(after, gone.snapshot()).went == [image(2).image_id]
+    assert changes_between(after, gone.snapshot()).went == [image(2).image_id]
 
 
 def test_a_table_comes_out_of_its_file_as_it_went_in_and_can_be_changed(tmp_path):

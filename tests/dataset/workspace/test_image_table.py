@@ -60,6 +60,25 @@ def test_ids_of_any_form_are_found_and_followed():
     assert len(table) == 3003
 
 
+@pytest.mark.parametrize("count", [3, 400])
+def test_an_image_that_came_back_is_found_however_many_come_with_it(count):
+    images = [image(number) for number in range(count)]
+    for come_back in ("append", "absorb"):
+        table = made(*(image(number) for number in range(5000, 8000)))
+        table.append(images)
+        table.remove(table.find_all([one.image_id for one in images]))
+        assert table.find(images[0].image_id) == -1
+        if come_back == "append":
+            table.append(images)
+        else:
+            table.absorb(made(*images))
+        assert [table.record(table.find(one.image_id)) for one in images] == images
+        assert len(table.find_all([one.image_id for one in images])) == count
+        assert table.find_those_of(made(*images), np.arange(count)).tolist() == list(
+            range(table.size - count, table.size)
+        )
+
+
 def test_a_snapshot_keeps_the_labels_that_there_were():
     table = made(image(1), image(2, "hat"), image(3))
     seen = table.record(0)
