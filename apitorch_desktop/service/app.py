@@ -27,12 +27,11 @@ from apitorch_desktop.service.http.resources import WorkerPools
 from apitorch_desktop.service.http.routing import Operation, Routes
 from apitorch_desktop.service.http.signed_urls import SignedUrls, Signer
 from apitorch_desktop.service.http.url_fetcher import UrlFetcher
-from apitorch_desktop.service.routes.changes import ChangeRoutes
 from apitorch_desktop.service.routes.classifiers import ClassifierRoutes, ExplanationRoutes
 from apitorch_desktop.service.routes.dependencies import Dependencies
 from apitorch_desktop.service.routes.images import FileRoutes, ImageRoutes
-from apitorch_desktop.service.routes.meta import MetaRoutes
-from apitorch_desktop.service.routes.monitoring import MonitoringRoutes, Readiness
+from apitorch_desktop.service.routes.listing import ChangeRoutes
+from apitorch_desktop.service.routes.meta import MetaRoutes, MonitoringRoutes, Readiness
 from apitorch_desktop.service.routes.training_sets import TrainingSetRoutes
 from apitorch_desktop.service.storage.errors import StorageUnreachable, StoreError
 from apitorch_desktop.service.storage.owners import LOCAL_OWNER

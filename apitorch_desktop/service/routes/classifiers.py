@@ -20,7 +20,7 @@ from apitorch_desktop.service.http.errors import HttpError
 from apitorch_desktop.service.http.request import LargeResponse, Request
 from apitorch_desktop.service.http.routing import Operation, OperationGroup
 from apitorch_desktop.service.routes.dependencies import Dependencies
-from apitorch_desktop.service.routes.images import wire_image
+from apitorch_desktop.service.routes.listing import wire_image
 from apitorch_desktop.service.storage.errors import RecordConflict, RecordNotFound
 from apitorch_desktop.service.storage.records import ImageRow
 from apitorch_desktop.vision.encoder import Encoder, EvidenceMapper, NoEvidence

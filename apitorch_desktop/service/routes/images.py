@@ -21,16 +21,14 @@ from apitorch_desktop.service.http.errors import HttpError
 from apitorch_desktop.service.http.html import image_page
 from apitorch_desktop.service.http.request import LargeResponse, Request
 from apitorch_desktop.service.http.routing import Operation, OperationGroup
-from apitorch_desktop.service.http.signed_urls import SignedUrls, image_path
+from apitorch_desktop.service.http.signed_urls import image_path
 from apitorch_desktop.service.routes.dependencies import Dependencies
-from apitorch_desktop.service.routes.listing import json_groups, packed_listing
+from apitorch_desktop.service.routes.listing import WIRE_SIZE, json_groups, packed_listing, wire_image
 from apitorch_desktop.service.storage.errors import StorageFault
 from apitorch_desktop.service.storage.records import ImageRow
 
 _SET = "/api/training-set/{id}"
 _IMAGE = "/api/training-image/{image_id}"
-WIRE_SIZE = 700
-"""Approximate bytes of an image in a listing."""
 _MSGPACK = "application/msgpack"
 _ARCHIVE = 64 * 2**20
 """The maximal size of an archive in bytes; it is held in memory."""
@@ -274,26 +272,6 @@ def _count(number: int) -> str:
 def _answer(request: Request, row: ImageRow, message: str) -> types.ImageAnswer:
     image = msgspec.structs.asdict(wire_image(row, request.owner, request.links))
     return types.ImageAnswer(**image, message=message)
-
-
-def wire_image(row: ImageRow, owner: int, links: SignedUrls) -> types.TrainingImage:
-    """Return an image as it is in a listing."""
-    url, thumbnail_url = links.image(owner, row)
-    return types.TrainingImage(
-        filename=row.filename,
-        url=url,
-        object="training_image",
-        id=row.wire_id,
-        label=row.label,
-        thumbnail_url=thumbnail_url,
-        width=row.width,
-        height=row.height,
-        bytes=row.bytes,
-        created_at=row.created_at,
-        sha256=row.sha256,
-        original_filename=row.original_filename,
-        split=row.split or UNSET,
-    )
 
 
 class LinkQuery(Struct):

@@ -16,8 +16,7 @@ from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.packed_listing import decode_listing
 from apitorch_desktop.service.http.access import takes_gzip
 from apitorch_desktop.service.http.signed_urls import SignedUrls, Signer
-from apitorch_desktop.service.routes.images import wire_image
-from apitorch_desktop.service.routes.listing import json_groups
+from apitorch_desktop.service.routes.listing import json_groups, wire_image
 from apitorch_desktop.service.storage.records import ImagePage, LabelRow
 from apitorch_desktop.service.storage.store import Store
 from tests.helpers.service_process import Service, serving
