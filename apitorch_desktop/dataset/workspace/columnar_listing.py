@@ -103,7 +103,7 @@ def images_after(table: ImageTable, labels: Sequence[str], changes: Iterable[Lis
         table.append(change.images)
         for label in {str(image.label) for image in change.images}:
             table.sort_label(label)
-    return table.snapshot(table.in_order(table.snapshot().slots, labels))
+    return table.listed(labels)
 
 
 def updated(listing: Listing, changes: ListingChanges, scratch_label: str = "") -> tuple[Listing, ListingChange] | None:

@@ -598,6 +598,12 @@ class ImageTable:
             table.append(list(self.snapshot(slots[start : start + _SEEN])))
         return table
 
+    def listed(self, labels: Iterable[str]) -> ImageSnapshot:
+        """Return all images as they are now, label by label."""
+        found = self.snapshot(self.in_order(np.flatnonzero(self.label >= 0), labels))
+        found.is_whole = True
+        return found
+
     def snapshot(self, slots: Slots | None = None) -> ImageSnapshot:
         """Return these images, by default all in the order of slots, as they are now."""
         return ImageSnapshot(self, np.flatnonzero(self.label >= 0) if slots is None else slots)
@@ -641,7 +647,8 @@ class AnswerColumns:
 class ImageSnapshot(LazyImages):
     """Images of a table with the labels that they had; their records are read when they are asked for, on any thread.
 
-    `slots` are their slots, `codes` the places of their labels in `label_names`.
+    `slots` are their slots, `codes` the places of their labels in `label_names`; `is_whole` if they were all of them, label
+    by label.
     """
 
     def __init__(self, table: ImageTable, slots: Slots) -> None:
@@ -649,6 +656,7 @@ class ImageSnapshot(LazyImages):
         self.slots = slots
         self.label_names = list(table.labels)
         self.codes = table.label[slots]
+        self.is_whole = False
         self._ids: list[str] | None = None
 
     def __len__(self) -> int:
@@ -680,13 +688,10 @@ class ImageSnapshot(LazyImages):
         return self.label_names.index(label) if label in self.label_names else -1
 
     def own_table(self) -> ImageTable | None:
-        """Return the table of the images if they are all that it has now, label by label in its order, else None."""
+        """Return the table of the images, if they are all that it has, label by label in its order; else None."""
         table = self.table
-        if len(self.slots) != len(table) or not np.array_equal(self.codes, table.label[self.slots]):
-            return None
-        codes = dict.fromkeys(self.codes[np.flatnonzero(np.diff(self.codes, prepend=-1))].tolist())
-        order = table.in_order(self.slots, [self.label_names[code] for code in codes])
-        return table if np.array_equal(order, self.slots) else None
+        whole = self.is_whole and len(self.slots) == len(table)
+        return table if whole and np.array_equal(self.codes, table.label[self.slots]) else None
 
     def get(self, image_id: str) -> TrainingImage | None:
         """Return one of the images by its id, None for any other."""
@@ -709,7 +714,7 @@ class ImageSnapshot(LazyImages):
 
     def _part(self, place: Any) -> ImageSnapshot:
         part = ImageSnapshot.__new__(ImageSnapshot)
-        part.table, part.label_names, part._ids = self.table, self.label_names, None
+        part.table, part.label_names, part.is_whole, part._ids = self.table, self.label_names, False, None
         part.slots, part.codes = self.slots[place], self.codes[place]
         return part
 
