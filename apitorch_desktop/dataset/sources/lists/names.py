@@ -97,6 +97,9 @@ _CONTAINERS: Final = frozenset(
 )
 
 
+_LONGEST_HEADER: Final = 200
+
+
 def normal(header: str) -> str:
     """Return a column's name without case, spaces and signs."""
     return re.sub(r"[\W_]+", "", unicodedata.normalize("NFKC", header).casefold())
@@ -126,6 +129,8 @@ _ROLES: Final = {
 
 def rank(header: str, role: str) -> int | None:
     """Return how usual a name is for a role, 0 the most; None where it is not. The last part of a dotted name counts."""
+    if len(header) > _LONGEST_HEADER:
+        return None
     ranks = _ROLES[role]
     for name in (header, header.rpartition(".")[2]):
         if (found := ranks.get(normal(name))) is not None:

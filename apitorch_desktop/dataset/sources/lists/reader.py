@@ -247,6 +247,8 @@ def _entries(
     if suffix == ".xml":
         return entries_of_xml(data)
     text = decode(data)
+    if "\0" in text[:4096]:
+        raise ValueError("it is no text")
     table: Table
     if (of_class := entries_of_class(text, name)) is not None:
         return of_class

@@ -20,6 +20,8 @@ Located = Callable[[str], bool]
 
 _SAMPLE: Final = 60
 _MAX_PREAMBLE: Final = 20
+_MAX_COLUMNS: Final = 200
+"""Columns of a row that are looked at: a text without line ends is one row of a million."""
 _SUFFIXES: Final = "|".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))
 _PATH_FIRST: Final = re.compile(rf"\s*(.*?\.(?:{_SUFFIXES}))(?:(?:\s*(?:[:=]|[-=]>)\s*|\s+)(.*?))?\s*", re.IGNORECASE)
 _PATH_LAST: Final = re.compile(rf"\s*(\S+)\s+(.*\.(?:{_SUFFIXES}))\s*", re.IGNORECASE)
@@ -132,7 +134,7 @@ def _rank(rows: list[tuple[int, list[Cell]]], locate: Located) -> tuple[tuple[fl
     """Return how well rows fit (images found, then cells like paths, known columns, even width), and the path column."""
     width = max((len(cells) for _, cells in rows), default=0)
     counts = []
-    for column in range(min(width, 200)):
+    for column in range(min(width, _MAX_COLUMNS)):
         cells = [cells[column] for _, cells in rows if column < len(cells)]
         found = sum(isinstance(cell, str) and (is_image_address(cell) or locate(cell)) for cell in cells)
         alike = sum(isinstance(cell, str) and looks_like_path(cell) for cell in cells)
@@ -140,13 +142,14 @@ def _rank(rows: list[tuple[int, list[Cell]]], locate: Located) -> tuple[tuple[fl
     if not counts:
         return (0, 0, 0, 0), 0
     column = max(range(len(counts)), key=lambda number: counts[number])
-    header = max((sum(_is_known(cell) for cell in cells) for _, cells in rows[:5]), default=0)
-    known = header if any(_is_known(cell, is_path_header) for _, cells in rows[:5] for cell in cells) else 0
+    headers = [cells[:_MAX_COLUMNS] for _, cells in rows[:5]]
+    header = max((sum(map(_is_known, cells)) for cells in headers), default=0)
+    known = header if any(_is_known(cell, is_path_header) for cells in headers for cell in cells) else 0
     body = [len(cells) for _, cells in rows if column < len(cells) and looks_like_path(str(cells[column]))] or [0]
     even = body.count(width) / len(body) if width > 1 else 0
     if not any(counts[column]):
         column = next(
-            (place for _, cells in rows[:5] for place, cell in enumerate(cells) if _is_known(cell, is_path_header)), 0
+            (place for cells in headers for place, cell in enumerate(cells) if _is_known(cell, is_path_header)), 0
         )
     return (*counts[column], known, even), column
 
@@ -183,7 +186,8 @@ def _with_header(rows: list[tuple[int, list[Cell]]], column: int, locate: Locate
         (
             number
             for number, (_, cells) in enumerate(rows[: min(first, _MAX_PREAMBLE)])
-            if any(_is_known(cell, is_path_header) for cell in cells) and not (len(cells) == 1 and is_comment(cells))
+            if any(_is_known(cell, is_path_header) for cell in cells[:_MAX_COLUMNS])
+            and not (len(cells) == 1 and is_comment(cells))
         ),
         None,
     )
