@@ -19,6 +19,7 @@ from apitorch_desktop.cli import output
 from apitorch_desktop.cli.connect import CommandError, connected, connection_id
 from apitorch_desktop.dataset.edits.history import EditHistory
 from apitorch_desktop.dataset.exporter.exporter import ExportFormat, ExportRefused, client_source, export
+from apitorch_desktop.dataset.importer.companions import companion_kind
 from apitorch_desktop.dataset.importer.plan import ItemStatus, Plan, ScanProgress, existing_of, scan
 from apitorch_desktop.dataset.importer.scanner import Dropped, FileSelection
 from apitorch_desktop.dataset.importer.undoable_import import NewImportSet, UndoableImports
@@ -424,8 +425,8 @@ class _ImportReport:
             output.write(f"{plural(there, 'photo')} {'was' if there == 1 else 'were'} there already.")
         if twice := self.plan.counts()[ItemStatus.TWICE]:
             output.write(f"{plural(twice, 'photo')} came twice in this folder, and once into the training set.")
-        if self.plan.ignored:
-            output.write_list("passed over, no photos", [(file, "") for file in self.plan.ignored], kind="file")
+        others = [(file, "") for file in self.plan.ignored if not companion_kind(file)]  # a note counts the rest
+        output.write_list("passed over, no photos", others, kind="file")
         if left := self.left:
             note = self.status.note if self.status else ""
             output.write(f"{plural(left, 'photo')} did not come in yet: {note} Run the same command to go on.")

@@ -8,16 +8,26 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import PurePath
 from threading import Event
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from apitorch_desktop.api.slugs import snake_case
 from apitorch_desktop.api.types import INBOX, LONGEST_LABEL, SPLITS, Id, TrainingImage, label_name
 from apitorch_desktop.dataset.importer.folder_labels import quoted
-from apitorch_desktop.dataset.importer.scanner import Dropped, FoundImage, InspectedFile, Scanner, not_plain, too_large
+from apitorch_desktop.dataset.importer.scanner import (
+    Dropped,
+    FileSelection,
+    FoundImage,
+    InspectedFile,
+    Scanner,
+    not_plain,
+    too_large,
+)
 from apitorch_desktop.dataset.sources.archives import Archives, read
 from apitorch_desktop.dataset.sources.image_source import (
+    ArchiveMember,
     ImageBytes,
     ImageFile,
     ImageUrl,
@@ -33,6 +43,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+_DEVELOPED: Final = frozenset({".jpg", ".jpeg", ".heic", ".heif", ".hif"})
+"""Suffixes of what a camera saves beside a raw photo."""
+_PIXEL_SHOT: Final = re.compile(r"\.RAW-\d+\..*$", re.IGNORECASE)
+"""End of the names of a Pixel's shot: PXL_1.RAW-01.COVER.jpg and PXL_1.RAW-02.ORIGINAL.dng."""
 _THREADS = 4
 _TICK = 0.05
 
@@ -57,7 +71,7 @@ class ItemStatus(StrEnum):
     PROBLEM = "problem"
     """Not sent: cannot be read."""
     LEFT_OUT = "left_out"
-    """Not sent: the user left it out."""
+    """Not sent: the user left it out, or it is the raw photo of a shot of which the plan has the JPEG."""
 
 
 SENT = frozenset({ItemStatus.NEW, ItemStatus.SIMILAR, ItemStatus.OTHER_LABEL, ItemStatus.WAITING})
@@ -71,7 +85,8 @@ class PlanItem:
     `label` is snake_case, empty while there is none (it then goes to the inbox); `original_label` the spelling it came
     with. `name` is printable in one line. `size` in bytes, `width` and `height` in pixels as shown, None where not known
     (an image on the web). `problem` is a sentence. `format`: as in `vision.images`, "" where not known. `split`: train,
-    validation, test or another part of a set, "" for none. `note` is a sentence about `standing`, or empty.
+    validation, test or another part of a set, "" for none. `shot`: name of the JPEG of the same shot beside a raw photo.
+    `note` is a sentence about `standing`, or empty.
     """
 
     label: str
@@ -89,6 +104,7 @@ class PlanItem:
     note: str = ""
     split: str = ""
     format: str = ""
+    shot: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +234,9 @@ class Plan:
         kept = ", ".join(f"{splits[split]:,} {split}" for split in SPLITS if splits[split])
         self.notes = [*self.scan_notes, *_merged_names(self.items, self._labels_there)]
         self.notes += _conversions(self.sending(), as_jpeg=self._as_jpeg)
+        if shots := sum(bool(item.shot) and not item.included for item in self.items):
+            stays = "stays out: its shot lies beside it" if shots == 1 else "stay out: their shots lie beside them"
+            self.notes.append(f"{plural(shots, 'raw photo')} {stays} as JPEG.")
         if waiting := self.counts()[ItemStatus.WAITING]:
             wait = "waits" if waiting == 1 else "wait"
             self.notes.append(f"{plural(waiting, 'photo')} without a label {wait} under “{label_name(INBOX)}”.")
@@ -227,6 +246,8 @@ class Plan:
     def _standing(
         self, item: PlanItem, first: dict[tuple[str, str], PlanItem], under: dict[str, set[str]]
     ) -> tuple[ItemStatus, str]:
+        if item.shot and not item.included:
+            return ItemStatus.LEFT_OUT, f"The same shot as “{item.shot}”."
         if item.problem:
             return ItemStatus.PROBLEM, item.problem
         if not item.included:
@@ -299,10 +320,12 @@ def scan(
     notifier = _ProgressNotifier(progress)
     archives = Archives()
     try:
-        finder = Scanner(default_label, archives, look, _limit(), notifier.finding, stop)
+        several = len(sources) > 1 or any(isinstance(source, FileSelection) for source in sources)
+        finder = Scanner(default_label, archives, look, _limit(), notifier.finding, stop, several=several)
         for source in sources:
             if not stop():
                 finder.add(source)
+        finder.finish()
         looks = _inspect_all(finder.found, archives, notifier, stop)
     finally:
         archives.close()
@@ -313,6 +336,7 @@ def scan(
         )
         for found, seen in zip(finder.found, looks, strict=True)
     ]  # fmt: skip
+    _pair_shots(items)
     return Plan(
         items,
         existing=existing,
@@ -323,6 +347,33 @@ def scan(
         inbox=inbox,
         as_jpeg=as_jpeg,
     )
+
+
+def _pair_shots(items: Iterable[PlanItem]) -> None:
+    """Leave out the raw photos that lie beside a JPEG of the same shot under the same label, as cameras save both."""
+    from apitorch_desktop.vision.raw_photos import LEAST_PREVIEW
+
+    raws: list[tuple[tuple[str, str, str], PlanItem]] = []
+    developed: dict[tuple[str, str, str], PlanItem] = {}
+    for item in items:
+        if isinstance(item.source, ImageFile):
+            path, above = PurePath(item.source.path), ""
+        elif isinstance(item.source, ArchiveMember):
+            path, above = PurePath(item.source.path), str(item.source.archive)
+        else:
+            continue
+        place = above + str(path.parent), _PIXEL_SHOT.sub("", path.stem).casefold(), item.label
+        if path.suffix.lower() in RAW_SUFFIXES:
+            raws.append((place, item))
+        elif (
+            path.suffix.lower() in _DEVELOPED
+            and not item.problem
+            and max(item.width or 0, item.height or 0) >= LEAST_PREVIEW
+        ):
+            developed[place] = item
+    for place, item in raws:
+        if found := developed.get(place):
+            item.shot, item.included = found.name, False
 
 
 def look(data: bytes) -> InspectedFile:

@@ -9,6 +9,18 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+from apitorch_desktop.dataset.importer.companions import (
+    CLUTTER,
+    away_note,
+    closed_note,
+    companion_kind,
+    folders_of_user,
+    is_clutter,
+    is_library,
+    is_live_photo,
+    left_out_note,
+    placeholder_of,
+)
 from apitorch_desktop.dataset.importer.folder_labels import folder_labels, quoted
 from apitorch_desktop.dataset.importer.listed_labels import ListedLabels, ListFile
 from apitorch_desktop.dataset.sources.archives import (
@@ -42,12 +54,6 @@ _MAGIC: Final = re.compile(
     rb"\0\0\0\x0cJXL |.{4}ftyp(?:he[iv][cmsx]|mif[12]|msf1|avi[fs]|crx )",
     re.DOTALL,
 )
-_CLUTTER: Final = frozenset({
-    "__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "#recycle", "@recycle", "@recently-snapshot",
-    "#snapshot", "@tmp", "recycler", "recycled", "system volume information", "lost+found", "network trash folder",
-    "temporary items", "found.000", "icon\r", "ehthumbs.db", "lost.dir",
-})  # fmt: skip
-"""Files and folders made by systems and storages, in lower case."""
 _DEEPEST = 100
 
 
@@ -105,14 +111,18 @@ class _Contents:
 
 def is_image(name: str, head: bytes) -> bool:
     """Return True for a file that is taken for an image: by its name, else by its first bytes."""
-    return PurePosixPath(name).suffix.lower() in SUFFIXES or _MAGIC.match(head) is not None
+    if PurePosixPath(name).suffix.lower() in SUFFIXES:
+        return True
+    return _MAGIC.match(head) is not None and not companion_kind(name)
 
 
 class Scanner:
     """Collects what is found of things dropped one after the other, in their order.
 
     `look(data)` is called for images inside archives while they pass by; `limit` is the most bytes of one. `tick` is
-    called now and then; `cancelled` ends the search. `notes`, `ignored` and `complete` are those of the plan.
+    called now and then; `cancelled` ends the search. `notes`, `ignored` and `complete` are those of the plan. With
+    `several` things dropped, those that are no photos by their names are passed over, as in a folder; one alone is asked
+    for by name.
     """
 
     def __init__(
@@ -123,12 +133,17 @@ class Scanner:
         limit: int,
         tick: Callable[[int], None],
         cancelled: Callable[[], bool],
+        *,
+        several: bool = False,
     ) -> None:
         self.found: list[FoundImage] = []
         self.notes: list[str] = []
         self.ignored: list[str] = []
         self.complete = True
         self._empty: list[str] = []
+        self._closed: list[str] = []
+        self._away: list[str] = []
+        self._several = several
         self._default = default_label
         self._archives = archives
         self._look = look
@@ -154,6 +169,12 @@ class Scanner:
                 else:
                     self._take(source, self._default)
 
+    def finish(self) -> None:
+        """Note what was left out in all; call it once, at the end."""
+        self.notes += filter(None, [left_out_note(self.ignored), closed_note(self._closed)])
+        if sentence := away_note(self._away):
+            self._complain(sentence)
+
     def _take(self, source: Source, label: str, look: InspectedFile | None = None, split: str = "") -> None:
         if look is None and isinstance(source, ImageUrl) and len(source.url) > 8000:
             look = InspectedFile(problem="The web address is too long.")
@@ -173,7 +194,10 @@ class Scanner:
         root = Path(os.path.commonpath([os.path.dirname(path) for path in absolute]))  # noqa: PTH120 - of text
         contents = _Contents()
         for path, place in zip(files, absolute, strict=True):
-            contents.images.append(_Entry(Path(place).relative_to(root).parts, ImageFile(path), None))
+            *folders, name = Path(place).relative_to(root).parts
+            own = folders_of_user(tuple(folders))
+            if own is not None and not any(map(is_clutter, folders)):
+                contents.images.append(_Entry((*own, name), ImageFile(path), None))
         self._assign(contents, root.name)
 
     def _add_path(self, path: Path, files: list[Path] | None = None) -> None:
@@ -187,6 +211,8 @@ class Scanner:
             self._add_folder(path)
         elif not stat.S_ISREG(mode):
             self._refuse(path, f"“{shown(path.name)}” is no ordinary file.")
+        elif self._several and self._is_companion(path):
+            return
         elif reader.is_list(path.name):
             self._add_list(path)
         elif sentence := reader.unread_list(path.name):
@@ -194,7 +220,7 @@ class Scanner:
         elif path.suffix.lower() not in SUFFIXES and is_archive(path):
             contents = _Contents()
             self._collect_archive(path, (), contents)
-            if packed_name(path):
+            if packed_name(path) or is_live_photo(path.name):
                 for entry in contents.images:
                     self._take(entry.source, self._default, entry.look)
                 return
@@ -206,6 +232,16 @@ class Scanner:
             files.append(path)
         else:
             self._take(ImageFile(path), self._default)
+
+    def _is_companion(self, path: Path) -> bool:
+        """Return whether a file is no photo by its name, and note it; a description may be a list after all."""
+        if photo := placeholder_of(path.name):
+            self._away.append(photo)
+        elif companion_kind(path.name) not in ("", "description"):
+            self.ignored.append(shown(path.name))
+        else:
+            return is_clutter(path.name)
+        return True
 
     def _complain(self, sentence: str) -> None:
         self.notes.append(sentence)
@@ -222,7 +258,10 @@ class Scanner:
         try:
             content = reader.read_list(reader.load(path), path.name, index.locator(), _names_beside(path))
         except reader.InvalidList as error:
-            self._complain(str(error))
+            if self._several and companion_kind(path.name):
+                self.ignored.append(shown(path.name))
+            else:
+                self._complain(str(error))
             return
         self.notes += content.notes
         for entry in content.entries:
@@ -249,6 +288,8 @@ class Scanner:
                     _Entry(parts, ImageFile(path), InspectedFile(problem=sentence) if sentence else None)
                 )
                 self._tick(len(self.found) + len(contents.images))
+            elif sentence:  # a pipe is never opened, whatever its name
+                contents.others.append(parts)
             elif reader.is_list(parts[-1]) or reader.CLASS_NAME_FILES.fullmatch(parts[-1]):
                 contents.lists.append((parts, partial(reader.load, path)))
             else:
@@ -261,7 +302,8 @@ class Scanner:
         if self._empty:
             are, more = ("is", "") if len(self._empty) == 1 else ("are", ", …" if len(self._empty) > 5 else "")
             self.notes.append(f"{quoted(self._empty[:5])}{more} {are} empty.")
-        self._assign(contents, folder.name or folder.resolve().name)
+        name = _own_name(folder)
+        self._assign(contents, "" if is_library(name) or is_live_photo(name) else name)
 
     def _note_if_empty(self, path: Path, contents: _Contents) -> None:
         if self.complete and not contents.images:
@@ -271,7 +313,7 @@ class Scanner:
         """Add the images in an archive in a folder: under its name, where its own folders are no labels."""
         inner, stem = _Contents(), _without_suffixes(path.name)
         self._collect_archive(path, (), inner)
-        if packed_name(path):
+        if packed_name(path) or is_live_photo(path.name):
             for entry in inner.images:
                 entry.parts = (*above, *entry.parts)
             contents.images += inner.images
@@ -293,8 +335,11 @@ class Scanner:
             for member in self._archives.members(path, self._limit, self._cancelled, self.notes.append):
                 parts = path_parts(member.path)
                 if not parts or any(is_hidden(part) for part in parts):
+                    self._away += filter(None, [placeholder_of(part) for part in parts[-1:]])
                     continue
-                place = (*above, *parts)
+                if (folders := folders_of_user(parts[:-1])) is None:
+                    continue
+                place = (*above, *folders, parts[-1])
                 if is_image(parts[-1], member.data[:16]):
                     look = self._look_at_member(member.size, member.data, member.problem)
                     contents.images.append(_Entry(place, ArchiveMember(path, member.name), look))
@@ -324,9 +369,13 @@ class Scanner:
     def _walk(self, root: Path) -> Iterator[tuple[Parts, Path, str]]:
         """Yield every file under a folder: its parts from there, its path, and what is wrong with it if something is.
 
-        A link to a folder is followed once, and only where it leads out of the tree.
+        A link to a folder is followed once, and only where it leads out of the tree. Folders of programs are not entered,
+        and give no parts: see `folders_of_user`.
         """
         top = root.resolve()
+        own_name = _own_name(root)
+        if is_library(own_name):
+            self._note_library(own_name)
         entered = {_identity(root)}
         waiting: list[tuple[Parts, Path]] = [((), root)]
         while waiting:
@@ -340,6 +389,7 @@ class Scanner:
             if not entries and above:
                 self._empty.append(above[-1])
             below: list[tuple[Parts, Path]] = []
+            place = (folders_of_user((own_name, *above)) or ())[1:]
             for entry in entries:
                 if is_hidden(entry.name):
                     self._note_if_hidden(entry)
@@ -347,8 +397,13 @@ class Scanner:
                 path, parts = folder / entry.name, (*above, entry.name)
                 kind, sentence = _kind(entry)
                 if kind != "folder":
-                    yield parts, path, sentence
+                    yield (*place, entry.name), path, sentence
                     continue
+                if folders_of_user((own_name, *parts)) is None:
+                    self._closed += [entry.name] if folders_of_user((entry.name,)) is None else []
+                    continue
+                if is_library(entry.name):
+                    self._note_library(entry.name)
                 if entry.is_symlink():
                     target = path.resolve()
                     identity = _identity(path)
@@ -362,8 +417,9 @@ class Scanner:
             waiting += reversed(below)
 
     def _note_if_hidden(self, entry: "os.DirEntry[str]") -> None:
-        """Notify of a folder of photos that is passed over for the dot before its name."""
-        if entry.name.lower() in _CLUTTER or not entry.name.startswith("."):
+        """Notify of a photo that is elsewhere, and of a folder of photos that is passed over for the dot before its name."""
+        self._away += filter(None, [placeholder_of(entry.name)])
+        if entry.name.lower() in CLUTTER or not entry.name.startswith("."):
             return
         try:
             with os.scandir(entry.path) as inside:
@@ -372,6 +428,11 @@ class Scanner:
             return
         if photos:
             self.notes.append(f"“{shown(entry.name)}” is hidden, as its name begins with a dot: its photos stay out.")
+
+    def _note_library(self, name: str) -> None:
+        self.notes.append(
+            f"“{shown(name)}” is the library of a program: the original photos in it come, without its folders as labels."
+        )
 
     # --- labels
 
@@ -462,7 +523,11 @@ def _without_suffixes(name: str) -> str:
 
 def is_hidden(name: str) -> bool:
     """Return True for a name that begins with a dot, or is one of those that systems and storages make."""
-    return name.startswith(".") or name.lower() in _CLUTTER
+    return name.startswith(".") or name.lower() in CLUTTER
+
+
+def _own_name(folder: Path) -> str:
+    return folder.name or folder.resolve().name
 
 
 def _identity(folder: Path) -> tuple[int, int]:

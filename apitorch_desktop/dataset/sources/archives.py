@@ -100,7 +100,7 @@ _PART: Final = re.compile(r"\.(?:[zr]\d\d|(?:zip|7z|rar|tar|tgz|gz)\.\d{3})$", r
 _STREAMS: Final = (".gz", ".bz2", ".xz", ".lzma", ".zst")
 """Suffixes of packed files: of a tar, or of one other file."""
 ARCHIVE_SUFFIXES: Final = (
-    ".zip", ".cbz", ".7z", ".tar", ".tgz", ".tbz2", ".tbz", ".txz", ".tzst", *_STREAMS,
+    ".zip", ".cbz", ".livp", ".7z", ".tar", ".tgz", ".tbz2", ".tbz", ".txz", ".tzst", *_STREAMS,
     ".rar", ".cab", ".lz", ".lz4", ".z", ".lzh", ".lha", ".arj", ".ace", ".sit",
 )  # fmt: skip
 """Suffixes of archives, those that are not read last."""

@@ -15,6 +15,7 @@ from threading import Event
 from time import monotonic
 from typing import Final
 
+from apitorch_desktop.dataset.importer.companions import is_of_program
 from apitorch_desktop.dataset.importer.scanner import SUFFIXES, is_hidden
 from apitorch_desktop.dataset.watch.task import WatchTask
 from apitorch_desktop.utils.text import shown
@@ -66,7 +67,7 @@ class Arrivals:
             return
         for above, folders, names in os.walk(place):
             parent = Path(above)
-            folders[:] = [name for name in folders if not is_hidden(name) and self._task.contains(parent / name)]
+            folders[:] = [name for name in folders if not _is_apart(name) and self._task.contains(parent / name)]
             for name in names:
                 if not is_hidden(name):
                     self._note(parent / name)
@@ -107,7 +108,7 @@ class Arrivals:
         self._done.pop(path, None)
 
     def _is_wanted(self, path: Path) -> bool:
-        return self._task.contains(path) and not any(map(is_hidden, path.relative_to(self._task.folder).parts))
+        return self._task.contains(path) and not any(map(_is_apart, path.relative_to(self._task.folder).parts))
 
     def _note(self, path: Path) -> None:
         if path.suffix.lower() in SUFFIXES and path not in self._waiting:
@@ -157,6 +158,11 @@ class Arrivals:
                 self.scan(folder)
                 yield
                 stop.wait(TICK)
+
+
+def _is_apart(name: str) -> bool:
+    """Return True for what is hidden, and for the libraries of programs, out of which no photo may be moved."""
+    return is_hidden(name) or is_of_program(name)
 
 
 def _identity(folder: Path) -> tuple[int, int] | None:

@@ -289,3 +289,15 @@ def test_photos_are_added_once_under_their_answer_or_without_a_label(tmp_path, h
     assert sent == [("a.png", "red_ones")] and (tmp_path / "out" / "red_ones" / "a.png").exists()
     labels = WatchTask("service", folder, "colors", None, None, 0.5, "ts_1", True, False)
     assert [labels.label_for(answer) for answer in (SURE, UNSURE, STRANGE, "no")] == ["red_ones", None, None, None]
+
+
+def test_libraries_and_caches_of_programs_are_never_entered(folder):
+    for name in ("a.png", "Photos.photoslibrary/originals/0/b.png", "Cat Previews.lrdata/c.png", "sub/d.png"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        photo(folder / name)
+    found = arrivals.Arrivals(WatchTask("here", folder, "colors", None, None, 0.8))
+    found.scan(folder)
+    found.scan(folder / "Photos.photoslibrary/originals/0/b.png")  # as a change in it is reported
+    names: set[str] = set()
+    until(lambda: names.update(arrival.path.name for arrival in found.ready()) or len(names) > 1)
+    assert names == {"a.png", "d.png"} and not found.ready()

@@ -1,0 +1,141 @@
+"""Files and folders that cameras, programs and clouds lay among photos, known by their names."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+from typing import Final
+
+from apitorch_desktop.dataset.importer.folder_labels import quoted
+from apitorch_desktop.dataset.sources.lists.index import IMAGE_SUFFIXES, Parts
+from apitorch_desktop.utils.text import plural
+
+CLUTTER: Final = frozenset({
+    "__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "#recycle", "@recycle", "@recently-snapshot",
+    "#snapshot", "@tmp", "recycler", "recycled", "system volume information", "lost+found", "network trash folder",
+    "temporary items", "found.000", "icon\r", "ehthumbs.db", "lost.dir", "picasa.ini", "zbthumbnail.info", "pspbrwse.jbf",
+    ".@__thumb", ".thumbnails", ".thumbs", ".stversions", ".dropbox.cache", ".dtrash", ".trash", ".trashes",
+})  # fmt: skip
+"""Files and folders made by systems, storages and programs, in lower case."""
+_FILM: Final = "mov mp4 m4v avi mpg mpeg mts m2ts 3gp 3g2 mkv webm wmv flv mxf vob lrv insv 360 mp"
+_KINDS: Final = {
+    f".{suffix}": kind
+    for kind, suffixes in {
+        "film": _FILM,
+        "sidecar": "xmp aae thm pp3 dop on1 nksc cos cot cop lrprev vrd ctg acr exf",
+        "catalog": "lrcat lrcat-wal lrcat-shm lrcat-journal cocatalogdb cosessiondb apdb photosdb",
+        "shortcut": "lnk url webloc desktop",
+        "unfinished download": "part partial filepart crdownload opdownload download aria2 tmp",
+    }.items()
+    for suffix in suffixes.split()
+}
+"""Suffix → kind of file. A sidecar (an Exif thumbnail, a cached preview) and a download may begin like a photo."""
+_DESCRIBED: Final = "|".join(
+    sorted(suffix[1:] for suffix in (*IMAGE_SUFFIXES, *(f".{name}" for name in _FILM.split())))
+)
+_DESCRIPTION: Final = re.compile(
+    rf"\.(?:{_DESCRIBED})(?:\(\d+\))?(?:\.s[a-z-]*)?(?:\(\d+\))?\.json|metad(?:ata|aten|ados|ati)?(?:\(\d+\))?\.json",
+    re.IGNORECASE,
+)
+"""End of the names of Google Takeout: IMG_1.jpg.json, IMG_1.jpg(1).json, IMG_1.jpg.supplemental-metadata.json, cut to 46."""
+_PLACEHOLDER: Final = re.compile(r"\.(.+)\.icloud", re.IGNORECASE)
+_SHOTS: Final = frozenset({".pvt", ".live", ".livp"})
+"""Suffixes of folders and archives that hold one Live Photo: its still and its film."""
+_CLOSED: Final = frozenset(
+    {".lrdata", ".lrcat-data", ".app", ".imovielibrary", ".fcpbundle", ".theater", ".tvlibrary", ".musiclibrary", ".download"}
+)  # fmt: skip
+"""Suffixes of folders that belong to a program: caches, previews, projects."""
+_LIBRARIES: Final = {
+    ".photoslibrary": 1, ".photolibrary": 1, ".migratedphotolibrary": 1, ".aplibrary": 1, ".cocatalog": 1, ".lrlibrary": 2,
+}  # fmt: skip
+"""Suffix of a library of photos → depth of the folder with the photos themselves among those of the program."""
+_ORIGINALS: Final = frozenset({"originals", "masters"})
+
+
+def is_clutter(name: str) -> bool:
+    """Return True for a file or folder made by a system, or for the second half that macOS gives a file elsewhere."""
+    return name.lower() in CLUTTER or name.startswith("._")
+
+
+def companion_kind(name: str) -> str:
+    """Return the kind of a file that lies beside photos and is none, such as "film"; "" for any other file."""
+    if _DESCRIPTION.search(name) and name.lower().endswith(".json"):
+        return "description"
+    return _KINDS.get(PurePosixPath(name).suffix.lower(), "")
+
+
+def placeholder_of(name: str) -> str:
+    """Return the name of the photo that iCloud has in place of this file; "" for any other file."""
+    found = _PLACEHOLDER.fullmatch(name)
+    return found[1] if found and PurePosixPath(found[1]).suffix.lower() in IMAGE_SUFFIXES else ""
+
+
+def is_live_photo(name: str) -> bool:
+    """Return True for a folder or an archive that holds the still and the film of one photo."""
+    return PurePosixPath(name).suffix.lower() in _SHOTS
+
+
+def is_library(name: str) -> bool:
+    """Return True for the folder in which a program keeps a library of photos."""
+    return PurePosixPath(name).suffix.lower() in _LIBRARIES
+
+
+def is_of_program(name: str) -> bool:
+    """Return True for a folder that a program keeps for itself, a library of photos included."""
+    return is_library(name) or PurePosixPath(name).suffix.lower() in _CLOSED
+
+
+def folders_of_user(folders: Parts) -> Parts | None:
+    """Return the folders around a photo that the user made; None where the photo, or folder, belongs to a program.
+
+    Of a library only the originals are the user's, and its own folders are none: a photo in it lies where the library does.
+    """
+    for number, name in enumerate(folders):
+        suffix = PurePosixPath(name).suffix.lower()
+        if suffix in _CLOSED:
+            return None
+        if depth := _LIBRARIES.get(suffix):
+            inside = folders[number + 1 : number + 1 + depth]
+            own = len(inside) < depth or inside[-1].lower() in _ORIGINALS
+            return folders_of_user(folders[:number]) if own else None
+    return tuple(name for name in folders if not is_live_photo(name))
+
+
+def left_out_note(files: Iterable[str]) -> str:
+    """Return a sentence that counts files by their kind; "" where none is of a known kind."""
+    kinds: Counter[str] = Counter()
+    suffixes: dict[str, set[str]] = {}
+    for name in files:
+        if kind := companion_kind(name):
+            kinds[kind] += 1
+            suffixes.setdefault(kind, set()).add(PurePosixPath(name).suffix[1:].upper())
+    if not kinds:
+        return ""
+    counts = [
+        f"{plural(count, kind)} ({', '.join(sorted(suffixes[kind])[:8])})" for kind, count in sorted(kinds.items())
+    ]
+    are = "is no photo and stays" if kinds.total() == 1 else "are no photos and stay"
+    keywords = " The keywords in XMP files are not read." if "XMP" in suffixes.get("sidecar", ()) else ""
+    return f"{' and '.join(filter(None, [', '.join(counts[:-1]), counts[-1]]))} {are} out.{keywords}"
+
+
+def closed_note(folders: Iterable[str]) -> str:
+    """Return a sentence about folders of programs that were not searched; "" where there is none."""
+    names = sorted(set(folders))
+    more = ", …" if len(names) > 5 else ""
+    belong = (
+        "belongs to a program: what is in it stays" if len(names) == 1 else "belong to programs: what is in them stays"
+    )
+    return f"{quoted(names[:5])}{more} {belong} out." if names else ""
+
+
+def away_note(photos: Iterable[str]) -> str:
+    """Return a sentence about photos that a cloud has in place of the disk; "" where there is none."""
+    names = list(photos)
+    more = ", …" if len(names) > 3 else ""
+    are, them = ("is", "it") if len(names) == 1 else ("are", "them")
+    return (
+        f"{plural(len(names), 'photo')} {are} in iCloud and not on this disk: {quoted(names[:3])}{more}. Download {them} first."
+        if names
+        else ""
+    )
