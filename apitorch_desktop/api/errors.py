@@ -14,14 +14,16 @@ ApiError                    message, advice, can_retry
     └── StorageFull         507
 """
 
+import os
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 import msgspec
 
 from apitorch_desktop.utils.errors import UserError
+from apitorch_desktop.utils.hosts import is_this_machine
 
 
 class ApiError(UserError):
@@ -124,7 +126,18 @@ class StorageFull(ServerError):  # noqa: N818
 NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """Exceptions of decoding a body that is not the expected JSON."""
 
+CERTIFICATE_VARIABLES: Final = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
+"""Variables that name the certificate authorities; the first one that is set counts."""
 _LONGEST_MESSAGE = 300
+_CLOCK_CODES: Final = frozenset({9, 10})
+_NAME_CODES: Final = frozenset({62, 64})
+_AUTHORITY_CODES: Final = frozenset({18, 19, 20, 21})
+"""X509_V_ERR_… of OpenSSL: not yet valid, expired · another host name or address · no known authority."""
+_WITHOUT_TLS: Final = frozenset(
+    {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"}
+)
+"""Reasons of OpenSSL where the other side sends something else than TLS."""
+_TUNNEL: Final = re.compile(r"Tunnel connection failed: (\d{3}[ \w]{,40})")
 
 
 def status_error(status: int, headers: Mapping[str, str], content: bytes, base_url: str, key: str) -> ApiError:
@@ -134,6 +147,8 @@ def status_error(status: int, headers: Mapping[str, str], content: bytes, base_u
     wait = parse_retry_after(headers.get("Retry-After", ""))
     if status == 429:
         return RateLimited(message or f"{host} asks to slow down: too many calls.", retry_after=wait)
+    if status == 407:
+        return _proxy_error(host, f"{status}")
     if status == 511 or (not message and status < 500 and status not in {401, 408, 413}):
         return NotApiTorch(f"{host} answers, but not as API Torch does (status {status}).", status=status)
     if status == 507:
@@ -185,6 +200,8 @@ def unreadable_answer(content: bytes, base_url: str) -> NotApiTorch:
 
 def exception_error(exception: Exception, url: str) -> ApiError:
     """Return the error for an exception of requests, urllib3 or the system, of which only its reason is kept."""
+    from http.client import RemoteDisconnected
+
     import requests
     import urllib3
 
@@ -195,21 +212,27 @@ def exception_error(exception: Exception, url: str) -> ApiError:
         return any(isinstance(link, kinds) for link in chain)
 
     error: ApiError
-    if has(requests.exceptions.InvalidURL, urllib3.exceptions.LocationParseError, UnicodeError):
-        return BadRequest(f"“{url[:100]}” is no web address.", advice="Check the address of the connection.")
-    if has(requests.exceptions.SSLError, urllib3.exceptions.SSLError):
+    if has(
+        requests.exceptions.InvalidSchema,
+        requests.exceptions.InvalidProxyURL,
+        urllib3.exceptions.ProxySchemeUnknown,
+    ):
         error = ConnectionFailed(
-            f"The connection to {host} cannot be made secure: {_tls_reason(chain)}.",
-            advice="Check the address and this machine’s clock; the network may be interfering. A certificate of your own "
-            "authority is accepted once the variable SSL_CERT_FILE names the authority’s file.",
+            f"The proxy on the way to {host} is of a kind that cannot be used.",
+            advice="The variables HTTPS_PROXY, HTTP_PROXY and ALL_PROXY take addresses that begin with http:// or https://.",
         )
         error.can_retry = False
         return error
+    if has(requests.exceptions.InvalidURL, urllib3.exceptions.LocationParseError, UnicodeError):
+        return BadRequest(f"“{url[:100]}” is no web address.", advice="Check the address of the connection.")
+    if has(requests.exceptions.SSLError, urllib3.exceptions.SSLError):
+        why, advice = _tls_reason(chain)
+        error = ConnectionFailed(f"The connection to {host} cannot be made secure: {why}.", advice=advice)
+        error.can_retry = False
+        return error
     if has(requests.exceptions.ProxyError, urllib3.exceptions.ProxyError):
-        error = ConnectionFailed(
-            f"The proxy on the way to {host} does not let the call through.",
-            advice="Check this machine’s proxy settings.",
-        )
+        refusal = next((found for link in chain if (found := _TUNNEL.search(str(link)))), None)
+        error = _proxy_error(host, refusal[1] if refusal else "", _reason(chain))
     elif has(urllib3.exceptions.NameResolutionError):
         error = ConnectionFailed(f"There is no “{host}”, or no network to ask for it.")
     elif has(urllib3.exceptions.NewConnectionError, ConnectionRefusedError):  # before its base, ConnectTimeoutError
@@ -219,9 +242,25 @@ def exception_error(exception: Exception, url: str) -> ApiError:
     elif has(TimeoutError, urllib3.exceptions.TimeoutError, requests.exceptions.Timeout):
         return TimedOut(f"{host} took too long.")
     else:
-        return ConnectionFailed(f"The connection to {host} broke off{_reason(chain)}.")
+        error = ConnectionFailed(f"The connection to {host} broke off{_reason(chain)}.")
+        if url.startswith("http:") and has(RemoteDisconnected) and not is_this_machine(host or ""):
+            error.advice += " Where the service has a certificate, its address begins with https://."
+        return error
     error.unsent = True
     return error
+
+
+def _proxy_error(host: str | None, refusal: str, why: str = "") -> ConnectionFailed:
+    """Return the error for a proxy that answered with a status, `refusal`, or not at all."""
+    if refusal.startswith("407"):
+        error = ConnectionFailed(
+            f"The proxy on the way to {host} asks for a name and a password.",
+            advice="Write them into this machine’s proxy settings, such as HTTPS_PROXY=http://name:password@proxy:8080.",
+        )
+        error.can_retry = False
+        return error
+    does = f"does not let the call through ({refusal.strip()})" if refusal else f"does not answer{why}"
+    return ConnectionFailed(f"The proxy on the way to {host} {does}.", advice="Check this machine’s proxy settings.")
 
 
 def service_message(content: bytes, key: str = "") -> str:
@@ -290,12 +329,29 @@ def _reason(chain: list[BaseException]) -> str:
     return ""
 
 
-def _tls_reason(chain: list[BaseException]) -> str:
+def _tls_reason(chain: list[BaseException]) -> tuple[str, str]:
+    """Return why no secure connection was made, and what to do."""
     import ssl
 
+    general = "Check the address and this machine’s clock; the network may be interfering."
     for link in chain:
         if isinstance(link, ssl.SSLCertVerificationError):
-            return f"its certificate is not valid ({link.verify_message})"
+            why = f"its certificate is not valid ({link.verify_message.rstrip('.')})"
+            if link.verify_code in _CLOCK_CODES:
+                return why, "The service needs another certificate, or the clock of this machine is wrong."
+            if link.verify_code in _NAME_CODES:
+                return why, "Call the service by a name that its certificate is made for."
+            return why, _authority_advice() if link.verify_code in _AUTHORITY_CODES else general
+        if isinstance(link, ssl.SSLError) and link.reason in _WITHOUT_TLS:
+            return "it answers without TLS", "Where the service has no certificate, its address begins with http://."
         if isinstance(link, ssl.SSLError) and link.reason:
-            return link.reason.replace("_", " ").lower()
-    return "its certificate is not valid"
+            return link.reason.replace("_", " ").lower(), general
+    return "its certificate is not valid", general
+
+
+def _authority_advice() -> str:
+    chain = "The service has to send the certificates in between too."
+    if name := next((name for name in CERTIFICATE_VARIABLES if os.environ.get(name)), ""):
+        where = "the folder" if name.endswith("DIR") else "the file"
+        return f"It is accepted once {where} that the variable {name} names holds the certificate of its authority. {chain}"
+    return f"A certificate of your own authority is accepted once the variable SSL_CERT_FILE names the authority’s file. {chain}"

@@ -26,11 +26,10 @@ from requests.adapters import HTTPAdapter
 from requests.utils import select_proxy
 
 from apitorch_desktop import __version__
-from apitorch_desktop.api.errors import ConnectionFailed, TimedOut
+from apitorch_desktop.api.errors import CERTIFICATE_VARIABLES, ConnectionFailed, TimedOut
 from apitorch_desktop.utils.errors import Cancelled
 from apitorch_desktop.utils.text import reason, shown
 
-CERTIFICATE_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
 _SLICE = 0.1
 """Seconds between two checks of `cancelled`."""
 _BUFFER = 128 * 1024
@@ -131,7 +130,10 @@ class HttpPool:
         verify = _authorities(settings["verify"]) if encrypted else True
         prepared = requests.Request("GET", url).prepare()
         adapter: Any = self._session.get_adapter(url)
-        pool = adapter.get_connection_with_tls_context(prepared, verify, proxies=proxies)
+        try:
+            pool = adapter.get_connection_with_tls_context(prepared, verify, proxies=proxies)
+        except TypeError:  # of a proxy's address with a name and no host
+            raise requests.exceptions.InvalidProxyURL("the address of the proxy has no host") from None
         adapter.cert_verify(pool, url, verify, None)
         absolute = proxy is not None and url.startswith("http:") and not proxy.startswith("socks")
         self._pools[origin] = found = (pool, adapter.proxy_headers(proxy) if absolute else {}, absolute)

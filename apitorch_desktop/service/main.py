@@ -122,8 +122,8 @@ class _ServiceParts:
 def _assembled_parts(options: ServiceOptions) -> Iterator[_ServiceParts]:
     given_key = _given_key()
     proxies = proxy_networks(options.proxies)
-    if options.tls_cert and options.tls_key:
-        check_tls(options.tls_cert, options.tls_key)
+    if options.tls_cert and options.tls_key and (warning := check_tls(options.tls_cert, options.tls_key)):
+        _print_message(warning)
     with contextlib.closing(bind(options.host, options.port)) as bound:
         named = storage_urls({} if _is_child() else None)  # the window's own service stores everything on this machine
         scheduler = None if _is_child() else scheduler_url(options.scheduler, named)

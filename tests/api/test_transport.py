@@ -1,3 +1,4 @@
+import http.client
 import logging
 import socket
 import ssl
@@ -14,6 +15,7 @@ import pytest
 
 from apitorch_desktop.api import types
 from apitorch_desktop.api.errors import (
+    CERTIFICATE_VARIABLES,
     ApiError,
     BadRequest,
     Conflict,
@@ -26,15 +28,16 @@ from apitorch_desktop.api.errors import (
     TimedOut,
     TooLarge,
     WrongKey,
+    exception_error,
     parse_retry_after,
     status_error,
 )
-from apitorch_desktop.api.http_pool import CERTIFICATE_VARIABLES
 from apitorch_desktop.api.multipart import Multipart
 from apitorch_desktop.api.transport import is_loopback, normalize_url
 from apitorch_desktop.utils.errors import Cancelled
-from tests.end_to_end.test_cli_serve import _make_certificate
+from tests.helpers.certificates import make_certificate
 from tests.helpers.fake_api import KEY
+from tests.helpers.forward_proxy import forward_proxy
 from tests.helpers.waiting import until
 from tests.service.http.test_url_fetcher import answering
 
@@ -415,7 +418,7 @@ def test_another_machine_is_not_taken_for_this_one(host):
 @pytest.mark.parametrize("name", CERTIFICATE_VARIABLES[:-1])
 def test_an_own_authority_is_named_by_the_environment(tmp_path, transport, monkeypatch, name):
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    _make_certificate(cert, key)
+    make_certificate(cert, key)
     for other in CERTIFICATE_VARIABLES:
         monkeypatch.delenv(other, raising=False)
     body = b'{"object": "ping", "message": "ok"}'
@@ -519,28 +522,83 @@ def test_nobody_there_and_no_such_host_are_told_apart(service, transport, monkey
     assert failed.value.unsent
 
 
-def test_a_certificate_that_cannot_be_trusted_is_named(transport, tmp_path):
-    certificate, key = tmp_path / "c.pem", tmp_path / "k.pem"
-    make = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"]
-    try:
-        subprocess.run([*make, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True)
-    except FileNotFoundError:
-        pytest.skip("no openssl here")
+@pytest.mark.parametrize(
+    ("names", "days", "trusted", "why", "advice"),
+    [
+        ("DNS:localhost", 2, False, "self-signed certificate", "SSL_CERT_FILE"),
+        ("DNS:localhost", -1, True, "expired", "clock"),
+        ("DNS:elsewhere.example", 2, True, "Hostname mismatch", "by a name that its certificate is made for"),
+    ],
+)
+def test_a_certificate_that_cannot_be_trusted_is_named_with_what_helps(
+    transport, tmp_path, monkeypatch, names, days, trusted, why, advice
+):
+    cert, key = tmp_path / "c.pem", tmp_path / "k.pem"
+    make_certificate(cert, key, names, days=days)
+    for name in CERTIFICATE_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    if trusted:
+        monkeypatch.setenv("SSL_CERT_FILE", str(cert))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    with socket.create_server(("127.0.0.1", 0)) as server:
+    context.load_cert_chain(cert, key)
+    with answering(b"", tls=context) as (port, heads):
+        with pytest.raises(ConnectionFailed, match=f"made secure: its certificate is not valid .*{why}") as failed:
+            ping(transport(f"https://localhost:{port}/"))
+        assert advice in failed.value.advice
+        if not trusted:
+            make_certificate(tmp_path / "other.pem", tmp_path / "other.key")
+            monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(tmp_path / "other.pem"))  # which goes before SSL_CERT_FILE
+            with pytest.raises(ConnectionFailed) as failed:
+                ping(transport(f"https://localhost:{port}/"))
+            assert "the file that the variable REQUESTS_CA_BUNDLE names" in failed.value.advice
+    assert not failed.value.can_retry and not heads
 
-        def accept() -> None:
-            connection, _ = server.accept()
-            with connection, pytest.raises(OSError), context.wrap_socket(connection, server_side=True):
-                pass
 
-        thread = threading.Thread(target=accept)
-        thread.start()
-        with pytest.raises(ConnectionFailed, match="cannot be made secure: its certificate is not valid") as failed:
-            ping(transport(f"https://localhost:{server.getsockname()[1]}/"))
-        thread.join()
-    assert not failed.value.can_retry
+def test_one_that_speaks_without_tls_is_told_from_one_with_a_bad_certificate(transport):
+    answer = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"
+    with answering(answer) as (port, _), pytest.raises(ConnectionFailed, match="answers without TLS") as failed:
+        ping(transport(f"https://localhost:{port}/"))
+    assert "http://" in failed.value.advice
+    closed = exception_error(http.client.RemoteDisconnected(), "http://torch.example/api/ping")
+    assert "https://" in closed.advice
+    assert "https://" not in exception_error(http.client.RemoteDisconnected(), "http://127.0.0.1:1/api/ping").advice
+
+
+@pytest.mark.parametrize(
+    ("refusal", "sentence"),
+    [
+        (b"HTTP/1.1 407 Proxy Authentication Required", "asks for a name and a password"),
+        (b"HTTP/1.1 403 Forbidden", r"does not let the call through \(403 Forbidden\)"),
+    ],
+)
+def test_a_proxy_that_refuses_is_named_with_its_reason(transport, monkeypatch, refusal, sentence):
+    with forward_proxy(9, refusal) as (port, heads):
+        for name in ("HTTPS_PROXY", "https_proxy"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{port}")
+        with pytest.raises(ConnectionFailed, match=f"The proxy on the way to torch.example {sentence}") as failed:
+            ping(transport("https://torch.example/", attempts=1))
+    assert "proxy settings" in failed.value.advice
+    assert heads and "uthorization" not in heads[0]
+    assert isinstance(status_error(407, {}, b"", "http://torch.example/", KEY), ConnectionFailed)
+
+
+@pytest.mark.parametrize("proxy", ["foo://127.0.0.1:9", "http://"])
+def test_a_proxy_of_another_kind_is_named_and_not_its_password(transport, monkeypatch, proxy):
+    for name in ("HTTPS_PROXY", "https_proxy"):
+        monkeypatch.setenv(name, proxy.replace("://", "://name:secret@"))
+    with pytest.raises(ConnectionFailed, match="is of a kind that cannot be used") as failed:
+        ping(transport("https://torch.example/"))
+    assert "secret" not in f"{failed.value}{failed.value.advice}" and not failed.value.can_retry
+
+
+def test_no_proxy_is_obeyed(service, transport, monkeypatch):
+    find = socket.getaddrinfo
+    monkeypatch.setattr(socket, "getaddrinfo", lambda _host, *more, **named: find("127.0.0.1", *more, **named))
+    for name in ("HTTP_PROXY", "http_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "other.example,.torch.example")
+    assert ping(transport(f"http://a.torch.example:{service.port}/")).message == "ok"
 
 
 # --- connections

@@ -2,20 +2,27 @@
 
 import base64
 import json
+import os
+import shutil
 import signal
 import socket
 import stat
 import subprocess
+import sys
 import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 import requests
+from PIL import Image
 
+from apitorch_desktop.api.errors import CERTIFICATE_VARIABLES
 from apitorch_desktop.service import launcher
-from tests.helpers.service_process import KEY, run, serving
-from tests.helpers.waiting import until
+from tests.helpers.certificates import make_certificate
+from tests.helpers.forward_proxy import forward_proxy
+from tests.helpers.service_process import COMMAND, KEY, run, serving
+from tests.helpers.waiting import PATIENCE, until
 
 
 def test_prints_one_line_of_json_and_takes_connections_at_once(tmp_path):
@@ -168,7 +175,7 @@ def test_listening_on_other_addresses_warns_that_others_can_read_along(tmp_path)
 
 def test_with_tls_it_does_not_warn_and_own_programs_still_find_it(tmp_path):
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    _make_certificate(cert, key)
+    make_certificate(cert, key)
     data = tmp_path / "data"
     with serving(data, "--host", "0.0.0.0", "--tls-cert", str(cert), "--tls-key", str(key)) as served:
         assert served.url.startswith("https://127.0.0.1:")
@@ -183,12 +190,65 @@ def test_with_tls_it_does_not_warn_and_own_programs_still_find_it(tmp_path):
 
 def test_tls_files_that_do_not_fit_are_one_sentence(tmp_path):
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    _make_certificate(cert, tmp_path / "other.pem")
-    _make_certificate(tmp_path / "other_cert.pem", key)
+    make_certificate(cert, tmp_path / "other.pem")
+    make_certificate(tmp_path / "other_cert.pem", key)
     for arguments in ([str(cert), str(key)], [str(tmp_path / "absent.pem"), str(key)]):
         done = run("serve", "--port", "0", "--tls-cert", arguments[0], "--tls-key", arguments[1])
         assert done.returncode == 2
         assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_certificate_that_has_expired_is_said_at_the_start(tmp_path):
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    make_certificate(cert, key, days=-1)
+    with serving(tmp_path / "data", "--tls-cert", str(cert), "--tls-key", str(key), key=KEY) as served:
+        _, _, err = served.end()
+    assert len(err.splitlines()) == 1 and f"the certificate in {cert} expired on " in err
+
+
+def test_command_client_and_curl_reach_it_through_a_proxy_by_the_authority_that_signed_it(tmp_path):
+    authority = tmp_path / "authority.pem", tmp_path / "authority.key"
+    make_certificate(*authority, ca=True)
+    between = tmp_path / "between.pem", tmp_path / "between.key"
+    make_certificate(*between, issuer=authority, ca=True)
+    cert, key = tmp_path / "own.pem", tmp_path / "own.key"
+    make_certificate(cert, key, "DNS:torch.example", issuer=between)
+    chain = tmp_path / "chain.pem"
+    chain.write_bytes(cert.read_bytes() + between[0].read_bytes())
+    (tmp_path / "set/hat").mkdir(parents=True)
+    Image.new("RGB", (60, 60), "red").save(tmp_path / "set/hat/a.png")
+    with (
+        serving(
+            tmp_path / "data", "--hostname", "torch.example", "--tls-cert", str(chain), "--tls-key", str(key), key=KEY
+        ) as served,
+        forward_proxy(served.port) as (port, heads),
+    ):
+        url = f"https://torch.example:{served.port}/api/"
+        environment = {name: value for name, value in os.environ.items() if name not in CERTIFICATE_VARIABLES} | {
+            "APITORCH_BASE_URL": url,
+            "APITORCH_API_KEY": KEY,
+            "APITORCH_DESKTOP_HOME": str(tmp_path / "home"),
+            "HTTPS_PROXY": f"http://127.0.0.1:{port}",
+        }
+        environment |= {"https_proxy": environment["HTTPS_PROXY"], "NO_PROXY": "", "no_proxy": ""}
+
+        def ran(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
+            return subprocess.run(words, capture_output=True, text=True, env=environment | more, timeout=PATIENCE)
+
+        ca = str(authority[0])
+        came = ran(*COMMAND, "import", str(tmp_path / "set"), "--name", "Hats", SSL_CERT_FILE=ca)
+        unknown = ran(*COMMAND, "export", "Hats", str(tmp_path / "out"), SSL_CERT_FILE=str(cert))
+        script = "import apitorch.ping, logging; logging.disable(); print(apitorch.ping.ping_api())"
+        client = ran(sys.executable, "-W", "ignore", "-c", script, REQUESTS_CA_BUNDLE=ca)
+        curl = ran("curl", "-sS", "--cacert", ca, "-u", f"{KEY}:", f"{url}ping") if shutil.which("curl") else None
+        status, _, err = served.end()
+    assert "1 photo came into “Hats”" in came.stdout, came.stderr
+    assert unknown.returncode == 1 and "that the variable SSL_CERT_FILE names" in unknown.stderr
+    assert client.stdout.splitlines()[-1:] == ["True"], client.stderr
+    assert curl is None or '"message":"ok"' in curl.stdout, curl.stderr
+    assert heads and {head.split()[0] for head in heads} == {"CONNECT"}
+    assert not any("uthorization" in head for head in heads)
+    assert (status, err) == (0, "")
 
 
 def test_the_file_for_own_programs_is_for_this_person_only_and_goes_with_the_service(tmp_path):
@@ -284,16 +344,3 @@ def test_a_proxy_in_front_says_how_it_was_called_and_nobody_else_does(tmp_path):
     assert done.returncode == 1
     assert "is no address of a proxy" in done.stderr
     assert "Traceback" not in done.stderr
-
-
-def _make_certificate(cert: Path, key: Path) -> None:
-    made = subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
-            *("-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"),
-            *("-keyout", str(key), "-out", str(cert)),
-        ],
-        capture_output=True,
-    )
-    if made.returncode:
-        pytest.skip("openssl is not here")

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import logging
 import os
+import re
 import signal
 import socket
 import ssl
@@ -12,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,13 @@ from apitorch_desktop.utils.errors import UserError
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared only, not bound
 
 _BACKLOG = 2048
+_MAX_PEM = 2**20
+_CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+_KEY = re.compile(rb"-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----")
+_VALIDITY = re.compile(
+    rb"\x30.(?:\x17\x0d(\d{12})Z|\x18\x0f(\d{14})Z)(?:\x17\x0d(\d{12})Z|\x18\x0f(\d{14})Z)", re.DOTALL
+)
+"""The two times of a certificate in DER: UTCTime or GeneralizedTime."""
 _OUT_OF_RESOURCES = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _log = logging.getLogger(__name__)
 
@@ -95,13 +104,28 @@ def host_names(host: str, hostnames: tuple[str, ...], *, loopback: bool) -> froz
     return LOOPBACK_HOSTS | {name.lower().rstrip(".") for name in {*own, *hostnames}}
 
 
-def check_tls(cert: Path, key: Path) -> None:
-    """Check that a certificate and its key can be used. Raises CannotListen."""
-    for path in (cert, key):
-        try:
-            path.open("rb").close()
-        except OSError as error:
-            raise CannotListen(f"{path} cannot be read ({error.strerror}).", status=2) from error
+def check_tls(cert: Path, key: Path) -> str:
+    """Check that a certificate and its key can be used; return a sentence about one that clients will refuse, or "".
+
+    Raises CannotListen, whose sentence names the file and never has a word of the key.
+    """
+    certificate, private = _pem(cert), _pem(key)
+    if _KEY.search(certificate) and _CERTIFICATE.search(private) and not _CERTIFICATE.search(certificate):
+        raise CannotListen(f"{cert} holds a private key, and {key} a certificate: exchange the two.", status=2)
+    for path, data, block, what in (
+        (cert, certificate, _CERTIFICATE, "certificate"),
+        (key, private, _KEY, "private key"),
+    ):
+        if not block.search(data):
+            binary = data[:2] in (b"\x30\x82", b"\x30\x81", b"\x30\x77")
+            why = (
+                ": it is empty"
+                if not data
+                else ": it is binary (DER or PKCS #12), which openssl converts"
+                if binary
+                else ""
+            )
+            raise CannotListen(f"{path} holds no {what} in PEM form{why}.", status=2)
 
     def no_password() -> str:
         raise CannotListen(f"{key} is protected by a password: give a key without one.", status=2)
@@ -109,9 +133,40 @@ def check_tls(cert: Path, key: Path) -> None:
     try:
         ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(cert, key, no_password)
     except (ssl.SSLError, ValueError) as error:
-        raise CannotListen(
-            f"{cert} and {key} are not a certificate and its private key in PEM form.", status=2
-        ) from error
+        if getattr(error, "reason", "") in {"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"}:
+            sentence = (
+                f"{key} is not the key of the first certificate in {cert}: give its key, or put its certificate first."
+            )
+        else:
+            sentence = f"{cert} and {key} are not a certificate and its private key in PEM form."
+        raise CannotListen(sentence, status=2) from error
+    begin, end = _validity(certificate)
+    now = datetime.now(UTC)
+    if begin <= now <= end:
+        return ""
+    when = f"expired on {end:%Y-%m-%d}" if end < now else f"is not valid before {begin:%Y-%m-%d}"
+    return f"Warning: the certificate in {cert} {when}: programs will refuse it. Start the service with another one."
+
+
+def _pem(path: Path) -> bytes:
+    """Return the bytes of a file of certificates or a key. Raises CannotListen."""
+    try:
+        with path.open("rb") as file:
+            return file.read(_MAX_PEM)
+    except OSError as error:
+        raise CannotListen(f"{path} cannot be read ({error.strerror}).", status=2) from error
+
+
+def _validity(certificate: bytes) -> tuple[datetime, datetime]:
+    """Return from when to when the first certificate in PEM is valid (RFC 5280, 4.1.2.5); any time where it does not say."""
+    block = _CERTIFICATE.search(certificate)
+    found = _VALIDITY.search(ssl.PEM_cert_to_DER_cert(block[0].decode("ascii", "replace"))) if block else None
+    if found is None:
+        return datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+    times = [text.decode() for text in found.groups() if text]
+    years = [text if len(text) == 14 else f"{'20' if text < '50' else '19'}{text}" for text in times]
+    begin, end = (datetime.strptime(text, "%Y%m%d%H%M%S").replace(tzinfo=UTC) for text in years)
+    return begin, end
 
 
 class Server(uvicorn.Server):

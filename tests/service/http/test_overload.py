@@ -17,7 +17,7 @@ from apitorch_desktop.service.http import protocol, server
 from apitorch_desktop.service.http.errors import HttpError
 from apitorch_desktop.service.http.resources import WorkerPools
 from apitorch_desktop.service.storage.store import Store
-from tests.end_to_end.test_cli_serve import _make_certificate
+from tests.helpers.certificates import make_certificate
 from tests.helpers.service_process import serving
 from tests.helpers.stress_clients import CONTENTS
 from tests.helpers.waiting import until
@@ -172,7 +172,7 @@ def test_a_database_that_does_not_answer_holds_up_no_other_request(tmp_path):
 
 def test_silent_tls_connections_are_closed_within_seconds_and_leave_no_trace(tmp_path):
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    _make_certificate(cert, key)
+    make_certificate(cert, key)
     with serving(tmp_path / "data", "--tls-cert", str(cert), "--tls-key", str(key)) as service:
         silent = [
             socket.create_connection(("127.0.0.1", service.port), timeout=protocol.HANDSHAKE_TIMEOUT + 60)
@@ -189,7 +189,7 @@ def test_silent_tls_connections_are_counted_from_their_accept(tmp_path, monkeypa
     """A silent one gives way to the next as soon as there are too many, not after its time is over."""
     monkeypatch.setattr(protocol, "HANDSHAKE_TIMEOUT", 100)
     cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    _make_certificate(cert, key)
+    make_certificate(cert, key)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(cert, key)
     limits = Limits(connections=10)
