@@ -18,6 +18,8 @@ from apitorch_desktop.utils.text import plural, shown
 
 _NUMBERED_CLASS: Final = re.compile(r"(?i)class|klasse|label|category|kategorie|type|grade|species|level")
 """Words whose numbers stand for classes, where others stand for series: days, sessions, cameras."""
+_CAMERA_FOLDER: Final = re.compile(r"[1-9]\d\d\w{5}", re.ASCII)
+"""Folder that a camera or phone makes in DCIM as another one is full: 100APPLE, 101_PANA, 202311__ (DCF 2.0, 3.2)."""
 _SAMPLES: Final = "-samples"
 """End of the names that Teachable Machine gives to the photos of a class."""
 _MAX_STRAY: Final = 3
@@ -173,10 +175,12 @@ class _Finder:
 
 
 def _transparent(folder: _Folder, splits: dict[str, str]) -> set[str]:
-    """Return the names of the sub-folders that are parts of a set or containers."""
+    """Return the names of the sub-folders that are parts of a set, containers, or those of a camera."""
     found = {name for name in folder.folders if name in splits or is_container(name)}
     if len(found) < len(folder.folders) and len(set(splits.values())) < 2:  # a class may be called “train” or “photos”
         found = {name for name in splits if folder.folders[name].folders and not folder.folders[name].images}
+    if folder.name.upper() == "DCIM":
+        found |= set(filter(_CAMERA_FOLDER.fullmatch, folder.folders))
     return found
 
 

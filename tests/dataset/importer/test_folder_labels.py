@@ -238,3 +238,17 @@ def test_a_name_that_can_be_no_label_waits_for_one(tmp_path):
     put(tmp_path / "cat/b.jpg", picture(2))
     item = next(item for item in scan([tmp_path]).items if item.name == "a.jpg")
     assert item.standing is ItemStatus.NO_LABEL
+
+
+@pytest.mark.parametrize(
+    ("root", "places", "labels"),
+    [
+        ("DCIM", ["100APPLE/a.jpg", "101APPLE/b.jpg", "202311__/c.jpg"], ["DCIM", "DCIM", "DCIM"]),
+        ("Phone", ["DCIM/100_PANA/a.jpg", "DCIM/101_PANA/b.jpg"], ["Phone", "Phone"]),
+        ("DCIM", ["100APPLE/a.jpg", "Hats/b.jpg"], ["", "Hats"]),
+        ("set", ["101birds/a.jpg", "102foxes/b.jpg"], ["101birds", "102foxes"]),
+    ],
+)
+def test_the_folders_that_a_camera_fills_one_after_the_other_are_no_labels(root, places, labels):
+    found, _ = folder_labels([tuple(place.split("/")) for place in places], root)
+    assert [entry.label for entry in found] == labels
