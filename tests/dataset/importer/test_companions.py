@@ -236,3 +236,73 @@ def test_folders_of_the_user_are_those_around_what_programs_made():
     assert folders_of_user(("X.lrlibrary", "1f", "originals")) == ()
     assert folders_of_user(("a", "IMG.pvt", "b")) == ("a", "b")
     assert folders_of_user(("X.lrdata", "X.photoslibrary", "originals")) is None
+
+
+SERVICES = {
+    "iCloud": {
+        "Photo Details.csv": "imgName,fileChecksum,favorite,hidden,deleted,originalCreationDate,viewCount\n"
+        'a.jpg,AbC=,no,no,no,"Monday January 2,2023 10:00 AM GMT",5\n'
+        'b.jpg,AbD=,yes,no,no,"Monday January 2,2023 10:00 AM GMT",1\n',
+        "Albums/Hats.csv": "Images\na.jpg\n",
+    },
+    "Facebook": {
+        "album/0.json": [
+            {
+                "uri": "a.jpg", "creation_timestamp": 1, "title": "Summer",
+                "media_metadata": {"photo_metadata": {"exif_data": [{"upload_ip": "1.2.3.4"}]}},
+            }
+        ],
+        "your_posts_1.json": [
+            {"timestamp": 1, "title": "A photo", "attachments": [{"data": [{"media": {"uri": name, "title": name * 2}}]}]}
+            for name in ("a.jpg", "b.jpg")
+        ],
+    },
+    "Telegram": {
+        "result.json": {
+            "name": "Anna", "type": "personal_chat",
+            "messages": [
+                {"id": 1, "type": "message", "from": "Anna", "from_id": "user1", "photo": "a.jpg", "text": ""},
+                {"id": 2, "type": "message", "from": "Ben", "from_id": "user2", "photo": "b.jpg", "text": "hat"},
+                {"id": 3, "type": "service", "action": "x", "text": "y"},
+            ],
+        },
+    },
+    "WhatsApp": {
+        "_chat.txt": "[01.01.23, 12:00:00] Anna: \u200e<attached: a.jpg>\n[01.01.23, 12:00:01] Ben: \u200e<attached: b.jpg>\n",
+        "Chat with Ben.txt": "01/01/23, 12:00 - Anna: a.jpg (file attached)\n01/01/23, 12:01 - Ben: b.jpg (file attached)\n",
+    },
+    "Discord": {"chat.csv": "AuthorID,Author,Date,Content,Attachments,Reactions\n1,anna,2023,hi,a.jpg,\n2,ben,2023,yo,b.jpg,\n"},
+    "ExifTool": {
+        "exif.json": [
+            {"SourceFile": name, "FileType": "JPEG", "MIMEType": "image/jpeg", "Keywords": [word], "Quality": "Fine"}
+            for name, word in (("a.jpg", "red"), ("b.jpg", "blue"))
+        ],
+    },
+    "checksums": {
+        "sha256sums.txt": f"{'e3b0c442' * 8}  a.jpg\n{'f3b0c442' * 8}  b.jpg\n",
+        "ls.txt": "-rw-r--r-- 1 anna anna 1234 Jan  1 12:00 a.jpg\n-rw-r--r-- 1 anna anna 1234 Jan  1 12:00 b.jpg\n",
+        "log.txt": "2023-01-01 12:00 Anna: a.jpg\n2023-01-01 12:01 Ben: b.jpg\n",
+        "dir.txt": " Volume in drive C is X\n\n 01.01.2023  12:00             1.234 a.jpg\n 01.01.2023  12:00      1.234 b.jpg\n",
+    },
+}  # fmt: skip
+"""Files that services, chats and tools put beside photos: they name photos, and nothing in them is a label."""
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_what_services_and_tools_write_of_photos_is_no_list_of_labels(made, service):
+    files = {
+        name: (content if isinstance(content, str) else json.dumps(content)).encode()
+        for name, content in SERVICES[service].items()
+    }
+    plan = scan([made({"hat/a.jpg": None, "coat/b.jpg": None, **files})])
+    assert sent(plan) == {("hat", "a.jpg"), ("coat", "b.jpg")}
+    assert plan.complete and len(plan.items) == 2 and len(plan.ignored) == len(files)
+
+
+def test_an_archive_of_takeout_with_one_album_has_its_label(made, tmp_path):
+    folder = made({"Google Photos/Photos from 2023/a.jpg": None, "archive_browser.html": b"<html>"}, "Takeout")
+    with zipfile.ZipFile(tmp_path / "takeout-20230101T000000Z-001.zip", "w") as archive:
+        for path in folder.rglob("*.*"):
+            archive.write(path, path.relative_to(tmp_path))
+    for dropped in (folder, tmp_path / "takeout-20230101T000000Z-001.zip"):
+        assert sent(scan([dropped])) == {("photos_from_2023", "a.jpg")}

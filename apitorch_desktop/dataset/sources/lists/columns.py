@@ -27,6 +27,24 @@ _FLAGS: Final = {
 """Columns that say of each image by yes and no whether it is in a part of the set."""
 _NUMBERED_PARTS: Final = {"0": "train", "1": "validation", "2": "test"}
 """Values of a column `partition`, as CelebA has it."""
+_STATES: Final = frozenset({
+    "favorite", "favourite", "hidden", "deleted", "starred", "flagged", "rejected", "trashed", "archived", "edited",
+})  # fmt: skip
+"""Columns of yes and no that say of each photo what a program for photos knows, and are no classes."""
+_OF_MESSAGES: Final = frozenset({"fromid", "authorid", "senderid", "sendername", "messageid"})
+"""Columns of a chat that was exported with its photos: no word in it is a label."""
+_OF_FILES: Final = frozenset({"mimetype", "filetype", "exiftoolversion", "filetypeextension"})
+"""Columns of what a program reads out of photos, in which a quality or a type is the file's."""
+_WEAK: Final = frozenset({"quality", "type", "kind", "grade", "level", "sort", "product", "object", "objects"})
+_LOGGED: Final = re.compile(r"[-dlbcps](?:[-r][-w][-xsStT]){3}[.+@]?|\[?\d{1,2}:\d{2}(?::\d{2})?[],]?")
+"""Rights of a file, or a time: where a column without a name has them, the table is the listing of a folder, a log, a chat."""
+_DATA: Final = re.compile(
+    r"[0-9a-f]{32,128}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|\d{1,3}(?:\.\d{1,3}){3}|\S+@\S+\.\w+|"
+    r"\[?\d{1,4}[-./:]\d{1,2}[-./:]\d{1,4}\W?(?:[T ]?\d{1,2}:\d{2}\S*)?|\d{1,2}:\d{2}(?::\d{2})?|"
+    r"(?:image|video|text|application)/[\w.+-]+",
+    re.IGNORECASE,
+)
+"""Hashes, UUIDs, addresses, dates, times and media types: what stands beside photos and is no label."""
 _SEVERAL: Final = frozenset({
     "labels", "tags", "classes", "categories", "annotations", "findinglabels", "keywords", "choices", "classnames",
     "labelnames", "species", "targets", "diagnoses",
@@ -75,6 +93,11 @@ class _Columns:
     def numeric(self, column: int) -> bool:
         values = self.values(column)
         return bool(values) and all(isinstance(cell, str) and _NUMBER.fullmatch(cell.strip()) for cell in values)
+
+    def holds(self, pattern: re.Pattern[str], column: int) -> bool:
+        """Return whether a column holds nothing but text of one form."""
+        values = self.values(column)
+        return bool(values) and all(isinstance(cell, str) and pattern.fullmatch(cell.strip()) for cell in values)
 
     def distinct(self, column: int) -> int:
         return len(set(self.values(column)))
@@ -274,6 +297,12 @@ def _label_columns(columns: _Columns, taken: set[int | None], path: int) -> tupl
         and columns.values(column)
         and (columns.numeric(column) or not (columns.located(column) and columns.located(path)))  # 1 is no 1.jpg
     ]
+    headers = [names.normal(header) for header in columns.header]
+    logged = not columns.table.header and any(columns.holds(_LOGGED, column) for column in free)
+    if logged or _OF_MESSAGES.intersection(headers):
+        return [], []
+    of_files = bool(_OF_FILES.intersection(headers))
+    free = [column for column in free if not (of_files and headers[column] in _WEAK)]
     known = [column for role in _LABEL_ROLES for column in columns.role(role) if column in free]
     known.sort(key=columns.numeric)  # names before numbers
     one_hot = _one_hot(columns, [column for column in free if column not in columns.role("label")])
@@ -282,8 +311,9 @@ def _label_columns(columns: _Columns, taken: set[int | None], path: int) -> tupl
     if one_hot:
         return [], one_hot
     named_labels = [column for role in ("label_name", "label") for column in columns.role(role)]
-    if columns.table.header and any(not columns.values(column) for column in named_labels):
+    if of_files or (columns.table.header and any(not columns.values(column) for column in named_labels)):
         return [], []  # there is a column of labels, and it is empty
+    free = [column for column in free if not columns.holds(_DATA, column)]
     return (_guess_by_header if columns.table.header else _guess_by_place)(columns, free), []
 
 
@@ -329,6 +359,7 @@ def _one_hot(columns: _Columns, free: list[int]) -> list[int]:
         column
         for column in free
         if columns.header[column]
+        and names.normal(columns.header[column]) not in _STATES
         and columns.role("box").count(column) == 0
         and all(isinstance(value, str) and value.strip().lower() in _ONE | _ZERO for value in columns.values(column))
     ]

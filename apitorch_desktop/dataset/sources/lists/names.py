@@ -47,7 +47,9 @@ _OTHERS: Final = _words(
     "date time datetime date_captured timestamp created_at created updated_at url coco_url flickr_url link caption text title "
     "description comment comments note notes author user username annotator owner license copyright source hash md5 sha256 sha1 "
     "pred_label y_pred auto_label "
-    "size bytes width height format mode camera make model location city country address confidence score md5sum uuid guid email"
+    "size bytes width height format mode camera make model location city country address confidence score md5sum uuid guid email "
+    "favorite favourite hidden deleted starred flagged checksum file_checksum import_date original_creation_date view_count "
+    "attachments reactions content message messages sender_name media_metadata exif_data data file_type mime_type"
 )
 _PARTS: Final = {
     **dict.fromkeys(
@@ -90,6 +92,7 @@ _FILLERS: Final = frozenset(
 )
 _CONTAINERS: Final = frozenset(
     _words(
+        "takeout googlephotos googlefotos googlefoto "
         "images image imgs img jpegimages jpegs jpgs pngs photos photo pictures pics data dataset datasets clsloc rawimages "
         "imagefiles imagedata allimages imageset imagesets files samples inputs rgb jpg jpeg png bilder fotos imagenes imagens "
         "immagini 图片 图像 画像 写真 изображения"
