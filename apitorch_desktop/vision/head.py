@@ -1,7 +1,12 @@
-"""Classifier heads on embeddings: a calibrated linear model, a memory of hard images, and novelty detection."""
+"""Classifier heads on embeddings: a calibrated linear model, a memory of hard images, and novelty detection.
+
+`train` takes the embeddings as an array, or as a `tables.FileTable`, of which it holds some batches at a time: beside them
+it keeps a few numbers an image (a good hundred bytes), the sample that axes and penalty are found on, L-BFGS' twenty copies
+of the regressions of all folds, and what the head itself remembers. Both ways are one: an array is one batch.
+"""
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
@@ -11,9 +16,10 @@ from numpy.typing import NDArray
 
 from apitorch_desktop.utils.decoding import prepared
 from apitorch_desktop.vision import linear
-from apitorch_desktop.vision.calibration import Floats, Ints, calibration_error, confidence_word, softmax
+from apitorch_desktop.vision.calibration import Floats, Ints, confidence_word, error_of_best, softmax
 from apitorch_desktop.vision.folds import SAME, SKETCH, fair_folds, projection
 from apitorch_desktop.vision.novelty import NoveltyDetector, NoveltyFile, fit_novelty
+from apitorch_desktop.vision.tables import Table, as_table
 
 __all__ = ["Head", "HeadMetrics", "TooFewImages", "TrainingCancelled", "TrainingResult", "confidence_word", "train"]
 
@@ -29,6 +35,8 @@ REMEMBERED: Final = 0.95
 
 _PREVIEW_PENALTY: Final = 30.0
 _FOLDS: Final = 5
+_RECALLED: Final = (1024, 4096)
+"""Images compared at a time, with how many remembered ones."""
 _FIRST_SAME: Final = 0.05
 """SAME of heads of version 0.1.0, for that version's encoder."""
 
@@ -137,33 +145,26 @@ class Head:
             result |= self.predict(rows).argmax(axis=1) == self.labels.index(NONE_OF_THESE)
         return result
 
-    def remembering(self, embeddings: NDArray[Any], labels: Sequence[str]) -> "Head":
+    def remembering(
+        self, embeddings: NDArray[Any] | Table, labels: Sequence[str], go_on: Callable[[], None] = lambda: None
+    ) -> "Head":
         """Return this head with a memory of (n, d) embeddings instead: each is answered by its label.
 
-        The smooth part stays; images of other labels than `labels` of this head take no part.
+        The smooth part stays; images of other labels than `labels` of this head take no part. `go_on` is called at every
+        step and may raise.
         """
         index = {label: at for at, label in enumerate(self.labels)}
-        known = np.array([label in index for label in labels], bool)
-        rows = self._rows(np.asarray(embeddings)[known])
-        answers = np.array([index[label] for label in labels if label in index], np.intp)
-        hard = np.zeros(len(rows), bool)
-        if len(rows) and len(self.remembered):
-            hard = self.recall(rows @ projection(self.dimensions), self.smooth(rows)) >= 0
-        return _complete(self, rows, answers, hard)
+        rows = as_table(embeddings)
+        self._check(rows.shape[1])
+        answers = np.fromiter((index.get(label, -1) for label in labels), np.intp, len(labels))
+        return _complete(self, rows, answers, None, go_on)
 
     def recall(self, sketches: NDArray[Any], probabilities: NDArray[np.float64]) -> Ints:
         """Change the probabilities (n, k) of remembered images in place; return (n,) indices into the memory, or −1.
 
         `sketches` (n, SKETCH) are embeddings · projection(d).
         """
-        found = np.full(len(sketches), -1, np.intp)
-        lengths = np.einsum("ij,ij->i", self.sketches, self.sketches)
-        for start in range(0, len(sketches) if len(lengths) else 0, 1024):
-            seen = sketches[start : start + 1024]
-            length = np.einsum("ij,ij->i", seen, seen)
-            distance = length[:, None] + lengths - 2 * seen @ self.sketches.T
-            near = np.flatnonzero(distance.min(axis=1) < self.same**2 * length)
-            found[start + near] = distance[near].argmin(axis=1)
+        found = self.find(sketches)
         for index in np.flatnonzero(found >= 0):
             row, label = probabilities[index], self.remembered[found[index]]
             if row[label] < REMEMBERED:
@@ -171,11 +172,31 @@ class Head:
                 row[label] = REMEMBERED
         return found
 
+    def find(self, sketches: NDArray[Any]) -> Ints:
+        """Return (n,) indices into the memory of the images that are remembered, or −1."""
+        found = np.full(len(sketches), -1, np.intp)
+        lengths = np.einsum("ij,ij->i", self.sketches, self.sketches)
+        rows, columns = _RECALLED
+        for start in range(0, len(sketches) if len(lengths) else 0, rows):
+            seen = sketches[start : start + rows]
+            length = np.einsum("ij,ij->i", seen, seen)
+            nearest = self.same**2 * length
+            for first in range(0, len(lengths), columns):
+                part = slice(first, first + columns)
+                distance = length[:, None] + lengths[part] - 2 * seen @ self.sketches[part].T
+                least = distance.min(axis=1)
+                near = np.flatnonzero(least < nearest)
+                found[start + near], nearest[near] = first + distance[near].argmin(axis=1), least[near]
+        return found
+
     def _rows(self, embeddings: NDArray[Any]) -> NDArray[np.float32]:
         rows = np.atleast_2d(np.asarray(embeddings, np.float32))
-        if rows.shape[1] != self.dimensions:
-            raise ValueError(f"This classifier takes embeddings of {self.dimensions} numbers, not {rows.shape[1]}.")
+        self._check(rows.shape[1])
         return rows
+
+    def _check(self, dimensions: int) -> None:
+        if dimensions != self.dimensions:
+            raise ValueError(f"This classifier takes embeddings of {self.dimensions} numbers, not {dimensions}.")
 
     def _logits(self, rows: NDArray[np.float32]) -> NDArray[np.float64]:
         return np.asarray(rows @ self.weights.T + self.bias, np.float64)
@@ -224,15 +245,20 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class TrainingResult:
-    """`out_of_fold` (n, k): calibrated probabilities of each training image from heads that had not seen it."""
+    """`probabilities` (n, k): calibrated, of each training image from heads that had not seen it."""
 
     head: Head
     metrics: HeadMetrics
-    out_of_fold: NDArray[np.float64]
+    probabilities: Table
+
+    @property
+    def out_of_fold(self) -> NDArray[np.float64]:
+        """`probabilities` in memory."""
+        return self.probabilities.whole()
 
 
 def train(
-    embeddings: NDArray[Any],
+    embeddings: NDArray[Any] | Table,
     labels: Sequence[str],
     *,
     groups: Sequence[int] | Ints | None = None,
@@ -243,18 +269,21 @@ def train(
     """Fit a head on (n, d) embeddings and n labels.
 
     `groups`: images with the same number stay on one side of every fold; without it, those with the same embedding.
-    Where one image is there under several labels, the memory keeps the last. `cancelled` is asked between fits.
-    Raises TooFewImages, TrainingCancelled, ValueError (shapes, values that are not finite).
+    Where one image is there under several labels, the memory keeps the last. `cancelled` is asked at every step.
+    Raises TooFewImages, TrainingCancelled, ValueError (shapes, values that are not finite), OSError (of files).
     """
     from threadpoolctl import threadpool_limits
 
-    rows = np.asarray(embeddings, np.float32)
-    if rows.ndim != 2 or len(rows) != len(labels) or (groups is not None and len(groups) != len(rows)):
+    if not isinstance(embeddings, Table) and np.ndim(embeddings) != 2:
+        raise ValueError(f"Embeddings {np.shape(embeddings)}: one row of numbers for each label is needed.")
+    rows = as_table(embeddings)
+    if len(rows) != len(labels) or (groups is not None and len(groups) != len(rows)):
         raise ValueError(f"Embeddings {rows.shape}, {len(labels)} labels: one row of numbers for each label is needed.")
-    if not np.isfinite(rows).all():
+    if not all(np.isfinite(block).all() for _, block in rows.blocks()):
         raise ValueError("An embedding holds a value that is not a number.")
-    found, answers = np.unique(np.asarray(labels, str), return_inverse=True)
-    names = [str(name) for name in found]
+    names = sorted({str(label) for label in labels})
+    number = {name: at for at, name in enumerate(names)}
+    answers = np.fromiter((number[str(label)] for label in labels), np.intp, len(rows))
     if np.sum(np.bincount(answers) >= MIN_IMAGES) < MIN_LABELS:
         raise TooFewImages("Two labels with two images each are needed.")
 
@@ -262,9 +291,7 @@ def train(
         if cancelled and cancelled():
             raise TrainingCancelled
 
-    numbers: dict[bytes, int] = {}
-    same = [numbers.setdefault(identity, len(numbers)) for identity in _identities(rows)]
-    together = np.asarray(same if groups is None else groups)
+    together = _first_of_same(rows) if groups is None else np.asarray(groups)
     # One thread: for matrices of this size BLAS threads cost 3 to 15 times what they gain, and serving goes on beside.
     with threadpool_limits(1, "blas"):
         go_on()
@@ -274,61 +301,109 @@ def train(
         fitted = linear.fit(rows, answers, len(names), folds, go_on, seed=seed)
         go_on()
         novelty = fit_novelty(rows, answers, folds, fitted, seed)
-        head = _complete(_smooth(names, fitted, novelty), rows, answers, fitted.out_of_fold.argmax(axis=1) != answers)
-        metrics = _metrics(fitted.out_of_fold, answers, names, int(folds.max()) + 1)
+        metrics, wrong = _metrics(fitted.out_of_fold, answers, names, int(folds.max()) + 1)
+        head = _complete(_smooth(names, fitted, novelty), rows, answers, wrong, go_on)
         return TrainingResult(head, metrics, fitted.out_of_fold)
 
 
+def scratch_bytes(images: int, dimensions: int, labels: int) -> int:
+    """Return the bytes that `train` takes on the disk for embeddings in a file (float16), with this one."""
+    coordinates = min(dimensions, linear.rank_of(images, labels))
+    return images * (2 * dimensions + 4 * coordinates + 2 * 8 * labels + 4 * (SKETCH + 2))
+
+
 def _fit_preview(
-    rows: NDArray[np.float32], answers: Ints, names: list[str], groups: Ints, seed: int, go_on: Callable[[], None]
+    rows: Table, answers: Ints, names: list[str], groups: Ints, seed: int, go_on: Callable[[], None]
 ) -> Head:
     """A head fitted on a sample within a second; it remembers every image that it would answer wrong."""
     sample = linear.stratified_sample(answers, max(PREVIEW_ABOVE, 4 * len(names) ** 2) // len(names), seed)
-    some, labels = rows[sample], answers[sample]
+    some, labels = Table(rows.take(sample)), answers[sample]
     folds = fair_folds(labels, groups[sample], 3, seed)
     fitted = linear.fit(some, labels, len(names), folds, go_on, penalties=(_PREVIEW_PENALTY,), seed=seed)
     novelty = fit_novelty(some, labels, folds, fitted, seed)
-    return _complete(_smooth(names, fitted, novelty), rows, answers, np.zeros(len(rows), bool))
+    return _complete(_smooth(names, fitted, novelty), rows, answers, np.zeros(len(rows), bool), go_on)
 
 
 def _smooth(names: list[str], fitted: linear.LinearFit, novelty: NoveltyDetector) -> Head:
     return Head(names, fitted.weights, fitted.bias, temperature=1 / fitted.sharpness, novelty=novelty)
 
 
-def _complete(base: Head, rows: NDArray[np.float32], answers: Ints, hard: NDArray[np.bool_]) -> Head:
+def _complete(
+    base: Head,
+    rows: Table,
+    answers: Ints,
+    hard: NDArray[np.bool_] | None,
+    go_on: Callable[[], None],
+) -> Head:
     """The smooth part of `base`, which remembers the `hard` images and rejects no image.
 
-    Of one embedding under several labels, the last counts.
+    Without `hard`, those that `base` remembers. Of one embedding under several labels, the last counts. Images with an
+    answer below 0 take no part.
     """
-    last = {identity: index for index, identity in enumerate(_identities(rows))}
-    images = np.fromiter(last.values(), int, len(last))[::-1]  # of two equally near images, the later one is recalled
-    logits = np.asarray(rows @ base.weights.T + base.bias, np.float64)
-    novelty = base.novelty.accepting(rows, logits) if base.novelty else None
-    smooth, sketches = softmax(logits)[images], (rows @ projection(rows.shape[1]))[images]
-    head, wanted, kept = Head(base.labels, base.weights, base.bias, same=base.same), answers[images], hard[images]
+    known, count = answers >= 0, len(rows)
+    answered, identities = np.empty(count, np.intp), np.empty(count, np.uint64)
+    sketches, rejected = rows.like(SKETCH, np.float32), []
+    for part, batch in rows.batches(max(SKETCH, 4 * len(base.labels))):
+        go_on()
+        logits = base._logits(batch)
+        answered[part], identities[part] = softmax(logits).argmax(axis=1), _identities(batch)
+        sketches.put(part, batch @ projection(rows.shape[1]))
+        if base.novelty:
+            own = known[part]
+            rejected.append(base.novelty.rejected(*((batch, logits) if own.all() else (batch[own], logits[own]))))
+    novelty = base.novelty.accepting(rejected) if base.novelty else None
+    kept = np.concatenate([base.find(part) >= 0 for _, part in sketches.batches()]) if hard is None else hard.copy()
+    first, last = _occurrences(identities, known)
+    head = Head(base.labels, base.weights, base.bias, same=base.same)
     for _ in range(2):  # also images that are answered wrong all the same, then those recalled as one of these
-        probabilities = smooth.copy()
-        head.recall(sketches, probabilities)
-        kept |= probabilities.argmax(axis=1) != wanted
-        memory = sketches[kept], wanted[kept]
+        for part, batch in sketches.batches():
+            go_on()
+            found = head.find(batch)
+            recalled = head.remembered[found] if len(head.remembered) else found
+            kept[part] |= np.where(found >= 0, recalled, answered[part]) != answers[part]
+        memory = last[kept[last]]
+        sketched = sketches.take(memory)
+        order = np.argsort(-first[kept[last]], kind="stable")  # of two equally near images, the later one is recalled
         head = Head(
-            base.labels, base.weights, base.bias, *memory,
+            base.labels, base.weights, base.bias, sketched[order], answers[memory][order],
             same=base.same, temperature=base.temperature, novelty=novelty,
         )  # fmt: skip
     return head
 
 
-def _identities(rows: NDArray[np.float32]) -> Iterator[bytes]:
-    """Digests of the rows, equal for equal rows."""
-    return (hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in rows)
+def _identities(rows: NDArray[np.float32]) -> NDArray[np.uint64]:
+    """(n,) digests of the rows, equal for equal rows; of a million rows two others are equal once in 40 million times."""
+    digests = b"".join(hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in rows)
+    return np.frombuffer(digests, "<u8")
 
 
-def _metrics(probabilities: Floats, answers: Ints, names: Sequence[str], folds: int) -> HeadMetrics:
-    predicted = probabilities.argmax(axis=1)
+def _first_of_same(rows: Table) -> Ints:
+    """(n,) the index of the first row that is the same."""
+    identities = np.concatenate([_identities(block) for _, block in rows.blocks()])
+    _, first, inverse = np.unique(identities, return_index=True, return_inverse=True)
+    return first[inverse.reshape(-1)]
+
+
+def _occurrences(identities: NDArray[np.uint64], known: NDArray[np.bool_]) -> tuple[Ints, Ints]:
+    """First and last index of each identity among the `known` ones, ascending by the last."""
+    places = np.flatnonzero(known)
+    first = np.unique(identities[places], return_index=True)[1]
+    last = len(places) - 1 - np.unique(identities[places][::-1], return_index=True)[1]
+    order = np.argsort(last)
+    return places[first[order]], places[last[order]]
+
+
+def _metrics(
+    probabilities: Table, answers: Ints, names: Sequence[str], folds: int
+) -> tuple[HeadMetrics, NDArray[np.bool_]]:
+    """The figures of out-of-fold probabilities (n, k), and (n,) which images they answer wrong."""
+    predicted, best = np.empty(len(answers), np.intp), np.empty(len(answers))
+    for part, batch in probabilities.batches():
+        predicted[part], best[part] = batch.argmax(axis=1), batch.max(axis=1)
     confusion = np.zeros((len(names), len(names)), int)
     np.add.at(confusion, (answers, predicted), 1)
     counts = confusion.sum(axis=1)
-    return HeadMetrics(
+    metrics = HeadMetrics(
         accuracy=float(np.mean(predicted == answers)),
         images=len(answers),
         folds=folds,
@@ -336,5 +411,6 @@ def _metrics(probabilities: Floats, answers: Ints, names: Sequence[str], folds: 
         counts=tuple(counts.tolist()),
         label_accuracy=tuple((np.diag(confusion) / counts).tolist()),
         confusion=tuple(map(tuple, confusion.tolist())),
-        calibration_error=calibration_error(probabilities, answers),
+        calibration_error=error_of_best(best, predicted == answers),
     )
+    return metrics, predicted != answers

@@ -1,7 +1,9 @@
 """Multinomial logistic regression on embeddings in principal coordinates, cross-validated at a bounded cost.
 
 All folds are fitted at once as one matrix product, in principal coordinates found once, by L-BFGS with a diagonal
-preconditioner. The L2 penalty is chosen out of fold, and the logits' scale (1 / temperature) likewise.
+preconditioner. Embeddings in a file are gone through in batches, whose losses and gradients are summed up: the same problem
+with the same optimum, in the memory of some batches. The L2 penalty is chosen out of fold, and the logits' scale
+(1 / temperature) likewise.
 
 Learning curves of labels estimate the gain by more images of one label. The regression is fitted with a quarter and with
 half of the label's images beside all images of the others, and judged out of fold on all images. The errors follow a power
@@ -16,8 +18,16 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from apitorch_desktop.vision.calibration import Floats, Ints, fit_sharpness, mild_targets, softmax
+from apitorch_desktop.vision.calibration import (
+    Floats,
+    Ints,
+    fit_sharpness,
+    fit_sharpness_in_parts,
+    mild_targets,
+    softmax,
+)
 from apitorch_desktop.vision.folds import fair_folds, sibling_groups
+from apitorch_desktop.vision.tables import Table, as_table
 
 Array = NDArray[Any]
 
@@ -63,7 +73,7 @@ class Coordinates(NamedTuple):
     `axes` include the scale.
     """
 
-    rows: Array
+    rows: Table
     mean: Array
     axes: Array
 
@@ -72,20 +82,20 @@ class LinearFit(NamedTuple):
     """logits (n, k) = rows (n, d) · `weights`ᵀ (k, d) + `bias` (k,): scale and sharpness are folded in.
 
     `out_of_fold` (n, k): calibrated probabilities of each image from the regression of its own fold, and
-    `out_of_fold_logits` at the final sharpness; meaningful where `fair` (n,): the image's label has others outside the fold.
+    `out_of_fold_logits` before the sharpness; meaningful where `fair` (n,): the image's label has others outside the fold.
     """
 
     weights: Array
     bias: Array
     sharpness: float
-    out_of_fold: NDArray[np.float64]
-    out_of_fold_logits: NDArray[np.float64]
+    out_of_fold: Table
+    out_of_fold_logits: Table
     fair: NDArray[np.bool_]
     coordinates: Coordinates
 
 
 def fit(
-    rows: NDArray[np.float32],
+    rows: NDArray[np.float32] | Table,
     answers: Ints,
     labels: int,
     folds: Ints,
@@ -99,35 +109,43 @@ def fit(
     Labels have the same total weight, however many images they have. `go_on` is called at every step and may raise.
     """
     n = len(rows)
-    coordinates = _principal_coordinates(rows, labels, seed)
-    problem = _Problem(coordinates.rows, np.eye(labels)[answers], _class_weights(answers), go_on)
+    coordinates = _principal_coordinates(as_table(rows), labels, seed, go_on)
+    problem = _Problem(coordinates.rows, answers, labels, _class_weights(answers), go_on)
     count = int(folds.max()) + 1
     outside = folds[:, None] != np.arange(count)[None, :]
     known = _known_labels(answers, labels, folds, count)
     fair = known[folds, answers]
-    soft = mild_targets(answers, labels)
 
     penalty, start = penalties[0] if len(penalties) == 1 else _FEW_PENALTY, None
     if n > _FEW and len(penalties) > 1:
         sample = np.arange(n) if n <= _CHOOSE_ON else stratified_sample(answers, _CHOOSE_ON, seed)
         tried = count if n * labels <= _MANY else min(_SEARCH_FOLDS, count)
-        search = _PenaltySearch(problem.part(sample), folds[sample], outside[sample, :tried], known, soft[sample])
+        soft = mild_targets(answers[sample], labels, n)
+        search = _PenaltySearch(problem.part(sample), folds[sample], outside[sample, :tried], known, soft)
         penalty, start = search.run(penalties, fair[sample] & (folds[sample] < tried), len(sample) / n)
         start = start if tried == count else None
     models = problem.solve(outside, penalty, start, _ITERATIONS)
-    logits = _held_out(coordinates.rows, models, folds, known)
+    logits = coordinates.rows.like(labels, np.float64)
+    for part, batch in coordinates.rows.batches(2 * labels):
+        logits.put(part, _held_out(batch, models, folds[part], known))
     final = problem.solve(np.ones((n, 1)), penalty, models.mean(axis=0, keepdims=True), _ITERATIONS)[0]
 
-    sharpness = fit_sharpness(logits[fair], soft[fair], _SHARPNESS)
-    out_of_fold = np.empty_like(logits)
-    for fold in range(count):  # at the sharpness of the other folds
-        held = folds == fold
-        others = fair & ~held
-        own = fit_sharpness(logits[others], soft[others]) if others.any() else 1.0
-        out_of_fold[held] = softmax(logits[held] * own)
+    def sharpness_of(judged: NDArray[np.bool_], prior: tuple[float, float] | None = None) -> float:
+        def part_of(part: slice, batch: Array) -> tuple[Array, Array]:
+            go_on()
+            return batch[judged[part]], mild_targets(answers[part][judged[part]], labels, n)
+
+        return fit_sharpness_in_parts(logits.map(part_of, 4 * labels), prior)
+
+    sharpness = sharpness_of(fair, _SHARPNESS)
+    others = [fair & (folds != fold) for fold in range(count)]  # each fold at the sharpness of the others
+    own = np.array([sharpness_of(judged) if judged.any() else 1.0 for judged in others])
+    out_of_fold = logits.like(labels, np.float64)
+    for part, batch in logits.batches(4 * labels):
+        out_of_fold.put(part, softmax(batch * own[folds[part], None]))
     weights = (coordinates.axes @ final[:-1].astype(np.float32)).T * np.float32(sharpness)
     bias = final[-1] * sharpness - weights.astype(np.float64) @ coordinates.mean.astype(np.float64)
-    return LinearFit(weights, bias, sharpness, out_of_fold, logits * sharpness, fair, coordinates)
+    return LinearFit(weights, bias, sharpness, out_of_fold, logits, fair, coordinates)
 
 
 def stratified_sample(answers: Ints, size: int, seed: int) -> Ints:
@@ -143,15 +161,16 @@ def stratified_sample(answers: Ints, size: int, seed: int) -> Ints:
 
 
 class _Problem(NamedTuple):
-    """Rows (n, r) with one-hot targets (n, k) and base weights (n,)."""
+    """Rows (n, r) with answers (n,) 0 … labels − 1 and base weights (n,)."""
 
-    rows: Array
-    targets: Array
+    rows: Table
+    answers: Ints
+    labels: int
     weights: Array
     go_on: Callable[[], None]
 
     def part(self, index: Ints) -> "_Problem":
-        return _Problem(self.rows[index], self.targets[index], self.weights[index], self.go_on)
+        return _Problem(Table(self.rows.take(index)), self.answers[index], self.labels, self.weights[index], self.go_on)
 
     def solve(self, included: Array, penalty: float, start: Array | None, iterations: int) -> Array:
         """Return (m, r + 1, k): m regressions, each of the images `included` (n, m); the last row is the bias.
@@ -161,30 +180,37 @@ class _Problem(NamedTuple):
         """
         from scipy.optimize import fmin_l_bfgs_b
 
-        (n, r), k, m = self.rows.shape, self.targets.shape[1], included.shape[1]
+        (n, r), k, m = self.rows.shape, self.labels, included.shape[1]
         weights = np.asarray(self.weights[:, None] * included, np.float32)
-        targets = np.asarray(self.targets, np.float32)
         share = float(weights.mean())
-        energy = np.einsum("ij,ij->j", self.rows, self.rows, dtype=np.float64)
+        energy = np.zeros(r)
+        for _, batch in self.rows.batches():
+            self.go_on()
+            energy += np.einsum("ij,ij->j", batch, batch, dtype=np.float64)
         scale = (1 / np.sqrt(energy * share / 4 + penalty)).astype(np.float32)
         unit = np.float32(1 / np.sqrt(n * share / 4 + 1e-3))
-        scaled = np.concatenate([self.rows * scale, np.full((n, 1), unit)], axis=1)
+        parts = self.rows.map(
+            lambda part, batch: (part, np.concatenate([batch * scale, np.full((len(batch), 1), unit)], axis=1)), m * k
+        )
         cost = np.append(penalty * scale.astype(np.float64) ** 2, 0.0)[None, :, None]
 
         def loss(point: Array) -> tuple[float, Array]:
-            self.go_on()
             model = point.reshape(m, r + 1, k)
-            logits = scaled @ model.astype(np.float32).transpose(1, 0, 2).reshape(r + 1, m * k)
-            logits = logits.reshape(n, m, k)
-            logits -= logits.max(axis=2, keepdims=True)
-            powers = np.exp(logits)
-            sums = powers.sum(axis=2)
-            value = weights * (np.log(sums) - np.einsum("nmk,nk->nm", logits, targets))
-            powers *= (weights / sums)[:, :, None]
-            powers -= weights[:, :, None] * targets[:, None, :]
-            slope = (scaled.T @ powers.reshape(n, m * k)).reshape(r + 1, m, k).transpose(1, 0, 2)
-            total = float(value.sum(dtype=np.float64)) + 0.5 * float((cost * model * model).sum())
-            return total, (slope + cost * model).ravel()
+            spread = model.astype(np.float32).transpose(1, 0, 2).reshape(r + 1, m * k)
+            total, slope = 0.0, np.zeros((r + 1, m * k))
+            for part, scaled in parts:
+                self.go_on()
+                weight, own = weights[part], (np.arange(len(scaled)), slice(None), self.answers[part])
+                logits = (scaled @ spread).reshape(len(scaled), m, k)
+                logits -= logits.max(axis=2, keepdims=True)
+                powers = np.exp(logits)
+                sums = powers.sum(axis=2)
+                total += float((weight * (np.log(sums) - logits[own])).sum(dtype=np.float64))
+                powers *= (weight / sums)[:, :, None]
+                powers[own] -= weight
+                slope += scaled.T @ powers.reshape(len(scaled), m * k)
+            total += 0.5 * float((cost * model * model).sum())
+            return total, (slope.reshape(r + 1, m, k).transpose(1, 0, 2) + cost * model).ravel()
 
         begin = np.zeros((m, r + 1, k))
         if start is not None:
@@ -208,9 +234,10 @@ class SubsetFits:
         go_on: Callable[[], None],
         seed: int = 0,
     ) -> None:
-        self._rows = _principal_coordinates(rows, labels, seed).rows
+        coordinates = _principal_coordinates(Table(rows), labels, seed, go_on).rows
+        self._rows = coordinates.whole()
         self._answers, self._labels, self._folds = answers, labels, folds
-        self._problem = _Problem(self._rows, np.eye(labels)[answers], np.ones(len(rows)), go_on)
+        self._problem = _Problem(coordinates, answers, labels, np.ones(len(rows)), go_on)
         self._start: Array | None = None
 
     def answers(self, kept: NDArray[np.bool_]) -> Ints:
@@ -250,7 +277,7 @@ class _PenaltySearch(NamedTuple):
         soft = self.soft[judged]
         for penalty in penalties:
             start = self.problem.solve(self.outside, penalty * share**0.5, start, _SEARCH_ITERATIONS)
-            logits = _held_out(self.problem.rows, start, self.folds, self.known)[judged]
+            logits = _held_out(self.problem.rows.whole(), start, self.folds, self.known)[judged]
             probabilities = softmax(logits * fit_sharpness(logits, soft))
             loss = float(-np.mean(np.sum(soft * np.log(np.maximum(probabilities, 1e-12)), axis=1)))
             loss += float(np.log10(penalty / _FEW_PENALTY)) ** 2 * _PRIOR / len(self.folds)
@@ -261,13 +288,12 @@ class _PenaltySearch(NamedTuple):
         return found, kept
 
 
-def _principal_coordinates(rows: NDArray[np.float32], labels: int, seed: int) -> Coordinates:
+def _principal_coordinates(rows: Table, labels: int, seed: int, go_on: Callable[[], None]) -> Coordinates:
     """Principal coordinates of (n, d) rows; the axes from a sample of at most _AXES_FROM."""
-    rank = int(np.clip(_WORK / (len(rows) * labels), *_RANK))
+    rank = rank_of(len(rows), labels)
     mean, scale = _scales(rows)
-    sample = rows
-    if len(rows) > _AXES_FROM:
-        sample = rows[np.sort(np.random.default_rng(seed).permutation(len(rows))[:_AXES_FROM])]
+    chosen = np.random.default_rng(seed).permutation(len(rows))[:_AXES_FROM]
+    sample = rows.take(np.sort(chosen))
     standard = np.asarray((sample - mean) / scale, np.float32)
     standard -= standard.mean(axis=0)
     if len(standard) <= standard.shape[1]:
@@ -276,20 +302,33 @@ def _principal_coordinates(rows: NDArray[np.float32], labels: int, seed: int) ->
     else:
         axes = _largest_eigenvalues(standard.T @ standard, rank)[1]
     axes = np.asarray(axes, np.float32) / scale[:, None]
-    return Coordinates(rows @ axes - mean @ axes, mean, axes)  # no copy of the rows
+    center = mean @ axes
+    found = rows.like(axes.shape[1], np.float32)
+    for part, batch in rows.batches():
+        go_on()
+        found.put(part, batch @ axes - center)  # no copy of the rows
+    return Coordinates(found, mean, axes)
 
 
-def _scales(rows: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def rank_of(images: int, labels: int) -> int:
+    """Return the number of principal coordinates that are kept, at most."""
+    return int(np.clip(_WORK / (images * labels), *_RANK))
+
+
+def _scales(rows: Table) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Mean (d,) and scale (d,) for a total variance of _VARIANCE.
 
     One scale for all dimensions where the embeddings have one length, as their dimensions are then weighted already (the
     built-in encoder's); else one for each dimension, shrunk towards the common one, as few images determine it badly.
     """
-    mean = rows.mean(axis=0, dtype=np.float64)
-    squares = np.einsum("ij,ij->j", rows, rows, dtype=np.float64) / len(rows)
-    mean, variance = mean.astype(np.float32), np.maximum(squares - mean**2, 0).astype(np.float32)
+    sums, squares, lengths = np.zeros(rows.shape[1]), np.zeros(rows.shape[1]), np.empty(len(rows))
+    for part, batch in rows.batches():
+        sums += batch.sum(axis=0, dtype=np.float64)
+        squares += np.einsum("ij,ij->j", batch, batch, dtype=np.float64)
+        lengths[part] = np.sqrt(np.einsum("ij,ij->i", batch, batch, dtype=np.float64))
+    average = sums / len(rows)
+    mean, variance = average.astype(np.float32), np.maximum(squares / len(rows) - average**2, 0).astype(np.float32)
     total = max(float(variance.sum(dtype=np.float64)), 1e-30)
-    lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))
     if lengths.std() <= _UNIFORM * lengths.mean():
         return mean, np.full_like(mean, np.sqrt(total / _VARIANCE))
     shrunk = (len(rows) * variance + _COMMON * variance.mean()) / (len(rows) + _COMMON)

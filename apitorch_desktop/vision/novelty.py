@@ -1,5 +1,6 @@
 """Novelty detection: images that are none of a classifier's labels."""
 
+from collections.abc import Sequence
 from typing import Any, Final, Self
 
 import msgspec
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from apitorch_desktop.vision.calibration import Ints
 from apitorch_desktop.vision.folds import SAME
 from apitorch_desktop.vision.linear import LinearFit, stratified_sample
+from apitorch_desktop.vision.tables import Table
 
 Array = NDArray[Any]
 
@@ -33,6 +35,8 @@ _LEAST: Final = 4
 _REJECTED: Final = 0.03
 """Share of the training images that are rejected out of fold."""
 _BLOCK: Final = 1024
+_BLOCK_DISTANCES: Final = 2**22
+"""Distances computed at a time, at most."""
 
 
 class NoveltyFile(msgspec.Struct, array_like=True):
@@ -104,8 +108,9 @@ class NoveltyDetector:
         """Return (n,) scores, low for novel images, of (n, d) embeddings with (n, k) logits; infinite for training images."""
         axes, known, outside = self.axes, self.known, np.sqrt(self.rests)
         scores = np.empty(len(embeddings))
-        for start in range(0, len(embeddings), _BLOCK):
-            part = slice(start, start + _BLOCK)
+        step = min(_BLOCK, max(1, _BLOCK_DISTANCES // max(1, len(known))))
+        for start in range(0, len(embeddings), step):
+            part = slice(start, start + step)
             rows = embeddings[part]
             coordinates, rests = _project(rows, self.mean, axes, self.unit)
             within = _distances(coordinates, np.zeros(1), known, np.zeros(1))
@@ -121,16 +126,25 @@ class NoveltyDetector:
         """Return (n,): whether an image is none of the labels."""
         return np.asarray(self.scores(embeddings, logits) < self.threshold)
 
-    def accepting(self, embeddings: Array, logits: Array) -> "NoveltyDetector":
-        """Return a detector that also knows those of the images that this one rejects."""
-        rejected = self.rejects(embeddings, logits)
-        if not rejected.any():
+    def rejected(self, embeddings: Array, logits: Array) -> tuple[Array, Array]:
+        """Return coordinates (m, AXES) and rests (m,) of those of the images that it rejects, for `accepting`."""
+        return _project(embeddings[self.rejects(embeddings, logits)], self.mean, self.axes, self.unit)
+
+    def accepting(self, parts: Sequence[tuple[Array, Array]]) -> "NoveltyDetector":
+        """Return a detector that also knows the images that this one `rejected`."""
+        if not any(len(rests) for _, rests in parts):
             return self
-        known, rests = _project(embeddings[rejected], self.mean, self.axes, self.unit)
+        known, rests = (np.concatenate(column) for column in zip(*parts, strict=True))
         spacings = self.spacings
         if spacings is not None:
-            near = _nearest(_distances(known, rests, self.known, self.rests), NEIGHBOR)[0]
-            spacings = np.concatenate([spacings, -near])
+            own, step = self.known, min(_BLOCK, max(1, _BLOCK_DISTANCES // len(self.rests)))
+            near = [
+                _nearest(
+                    _distances(known[start : start + step], rests[start : start + step], own, self.rests), NEIGHBOR
+                )[0]
+                for start in range(0, len(known), step)
+            ]
+            spacings = np.concatenate([spacings, -np.concatenate(near)])
         known, rests = np.concatenate([self.known, known]), np.concatenate([self.rests, rests])
         return NoveltyDetector(
             self.mean, self.axes, self.unit, known, rests, self.nearness, self.logit, self.threshold, spacings,
@@ -167,17 +181,16 @@ class NoveltyDetector:
         )
 
 
-def fit_novelty(
-    rows: NDArray[np.float32], answers: Ints, folds: Ints, fit: LinearFit, seed: int = 0
-) -> NoveltyDetector:
+def fit_novelty(rows: Table, answers: Ints, folds: Ints, fit: LinearFit, seed: int = 0) -> NoveltyDetector:
     """Fit on training images (n, d), comparing each with those of other folds."""
     sample = np.arange(len(rows)) if len(rows) <= _KNOWN else stratified_sample(answers, _KNOWN, seed)
     mean = fit.coordinates.mean
     axes = fit.coordinates.axes[:, -AXES:]
     axes = (axes / np.maximum(np.linalg.norm(axes, axis=0), 1e-30)).astype("<f2").astype(np.float32)
-    apart = rows[sample] - mean
+    learned = rows.take(sample)
+    apart = learned - mean
     unit = max(float(np.sqrt(np.einsum("ij,ij->", apart, apart, dtype=np.float64) / len(sample))), 1e-15)
-    known, rests = _project(rows[sample], mean, axes, unit)
+    known, rests = _project(learned, mean, axes, unit)
 
     near, around = np.empty(len(sample)), np.empty((len(sample), min(NEIGHBOR, len(sample))), np.intp)
     rounded = known.astype("<f2").astype(np.float32)
@@ -188,7 +201,7 @@ def fit_novelty(
         others = int(np.isfinite(distances).sum(axis=1).min())
         near[part] = _nearest(distances, min(NEIGHBOR, max(others, 1)))[0]
         around[part] = _nearest(distances, NEIGHBOR)[1]
-    largest = fit.out_of_fold_logits[sample].max(axis=1)
+    largest = (fit.out_of_fold_logits.take(sample) * fit.sharpness).max(axis=1)
     finite = np.isfinite(near)
     fair = fit.fair[sample] & finite
     if fair.sum() < _LEAST:

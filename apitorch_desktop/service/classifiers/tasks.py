@@ -57,13 +57,9 @@ def train(set_id: int, encoder: str, unreadable: list[str], holder: str) -> bool
     """
     store = _resources().store
     left_out = set(unreadable)
-    data = training_data.load(store, set_id, encoder, left_out.__contains__)
-    newest = next(iter(store.models.versions(set_id)), None)
-    if data.complete and newest and (newest.revision, newest.encoder) == (data.revision, encoder):
-        return True  # by an earlier run of this task
     checked = time.monotonic()
 
-    def cancelled(_previewed: bool) -> bool:
+    def cancelled(_previewed: bool = False) -> bool:
         nonlocal checked
         if time.monotonic() < checked + _LEASE_CHECK:
             return False
@@ -71,6 +67,11 @@ def train(set_id: int, encoder: str, unreadable: list[str], holder: str) -> bool
         return store.jobs is not None and not store.jobs.is_held(set_id, holder)
 
     try:
+        go_on = training_data.raise_once(cancelled)
+        data = training_data.load(store, set_id, encoder, left_out.__contains__, go_on=go_on)
+        newest = next(iter(store.models.versions(set_id)), None)
+        if data.complete and newest and (newest.revision, newest.encoder) == (data.revision, encoder):
+            return True  # by an earlier run of this task
         train_and_store(store, data, holder=holder, cancelled=cancelled, use=lambda _head: None)
     except TrainingCancelled:
         return False

@@ -493,7 +493,7 @@ class Trainer:
         if not job.embedded and self._train_with_earlier(job, encoder, urgent=urgent):
             self._mark_trained(job, started, complete=False)
             return False
-        data = self._load(job.set_id, encoder)
+        data = self._load(job, encoder)
         if data.complete and self._is_up_to_date(job.set_id, data.revision):
             return True
         if not data.enough:
@@ -528,7 +528,7 @@ class Trainer:
             missing = self._embedder.missing(job.set_id, earlier)[-_MOST_EARLIER:]
             for start in range(0, len(missing), BATCH):
                 self._embedder.embed(missing[start : start + BATCH], earlier)
-            data = self._load(job.set_id, earlier.name)
+            data = self._load(job, earlier.name)
             if data.enough and len(data.labels) >= _LEAST_EARLIER * newest.images:
                 self._fit(job, data, urgent=urgent)
         job.earlier_changes = job.trained_changes
@@ -537,8 +537,7 @@ class Trainer:
     def _fit(self, job: _TrainingJob, data: TrainingData, *, urgent: bool) -> None:
         """Fit a head and put it to use. Raises TrainingCancelled, RecordConflict."""
 
-        def given_up() -> bool:
-            return self._stopping or self._jobs.get(job.set_id) is not job
+        given_up = partial(self._is_given_up, job)
 
         def cancelled(previewed: bool) -> bool:
             return given_up() or (job.changes != job.trained_changes and not urgent and not previewed)
@@ -556,7 +555,7 @@ class Trainer:
                     cancelled=given_up,  # a task takes the images as they are when it begins: changes are trained after it
                 )
             except ClusterAway:
-                data = training_data.load(self._store, data.set_id, data.encoder, self._embedder.unreadable)
+                data = self._load(job, data.encoder, vectors=True)
             else:
                 return
         use = partial(self._heads.put, data.set_id)
@@ -574,10 +573,16 @@ class Trainer:
             if not self._stopping:
                 self._embedder.embed(sha256s[start : start + BATCH], encoder)
 
-    def _load(self, set_id: int, encoder: str) -> TrainingData:
-        """Load the data of a training, without embeddings where the cluster trains."""
-        vectors = self._cluster is None
-        return training_data.load(self._store, set_id, encoder, self._embedder.unreadable, vectors=vectors)
+    def _load(self, job: _TrainingJob, encoder: str, *, vectors: bool = False) -> TrainingData:
+        """Load the data of a training, without embeddings where the cluster trains. Raises TrainingCancelled."""
+        go_on = training_data.raise_once(partial(self._is_given_up, job))
+        vectors = vectors or self._cluster is None
+        return training_data.load(
+            self._store, job.set_id, encoder, self._embedder.unreadable, vectors=vectors, go_on=go_on
+        )
+
+    def _is_given_up(self, job: _TrainingJob) -> bool:
+        return self._stopping or self._jobs.get(job.set_id) is not job
 
     def _mark_trained(self, job: _TrainingJob, started: float, complete: bool) -> None:
         """Register that changes before `started` are trained; later ones wait from then on, or from now."""

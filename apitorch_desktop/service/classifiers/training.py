@@ -44,19 +44,21 @@ def train_and_store(
             )
         use(provisional)
 
-    quick = training_data.quick_head(store, data) if data.large else None
-    if quick is not None:
-        set_provisional(quick.head)
-    training = training_data.fit(data, lambda: cancelled(previewed), set_provisional if quick is None else None)
-    judgement = training_data.judge(store, data, training)
-    if not data.complete:
+    go_on = training_data.raise_once(lambda: cancelled(True))  # as it answers later changes too
+    with training_data.scratch_errors(store):
+        quick = training_data.quick_head(store, data, go_on) if data.large else None
+        if quick is not None:
+            set_provisional(quick.head)
+        training = training_data.fit(data, lambda: cancelled(previewed), set_provisional if quick is None else None)
+        judgement = training_data.judge(store, data, training)
+        if not data.complete:
+            if not judgement.waits:
+                set_provisional(training.head, training_data.wire_metrics(training.metrics))
+            return
+        if judgement.waits and (kept := training_data.quick_head(store, data)):
+            # the version in use remembers all images: a correction holds for its image although a new version waits
+            store.models.replace_head(data.set_id, kept.version, kept.head.to_bytes(), holder=holder)
+            use(kept)
+        stored = training_data.store_version(store, data, training, judgement, holder)
         if not judgement.waits:
-            set_provisional(training.head, training_data.wire_metrics(training.metrics))
-        return
-    if judgement.waits and (kept := training_data.quick_head(store, data)):
-        # the version in use remembers all images: a correction holds for its image although a new version waits
-        store.models.replace_head(data.set_id, kept.version, kept.head.to_bytes(), holder=holder)
-        use(kept)
-    stored = training_data.store_version(store, data, training, judgement, holder)
-    if not judgement.waits:
-        use(stored)
+            use(stored)

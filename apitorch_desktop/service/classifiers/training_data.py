@@ -1,8 +1,16 @@
-"""Training data of a training set, the heads trained on it, and the differences between two heads, with their test."""
+"""Training data of a training set, the heads trained on it, and the differences between two heads, with their test.
+
+Up to WHOLE images the embeddings of a training are held in memory. Those of more are copied into a scratch file of the
+data folder, as float16, and learned in batches: the training then takes the memory of some twenty batches of
+`vision.tables.BATCH_NUMBERS` numbers (300 MB), and a few hundred bytes an image, however many there are. The file has no
+name: the system removes it when the training ends, and also when the process does.
+"""
 
 import logging
+import shutil
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, Self
@@ -13,15 +21,20 @@ from numpy.typing import NDArray
 
 from apitorch_desktop.api import types
 from apitorch_desktop.service.classifiers.head_cache import CurrentHead, to_current_head
-from apitorch_desktop.service.storage.errors import RecordNotFound
+from apitorch_desktop.service.storage.errors import DiskFull, RecordNotFound, to_store_error
 from apitorch_desktop.service.storage.records import ExampleRow, VersionRow
 from apitorch_desktop.service.storage.store import Store
 from apitorch_desktop.utils.decoding import prepared
+from apitorch_desktop.utils.text import size
 from apitorch_desktop.vision import head as heads
 from apitorch_desktop.vision.folds import sibling_groups
 from apitorch_desktop.vision.linear import stratified_sample
+from apitorch_desktop.vision.tables import FileTable, Table
 
-_BATCH = 4096
+WHOLE = 100_000
+"""Images up to which the embeddings of a training are held in memory."""
+_BATCH = 1024
+_SPARE = 2**30  # bytes that scratch files leave free on the disk
 _log = logging.getLogger(__name__)
 
 
@@ -30,6 +43,7 @@ QUICK_ABOVE = 2_000
 WORSE = 0.05
 """Probability, of the exact two-sided McNemar test, below which a version is clearly worse than another."""
 _ID_BYTES = 20
+_ID = f"S{_ID_BYTES}"
 Kind = Literal["better", "worse", "sideways"]
 Answer = tuple[str, float]
 """(label, probability)"""
@@ -47,36 +61,36 @@ class _AnswersFile(msgspec.Struct, array_like=True):
 
 @dataclass(frozen=True)
 class VersionAnswers:
-    """For n training images of a version, in the order of `ids` (40 hex digits): the indices in `labels` of the label that
+    """For n training images of a version, in the order of `ids` (n,), 20 bytes each: the indices in `labels` of the label that
     was `given` and of the one that was `answered` out of fold, (n,), and the probability of the latter, `values` (n,).
     """
 
     labels: tuple[str, ...]
-    ids: tuple[str, ...]
+    ids: NDArray[np.bytes_]
     given: NDArray[Any]
     answered: NDArray[Any]
     values: NDArray[Any]
 
     @classmethod
     def of_training(
-        cls, labels: Sequence[str], ids: Sequence[str], given: Sequence[str], out_of_fold: NDArray[np.float64]
+        cls, labels: Sequence[str], ids: Sequence[str], given: Sequence[str], out_of_fold: NDArray[np.float64] | Table
     ) -> Self:
-        """Return the answers of a training: `out_of_fold` (n, k) are probabilities in the order of `labels`."""
+        """Return the answers of a training to images of these `ids` (40 hex digits each).
+
+        `out_of_fold` (n, k) are probabilities in the order of `labels`.
+        """
         index = {label: at for at, label in enumerate(labels)}
-        answered = out_of_fold.argmax(axis=1)
-        return cls(
-            tuple(labels),
-            tuple(ids),
-            np.array([index[label] for label in given], "<u4"),
-            answered.astype("<u4"),
-            out_of_fold[np.arange(len(answered)), answered].astype("<f4"),
-        )
+        table = out_of_fold if isinstance(out_of_fold, Table) else Table(out_of_fold)
+        answered, values = np.empty(len(table), "<u4"), np.empty(len(table), "<f4")
+        for part, batch in table.batches():
+            answered[part], values[part] = batch.argmax(axis=1), batch.max(axis=1)
+        numbers = np.fromiter((index[label] for label in given), "<u4", len(table))
+        return cls(tuple(labels), _of_hex(ids), numbers, answered, values)
 
     def to_bytes(self) -> bytes:
         """Serialize: 32 bytes an image."""
-        ids = bytes.fromhex("".join(self.ids))
-        arrays = (self.given, self.answered, self.values)
-        return msgspec.msgpack.encode(_AnswersFile(list(self.labels), ids, *(array.tobytes() for array in arrays)))
+        arrays = (self.ids, self.given, self.answered, self.values)
+        return msgspec.msgpack.encode(_AnswersFile(list(self.labels), *(array.tobytes() for array in arrays)))
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
@@ -84,7 +98,7 @@ class VersionAnswers:
         try:
             file = msgspec.msgpack.decode(data, type=prepared(_AnswersFile))
             given, answered = np.frombuffer(file.given, "<u4"), np.frombuffer(file.answered, "<u4")
-            ids = tuple(file.ids[at : at + _ID_BYTES].hex() for at in range(0, len(file.ids), _ID_BYTES))
+            ids = np.frombuffer(file.ids, _ID)
             values = np.frombuffer(file.values, "<f4")
             if not len(ids) == len(given) == len(answered) == len(values):
                 raise ValueError("lengths")
@@ -98,8 +112,13 @@ class VersionAnswers:
         """Return the answers by image id."""
         return {
             image: (self.labels[answered], value)
-            for image, answered, value in zip(self.ids, self.answered.tolist(), self.values.tolist(), strict=True)
+            for image, answered, value in zip(self.images(), self.answered.tolist(), self.values.tolist(), strict=True)
         }
+
+    def images(self) -> list[str]:
+        """Return the ids as 40 hex digits."""
+        digits = self.ids.tobytes().hex()
+        return [digits[at : at + 2 * _ID_BYTES] for at in range(0, len(digits), 2 * _ID_BYTES)]
 
     def renamed(self, names: dict[str, str]) -> "VersionAnswers":
         """Return the same answers under other names of the labels."""
@@ -119,43 +138,59 @@ def renamed_labels(before: VersionAnswers, given: dict[str, str]) -> dict[str, s
 
     `given`: image id → label now.
     """
+    pairs = zip(before.images(), before.given.tolist(), strict=True)
+    return _renamed(
+        before.labels,
+        {(before.labels[label], given[image]) for image, label in pairs if image in given},
+        given.values(),
+    )
+
+
+def _renamed(labels: Sequence[str], pairs: Iterable[tuple[str, str]], present: Iterable[str]) -> dict[str, str]:
+    """The same by the pairs of labels that images had and have, and the labels that are `present` now."""
     now: dict[str, set[str]] = {}
-    for image, label in zip(before.ids, before.given.tolist(), strict=True):
-        if image in given:
-            now.setdefault(before.labels[label], set()).add(given[image])
-    present = set(given.values())
+    for old, new in pairs:
+        now.setdefault(old, set()).add(new)
+    here = set(present)
     found = {
-        old: next(iter(new))
-        for old, new in now.items()
-        if len(new) == 1 and old not in present and not new & set(before.labels)
+        old: next(iter(new)) for old, new in now.items() if len(new) == 1 and old not in here and not new & set(labels)
     }
     return found if len(set(found.values())) == len(found) else {}
 
 
 def difference(before: VersionAnswers, after: VersionAnswers, version: int) -> types.VersionDifference:
     """Return what changed since `before`, the answers of `version`, in the images and in the out-of-fold answers."""
-    given = {image: after.labels[label] for image, label in zip(after.ids, after.given.tolist(), strict=True)}
-    before = before.renamed(renamed_labels(before, given))
-    answers = after.by_image()
-    counts: dict[str, int] = dict.fromkeys(("better", "worse", "sideways"), 0)
-    known = relabeled = 0
-    for image, label, (answer, _) in zip(before.ids, before.given.tolist(), before.by_image().values(), strict=True):
-        if image not in given:
-            continue
-        known += 1
-        if before.labels[label] != given[image]:
-            relabeled += 1  # in dispute, so that neither version is right or wrong about it
-        elif answer != answers[image][0]:
-            counts[kind_of(given[image], answer, answers[image][0])] += 1
+    _, old, new = np.intersect1d(before.ids, after.ids, assume_unique=True, return_indices=True)
+    kinds = len(after.labels)
+    pairs = [
+        divmod(pair, kinds) for pair in np.unique(before.given[old].astype(int) * kinds + after.given[new]).tolist()
+    ]
+    present = [after.labels[label] for label in np.unique(after.given)]
+    names = _renamed(before.labels, [(before.labels[one], after.labels[other]) for one, other in pairs], present)
+    before = before.renamed(names)
+    numbers = {label: at for at, label in enumerate(dict.fromkeys((*before.labels, *after.labels)))}
+    earlier, later = (np.array([numbers[label] for label in each.labels], int) for each in (before, after))
+    given, answered = later[after.given[new]], later[after.answered[new]]
+    disputed = earlier[before.given[old]] != given  # so that neither version is right or wrong about it
+    changed = ~disputed & (earlier[before.answered[old]] != answered)
+    better = int(np.sum(changed & (answered == given)))
+    worse = int(np.sum(changed & (earlier[before.answered[old]] == given)))
+    relabeled = int(disputed.sum())
     return types.VersionDifference(
         version=version,
-        added=len(after.ids) - known,
-        removed=len(before.ids) - known,
+        added=len(after.ids) - len(new),
+        removed=len(before.ids) - len(old),
         relabeled=relabeled,
-        images=known - relabeled,
-        p_value=mcnemar(counts["better"], counts["worse"]),
-        **counts,
+        images=len(old) - relabeled,
+        better=better,
+        worse=worse,
+        sideways=int(changed.sum()) - better - worse,
+        p_value=mcnemar(better, worse),
     )
+
+
+def _of_hex(ids: Sequence[str]) -> NDArray[np.bytes_]:
+    return np.frombuffer(bytes.fromhex("".join(ids)), _ID)
 
 
 def mcnemar(better: int, worse: int) -> float:
@@ -212,7 +247,7 @@ class TrainingData:
     set_id: int
     revision: int
     encoder: str
-    embeddings: NDArray[np.float32]
+    embeddings: Table
     labels: list[str]
     ids: list[str]
     complete: bool
@@ -226,18 +261,28 @@ class TrainingData:
 
 
 def load(
-    store: "Store", set_id: int, encoder: str, unreadable: Callable[[str], bool], *, vectors: bool = True
+    store: "Store",
+    set_id: int,
+    encoder: str,
+    unreadable: Callable[[str], bool],
+    *,
+    vectors: bool = True,
+    go_on: Callable[[], None] = lambda: None,
 ) -> TrainingData:
-    """Load the training data of a training set; without `vectors`, embeddings (0, 0). Raises RecordNotFound."""
+    """Load the training data of a training set; without `vectors`, embeddings (0, 0).
+
+    `go_on` is called between batches and may raise. Raises RecordNotFound, DiskFull.
+    """
     revision, rows = store.models.examples(set_id, held_out=True)
     examples = [example for example in rows if example.split not in types.HELD_OUT]
     held_out = [example for example in rows if example.split in types.HELD_OUT]
     missing = set(store.models.missing(set_id, encoder)) if held_out or not vectors else set()
     if vectors:
-        embedded, embeddings = _load_embeddings(store, encoder, examples)
+        with scratch_errors(store):
+            embedded, embeddings = _load_embeddings(store, encoder, examples, go_on)
     else:
         embedded = [example for example in examples if example.sha256 not in missing]
-        embeddings = np.empty((0, 0), np.float32)
+        embeddings = Table(np.empty((0, 0), np.float32))
     available = {example.sha256 for example in embedded} | ({example.sha256 for example in held_out} - missing)
     counts = Counter(example.label for example in embedded)
     return TrainingData(
@@ -265,7 +310,17 @@ def sample(store: "Store", set_id: int, encoder: str, size: int) -> tuple[NDArra
     else:
         chosen = examples
     embedded, embeddings = _load_embeddings(store, encoder, chosen)
-    return embeddings, [example.label for example in embedded], Counter(example.label for example in examples)
+    labels = [example.label for example in embedded]
+    return embeddings.whole(), labels, Counter(example.label for example in examples)
+
+
+@contextmanager
+def scratch_errors(store: "Store") -> Iterator[None]:
+    """Raise what a scratch file does (OSError) as the StoreError it is, such as DiskFull."""
+    try:
+        yield
+    except OSError as error:
+        raise to_store_error(error, store.folder) from error
 
 
 def fit(
@@ -273,12 +328,18 @@ def fit(
 ) -> heads.TrainingResult:
     """Train a head; near-duplicates are never in both training and test folds. Raises TrainingCancelled."""
 
-    def check_cancelled() -> None:
+    groups = sibling_groups(data.embeddings, data.labels, raise_once(cancelled))
+    return heads.train(data.embeddings, data.labels, groups=groups, cancelled=cancelled, preview=preview)
+
+
+def raise_once(cancelled: Callable[[], bool]) -> Callable[[], None]:
+    """Return a function that raises TrainingCancelled once `cancelled` returns True."""
+
+    def go_on() -> None:
         if cancelled():
             raise heads.TrainingCancelled
 
-    groups = sibling_groups(data.embeddings, data.labels, check_cancelled)
-    return heads.train(data.embeddings, data.labels, groups=groups, cancelled=cancelled, preview=preview)
+    return go_on
 
 
 @dataclass(frozen=True)
@@ -295,7 +356,7 @@ class Judgement:
 
 def judge(store: "Store", data: TrainingData, training: heads.TrainingResult) -> Judgement:
     """Compare a training with the version in use. With other labels or another encoder it never waits."""
-    answers = VersionAnswers.of_training(training.head.labels, data.ids, data.labels, training.out_of_fold)
+    answers = VersionAnswers.of_training(training.head.labels, data.ids, data.labels, training.probabilities)
     current = next((row for row in store.models.versions(data.set_id) if row.current), None)
     before = load_answers(store, data.set_id, current.version) if current else None
     if current is None or before is None:
@@ -346,12 +407,14 @@ def store_version(
 
 def measure_held_out(store: "Store", data: TrainingData, head: heads.Head) -> list[types.SplitMetrics]:
     """Return the accuracy of a head on each split that it has not learned; a label that it does not know is wrong."""
-    tested, embeddings = _load_embeddings(store, data.encoder, data.held_out)
-    if not tested:
-        return []
-    best = head.smooth(embeddings).argmax(axis=1)
-    count = Counter(example.split for example in tested)
-    right = Counter(example.split for example, at in zip(tested, best, strict=True) if head.labels[at] == example.label)
+    count: Counter[str] = Counter()
+    right: Counter[str] = Counter()
+    for tested, embeddings in _embedded(store, data.encoder, data.held_out):
+        best = head.smooth(embeddings).argmax(axis=1)
+        count.update(example.split for example in tested)
+        right.update(
+            example.split for example, at in zip(tested, best, strict=True) if head.labels[at] == example.label
+        )
     return [
         types.SplitMetrics(split=split, images=count[split], accuracy=right[split] / count[split])
         for split in types.HELD_OUT
@@ -359,8 +422,11 @@ def measure_held_out(store: "Store", data: TrainingData, head: heads.Head) -> li
     ]
 
 
-def quick_head(store: "Store", data: TrainingData) -> CurrentHead | None:
-    """Return the version in use with the memory of all images; None if it has other labels or another encoder."""
+def quick_head(store: "Store", data: TrainingData, go_on: Callable[[], None] = lambda: None) -> CurrentHead | None:
+    """Return the version in use with the memory of all images; None if it has other labels or another encoder.
+
+    `go_on` is called at every step and may raise.
+    """
     try:
         row, stored = store.models.head(data.set_id)
         head = heads.Head.from_bytes(stored)
@@ -368,7 +434,7 @@ def quick_head(store: "Store", data: TrainingData) -> CurrentHead | None:
         return None
     if row.encoder != data.encoder or set(head.labels) != set(data.labels):
         return None
-    return to_current_head(row, head.remembering(data.embeddings, data.labels))
+    return to_current_head(row, head.remembering(data.embeddings, data.labels, go_on))
 
 
 def provisional_head(
@@ -401,8 +467,7 @@ def _answers(store: "Store", set_id: int, version: CurrentHead, examples: "list[
         names = renamed_labels(stored, {example.image_id: example.label for example in examples})
         found = stored.renamed(names).by_image()
     rest = [example for example in examples if example.image_id not in found]
-    embedded, embeddings = _load_embeddings(store, version.encoder, rest)
-    if embedded:
+    for embedded, embeddings in _embedded(store, version.encoder, rest):
         labels, values = version.head.labels, version.head.smooth(embeddings)  # not from memory: they are new to it
         for example, best, value in zip(embedded, values.argmax(axis=1), values.max(axis=1), strict=True):
             found[example.image_id] = names.get(labels[best], labels[best]), float(value)
@@ -455,21 +520,46 @@ def decimal(value: float) -> str:
 
 
 def _load_embeddings(
-    store: "Store", encoder: str, examples: "list[ExampleRow]"
-) -> "tuple[list[ExampleRow], NDArray[np.float32]]":
-    """Return the examples with an embedding, and the embeddings (n, d); (0, 0) for none.
-
-    In batches, so that 100,000 embeddings (600 MB) are held once and not twice.
-    """
+    store: "Store", encoder: str, examples: "list[ExampleRow]", go_on: Callable[[], None] = lambda: None
+) -> "tuple[list[ExampleRow], Table]":
+    """Return the examples with an embedding, and the embeddings (n, d); (0, 0) for none. Raises DiskFull, OSError."""
     embedded: list[ExampleRow] = []
-    matrix = np.empty((0, 0), np.float32)
+    table = Table(np.empty((0, 0), np.float32))
+    for found, rows in _embedded(store, encoder, examples):
+        go_on()
+        if not embedded:
+            table = _new_table(store, examples, rows.shape[1])
+        table.put(slice(len(embedded), len(embedded) + len(found)), rows)
+        embedded += found
+    table.cut(len(embedded))
+    return embedded, table
+
+
+def _new_table(store: "Store", examples: "list[ExampleRow]", dimensions: int) -> Table:
+    """A table of as many rows, in memory or in the data folder. Raises DiskFull where training would fill the disk."""
+    count = len(examples)
+    if count <= WHOLE:
+        return Table(np.empty((count, dimensions), np.float32))
+    wanted = heads.scratch_bytes(count, dimensions, len({example.label for example in examples}))
+    if shutil.disk_usage(store.folder).free < wanted + _SPARE:
+        raise DiskFull(
+            f"Learning from {count:,} photos takes {size(wanted)} on the disk of “{store.folder}” for a while, and "
+            "less is free there. Free some, then try again."
+        )
+    return FileTable(store.folder, count, dimensions, np.float16)
+
+
+def _embedded(
+    store: "Store", encoder: str, examples: "list[ExampleRow]"
+) -> "Iterator[tuple[list[ExampleRow], NDArray[np.float32]]]":
+    """In batches, the examples with an embedding (never none), and the embeddings (n, d)."""
     for start in range(0, len(examples), _BATCH):
         batch = examples[start : start + _BATCH]
         rows = store.models.embeddings(encoder, {example.sha256 for example in batch})
-        for example in batch:
-            if row := rows.get(example.sha256):
-                if not embedded:
-                    matrix = np.empty((len(examples), len(row.vector) // 4), np.float32)
-                matrix[len(embedded)] = np.frombuffer(row.vector, "<f4")
-                embedded.append(example)
-    return embedded, matrix[: len(embedded)]
+        if found := [example for example in batch if example.sha256 in rows]:
+            yield (
+                found,
+                np.frombuffer(b"".join(rows[example.sha256].vector for example in found), "<f4").reshape(
+                    len(found), -1
+                ),
+            )

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 from functools import partial
+from sys import intern
 from typing import Any
 
 from sqlalchemy import Column, Connection, Select, delete, exists, func, select, text, update
@@ -52,7 +53,8 @@ class ModelRepository(Repository):
             query = query.where(*(images.c.split != split for split in HELD_OUT))
         with self._database.reading() as connection:
             revision = _revision(connection, training_set_id)
-            return revision, [ExampleRow(*row) for row in raw(connection, query)]
+            rows = raw(connection, query)  # each label as one text, as there may be a million images
+            return revision, [ExampleRow(digits, intern(name), sha, intern(split)) for digits, name, sha, split in rows]
 
     def missing(self, training_set_id: int, encoder: str) -> list[str]:
         """Return the sha256 of a training set's images without an embedding of this encoder, oldest first, each once."""
