@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from apitorch_desktop.vision.calibration import Ints
-from apitorch_desktop.vision.tables import Table, as_table
+from apitorch_desktop.vision.matrix import Matrix, as_matrix
 
 SAME: Final = 0.1
 """Distance, as a share of the embedding's length, up to which two images are the same one.
@@ -35,7 +35,7 @@ _GROUPS: Final = 4096
 
 
 def sibling_groups(
-    embeddings: NDArray[np.float32] | Table, labels: Sequence[str], go_on: Callable[[], None] = lambda: None
+    embeddings: NDArray[np.float32] | Matrix, labels: Sequence[str], go_on: Callable[[], None] = lambda: None
 ) -> NDArray[np.intp]:
     """Return for (n, d) embeddings (n,) group numbers: the index of the group's first image.
 
@@ -46,10 +46,10 @@ def sibling_groups(
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1, "blas"):  # as in head.train
-        return _groups(as_table(embeddings), labels, go_on)
+        return _groups(as_matrix(embeddings), labels, go_on)
 
 
-def _groups(rows: Table, labels: Sequence[str], go_on: Callable[[], None]) -> NDArray[np.intp]:
+def _groups(rows: Matrix, labels: Sequence[str], go_on: Callable[[], None]) -> NDArray[np.intp]:
     count = len(rows)
     result = np.full(count, -1, np.intp)
     if not count:
@@ -79,7 +79,7 @@ def _groups(rows: Table, labels: Sequence[str], go_on: Callable[[], None]) -> ND
     return result
 
 
-def _within(rows: Table, index: int, candidates: Ints, limit: float) -> Ints:
+def _within(rows: Matrix, index: int, candidates: Ints, limit: float) -> Ints:
     """Those of the candidates that are within the squared distance `limit` of an image."""
     if not len(candidates):
         return candidates
@@ -90,7 +90,7 @@ def _within(rows: Table, index: int, candidates: Ints, limit: float) -> Ints:
     return candidates[near]
 
 
-def _limit(rows: Table, labels: Sequence[str], go_on: Callable[[], None]) -> tuple[float, NDArray[np.float32]]:
+def _limit(rows: Matrix, labels: Sequence[str], go_on: Callable[[], None]) -> tuple[float, NDArray[np.float32]]:
     """Squared distance up to which two images are siblings, at least that of an image and its copy; and the mean (d,)."""
     names = {label: number for number, label in enumerate(dict.fromkeys(labels))}
     answers = np.fromiter((names[label] for label in labels), np.intp, len(rows))

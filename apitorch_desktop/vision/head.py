@@ -1,6 +1,6 @@
 """Classifier heads on embeddings: a calibrated linear model, a memory of hard images, and novelty detection.
 
-`train` takes the embeddings as an array, or as a `tables.FileTable`, of which it holds some batches at a time: beside them
+`train` takes the embeddings as an array, or as a `matrix.FileMatrix`, of which it holds some batches at a time: beside them
 it keeps a few numbers an image (a good hundred bytes), the sample that axes and penalty are found on, L-BFGS' twenty copies
 of the regressions of all folds, and what the head itself remembers. Both ways are one: an array is one batch.
 """
@@ -18,8 +18,8 @@ from apitorch_desktop.utils.decoding import prepared
 from apitorch_desktop.vision import linear
 from apitorch_desktop.vision.calibration import Floats, Ints, confidence_word, error_of_best, softmax
 from apitorch_desktop.vision.folds import SAME, SKETCH, fair_folds, projection
+from apitorch_desktop.vision.matrix import Matrix, as_matrix
 from apitorch_desktop.vision.novelty import NoveltyDetector, NoveltyFile, fit_novelty
-from apitorch_desktop.vision.tables import Table, as_table
 
 __all__ = ["Head", "HeadMetrics", "TooFewImages", "TrainingCancelled", "TrainingResult", "confidence_word", "train"]
 
@@ -146,7 +146,7 @@ class Head:
         return result
 
     def remembering(
-        self, embeddings: NDArray[Any] | Table, labels: Sequence[str], go_on: Callable[[], None] = lambda: None
+        self, embeddings: NDArray[Any] | Matrix, labels: Sequence[str], go_on: Callable[[], None] = lambda: None
     ) -> "Head":
         """Return this head with a memory of (n, d) embeddings instead: each is answered by its label.
 
@@ -154,7 +154,7 @@ class Head:
         step and may raise.
         """
         index = {label: at for at, label in enumerate(self.labels)}
-        rows = as_table(embeddings)
+        rows = as_matrix(embeddings)
         self._check(rows.shape[1])
         answers = np.fromiter((index.get(label, -1) for label in labels), np.intp, len(labels))
         return _complete(self, rows, answers, None, go_on)
@@ -249,7 +249,7 @@ class TrainingResult:
 
     head: Head
     metrics: HeadMetrics
-    probabilities: Table
+    probabilities: Matrix
 
     @property
     def out_of_fold(self) -> NDArray[np.float64]:
@@ -258,7 +258,7 @@ class TrainingResult:
 
 
 def train(
-    embeddings: NDArray[Any] | Table,
+    embeddings: NDArray[Any] | Matrix,
     labels: Sequence[str],
     *,
     groups: Sequence[int] | Ints | None = None,
@@ -274,9 +274,9 @@ def train(
     """
     from threadpoolctl import threadpool_limits
 
-    if not isinstance(embeddings, Table) and np.ndim(embeddings) != 2:
+    if not isinstance(embeddings, Matrix) and np.ndim(embeddings) != 2:
         raise ValueError(f"Embeddings {np.shape(embeddings)}: one row of numbers for each label is needed.")
-    rows = as_table(embeddings)
+    rows = as_matrix(embeddings)
     if len(rows) != len(labels) or (groups is not None and len(groups) != len(rows)):
         raise ValueError(f"Embeddings {rows.shape}, {len(labels)} labels: one row of numbers for each label is needed.")
     if not all(np.isfinite(block).all() for _, block in rows.blocks()):
@@ -313,11 +313,11 @@ def scratch_bytes(images: int, dimensions: int, labels: int) -> int:
 
 
 def _fit_preview(
-    rows: Table, answers: Ints, names: list[str], groups: Ints, seed: int, go_on: Callable[[], None]
+    rows: Matrix, answers: Ints, names: list[str], groups: Ints, seed: int, go_on: Callable[[], None]
 ) -> Head:
     """A head fitted on a sample within a second; it remembers every image that it would answer wrong."""
     sample = linear.stratified_sample(answers, max(PREVIEW_ABOVE, 4 * len(names) ** 2) // len(names), seed)
-    some, labels = Table(rows.take(sample)), answers[sample]
+    some, labels = Matrix(rows.take(sample)), answers[sample]
     folds = fair_folds(labels, groups[sample], 3, seed)
     fitted = linear.fit(some, labels, len(names), folds, go_on, penalties=(_PREVIEW_PENALTY,), seed=seed)
     novelty = fit_novelty(some, labels, folds, fitted, seed)
@@ -330,7 +330,7 @@ def _smooth(names: list[str], fitted: linear.LinearFit, novelty: NoveltyDetector
 
 def _complete(
     base: Head,
-    rows: Table,
+    rows: Matrix,
     answers: Ints,
     hard: NDArray[np.bool_] | None,
     go_on: Callable[[], None],
@@ -377,7 +377,7 @@ def _identities(rows: NDArray[np.float32]) -> NDArray[np.uint64]:
     return np.frombuffer(digests, "<u8")
 
 
-def _first_of_same(rows: Table) -> Ints:
+def _first_of_same(rows: Matrix) -> Ints:
     """(n,) the index of the first row that is the same."""
     identities = np.concatenate([_identities(block) for _, block in rows.blocks()])
     _, first, inverse = np.unique(identities, return_index=True, return_inverse=True)
@@ -394,7 +394,7 @@ def _occurrences(identities: NDArray[np.uint64], known: NDArray[np.bool_]) -> tu
 
 
 def _metrics(
-    probabilities: Table, answers: Ints, names: Sequence[str], folds: int
+    probabilities: Matrix, answers: Ints, names: Sequence[str], folds: int
 ) -> tuple[HeadMetrics, NDArray[np.bool_]]:
     """The figures of out-of-fold probabilities (n, k), and (n,) which images they answer wrong."""
     predicted, best = np.empty(len(answers), np.intp), np.empty(len(answers))

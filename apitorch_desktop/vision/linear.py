@@ -27,7 +27,7 @@ from apitorch_desktop.vision.calibration import (
     softmax,
 )
 from apitorch_desktop.vision.folds import fair_folds, sibling_groups
-from apitorch_desktop.vision.tables import Table, as_table
+from apitorch_desktop.vision.matrix import Matrix, as_matrix
 
 Array = NDArray[Any]
 
@@ -73,7 +73,7 @@ class Coordinates(NamedTuple):
     `axes` include the scale.
     """
 
-    rows: Table
+    rows: Matrix
     mean: Array
     axes: Array
 
@@ -88,14 +88,14 @@ class LinearFit(NamedTuple):
     weights: Array
     bias: Array
     sharpness: float
-    out_of_fold: Table
-    out_of_fold_logits: Table
+    out_of_fold: Matrix
+    out_of_fold_logits: Matrix
     fair: NDArray[np.bool_]
     coordinates: Coordinates
 
 
 def fit(
-    rows: NDArray[np.float32] | Table,
+    rows: NDArray[np.float32] | Matrix,
     answers: Ints,
     labels: int,
     folds: Ints,
@@ -109,7 +109,7 @@ def fit(
     Labels have the same total weight, however many images they have. `go_on` is called at every step and may raise.
     """
     n = len(rows)
-    coordinates = _principal_coordinates(as_table(rows), labels, seed, go_on)
+    coordinates = _principal_coordinates(as_matrix(rows), labels, seed, go_on)
     problem = _Problem(coordinates.rows, answers, labels, _class_weights(answers), go_on)
     count = int(folds.max()) + 1
     outside = folds[:, None] != np.arange(count)[None, :]
@@ -163,14 +163,16 @@ def stratified_sample(answers: Ints, size: int, seed: int) -> Ints:
 class _Problem(NamedTuple):
     """Rows (n, r) with answers (n,) 0 … labels − 1 and base weights (n,)."""
 
-    rows: Table
+    rows: Matrix
     answers: Ints
     labels: int
     weights: Array
     go_on: Callable[[], None]
 
     def part(self, index: Ints) -> "_Problem":
-        return _Problem(Table(self.rows.take(index)), self.answers[index], self.labels, self.weights[index], self.go_on)
+        return _Problem(
+            Matrix(self.rows.take(index)), self.answers[index], self.labels, self.weights[index], self.go_on
+        )
 
     def solve(self, included: Array, penalty: float, start: Array | None, iterations: int) -> Array:
         """Return (m, r + 1, k): m regressions, each of the images `included` (n, m); the last row is the bias.
@@ -234,7 +236,7 @@ class SubsetFits:
         go_on: Callable[[], None],
         seed: int = 0,
     ) -> None:
-        coordinates = _principal_coordinates(Table(rows), labels, seed, go_on).rows
+        coordinates = _principal_coordinates(Matrix(rows), labels, seed, go_on).rows
         self._rows = coordinates.whole()
         self._answers, self._labels, self._folds = answers, labels, folds
         self._problem = _Problem(coordinates, answers, labels, np.ones(len(rows)), go_on)
@@ -288,7 +290,7 @@ class _PenaltySearch(NamedTuple):
         return found, kept
 
 
-def _principal_coordinates(rows: Table, labels: int, seed: int, go_on: Callable[[], None]) -> Coordinates:
+def _principal_coordinates(rows: Matrix, labels: int, seed: int, go_on: Callable[[], None]) -> Coordinates:
     """Principal coordinates of (n, d) rows; the axes from a sample of at most _AXES_FROM."""
     rank = rank_of(len(rows), labels)
     mean, scale = _scales(rows)
@@ -315,7 +317,7 @@ def rank_of(images: int, labels: int) -> int:
     return int(np.clip(_WORK / (images * labels), *_RANK))
 
 
-def _scales(rows: Table) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _scales(rows: Matrix) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Mean (d,) and scale (d,) for a total variance of _VARIANCE.
 
     One scale for all dimensions where the embeddings have one length, as their dimensions are then weighted already (the

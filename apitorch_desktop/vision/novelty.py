@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from apitorch_desktop.vision.calibration import Ints
 from apitorch_desktop.vision.folds import SAME
 from apitorch_desktop.vision.linear import LinearFit, stratified_sample
-from apitorch_desktop.vision.tables import Table
+from apitorch_desktop.vision.matrix import Matrix
 
 Array = NDArray[Any]
 
@@ -181,7 +181,7 @@ class NoveltyDetector:
         )
 
 
-def fit_novelty(rows: Table, answers: Ints, folds: Ints, fit: LinearFit, seed: int = 0) -> NoveltyDetector:
+def fit_novelty(rows: Matrix, answers: Ints, folds: Ints, fit: LinearFit, seed: int = 0) -> NoveltyDetector:
     """Fit on training images (n, d), comparing each with those of other folds."""
     sample = np.arange(len(rows)) if len(rows) <= _KNOWN else stratified_sample(answers, _KNOWN, seed)
     mean = fit.coordinates.mean

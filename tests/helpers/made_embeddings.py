@@ -14,8 +14,13 @@ from tests.helpers.stores import ME
 _CHUNK = 1000
 
 
-def made_set(folder: Path, encoder: str, images: int, labels: int, dimensions: int, held_out: int = 0) -> int:
-    """Make a training set in a new data folder; return its number. The last `held_out` images are in the split test."""
+def made_set(
+    folder: Path, encoder: str, images: int, labels: int, dimensions: int, held_out: int = 0, apart: float = 0.6
+) -> int:
+    """Make a training set in a new data folder; return its number. The last `held_out` images are in the split test.
+
+    `apart`: how far the labels' centers are from each other, against the images around each.
+    """
     with Store.open(folder) as store:
         number = store.training_sets.create(ME, "Made").id
         for label in range(labels):
@@ -23,7 +28,7 @@ def made_set(folder: Path, encoder: str, images: int, labels: int, dimensions: i
     with closing(sqlite3.connect(folder / "store.db")) as rows:
         numbers = [seq for (seq,) in rows.execute("SELECT seq FROM labels ORDER BY name") if seq]
         at = 0
-        for answers, vectors in _embeddings(images, labels, dimensions):
+        for answers, vectors in _embeddings(images, labels, dimensions, apart):
             names = [secrets.token_hex(32) for _ in answers]
             rows.executemany("INSERT INTO blobs VALUES (?, 100000, 400, 500, '.jpg')", [(name,) for name in names])
             rows.executemany(
@@ -50,11 +55,11 @@ def made_set(folder: Path, encoder: str, images: int, labels: int, dimensions: i
     return number
 
 
-def _embeddings(images: int, labels: int, dimensions: int) -> "Iterator[tuple[np.ndarray, np.ndarray]]":
+def _embeddings(images: int, labels: int, dimensions: int, apart: float) -> "Iterator[tuple[np.ndarray, np.ndarray]]":
     """Answers and float32 embeddings of length 1 around a center a label, in chunks."""
     random = np.random.default_rng(0)
     spectrum = (1 / np.sqrt(1 + np.arange(dimensions))).astype(np.float32)
-    centers = random.normal(0, 0.6, (labels, dimensions)).astype(np.float32) * spectrum
+    centers = random.normal(0, apart, (labels, dimensions)).astype(np.float32) * spectrum
     for start in range(0, images, _CHUNK):
         answers = random.permutation(np.arange(start, min(start + _CHUNK, images)) % labels)
         rows = centers[answers] + random.standard_normal((len(answers), dimensions), np.float32) * spectrum

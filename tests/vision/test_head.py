@@ -20,6 +20,7 @@ from apitorch_desktop.vision.head import (
     train,
 )
 from apitorch_desktop.vision.images import open_upright
+from apitorch_desktop.vision.matrix import as_matrix
 from tests.helpers.image_samples import photo_like, saved
 
 
@@ -296,7 +297,7 @@ def test_the_fit_is_the_one_of_scikit_learn(labels, dimensions):
     """In the space the images span or not, folded or not, with two labels or more: the same probabilities."""
     rows, names = clouds(labels, 12, dimensions)
     answers = np.unique(names, return_inverse=True)[1]
-    mean, scale = linear._scales(rows)
+    mean, scale = linear._scales(as_matrix(rows))
     standard = ((rows - mean) / scale).astype(float)
     for penalty in (100.0, 10.0):
         ours = linear.fit(rows, answers, labels, np.arange(len(rows)) % 3, lambda: None, penalties=(penalty,))

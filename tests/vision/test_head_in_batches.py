@@ -10,7 +10,7 @@ from apitorch_desktop.vision import folds, novelty
 from apitorch_desktop.vision import head as heads
 from apitorch_desktop.vision.folds import sibling_groups
 from apitorch_desktop.vision.head import TrainingCancelled, train
-from apitorch_desktop.vision.tables import FileTable
+from apitorch_desktop.vision.matrix import FileMatrix
 
 NUMBERS = 20_000
 """Numbers of a batch, so that a few thousand images are many batches."""
@@ -32,22 +32,22 @@ def made(images: int, dimensions: int, labels: int, copies: int = 0):
     return rows.astype(np.float32), [f"label_{answer:02}" for answer in answers]
 
 
-def in_file(folder, rows, dtype=np.float16) -> FileTable:
-    table = FileTable(folder, *rows.shape, dtype, NUMBERS)
-    table.put(slice(0, len(rows)), rows)
-    return table
+def in_file(folder, rows, dtype=np.float16) -> FileMatrix:
+    matrix = FileMatrix(folder, *rows.shape, dtype, NUMBERS)
+    matrix.put(slice(0, len(rows)), rows)
+    return matrix
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float16])
 @pytest.mark.parametrize(("images", "dimensions", "labels"), [(90, 200, 3), (1_600, 300, 6)])
 def test_batches_learn_what_the_whole_does(tmp_path, dtype, images, dimensions, labels):
     rows, names = made(images, dimensions, labels, images // 10)
-    table, near = in_file(tmp_path, rows, dtype), TOLERANCE[dtype]
+    matrix, near = in_file(tmp_path, rows, dtype), TOLERANCE[dtype]
     groups = sibling_groups(rows, names)
-    assert np.array_equal(sibling_groups(table, names), groups) and len(set(groups)) < images
+    assert np.array_equal(sibling_groups(matrix, names), groups) and len(set(groups)) < images
     previews: list[heads.Head] = []
     whole = train(rows, names, groups=groups, preview=previews.append)
-    parts = train(table, names, groups=groups, preview=previews.append)
+    parts = train(matrix, names, groups=groups, preview=previews.append)
     assert parts.metrics.folds == whole.metrics.folds and parts.metrics.counts == whole.metrics.counts
     assert parts.metrics.accuracy == pytest.approx(whole.metrics.accuracy, abs=2 / images)
     assert parts.metrics.calibration_error == pytest.approx(whole.metrics.calibration_error, abs=near)
@@ -59,7 +59,7 @@ def test_batches_learn_what_the_whole_does(tmp_path, dtype, images, dimensions, 
     asked = rows + np.random.default_rng(1).normal(0, 0.5 / dimensions, rows.shape).astype(np.float32)
     pairs = [
         (whole.head, parts.head),
-        (whole.head.remembering(rows, names[::-1]), whole.head.remembering(table, names[::-1])),
+        (whole.head.remembering(rows, names[::-1]), whole.head.remembering(matrix, names[::-1])),
     ]
     assert len(previews) == (2 if images * labels > heads.PREVIEW_ABOVE else 0)
     for one, other in [*pairs, tuple(previews)] if previews else pairs:
@@ -79,13 +79,13 @@ def test_the_memory_of_batches_is_a_few_numbers_an_image(tmp_path, monkeypatch):
 
     def peak(images: int, *, whole: bool) -> int:
         rows, names = made(images, 256, 6)
-        table = rows if whole else in_file(tmp_path, rows)
+        matrix = rows if whole else in_file(tmp_path, rows)
         del rows
         gc.collect()
         tracemalloc.start()
         try:
-            training = train(table, names, groups=sibling_groups(table, names))
-            training.head.remembering(table, names)
+            training = train(matrix, names, groups=sibling_groups(matrix, names))
+            training.head.remembering(matrix, names)
             return tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
@@ -99,13 +99,13 @@ def test_the_memory_of_batches_is_a_few_numbers_an_image(tmp_path, monkeypatch):
 
 def test_training_in_batches_can_be_cancelled_at_every_batch(tmp_path):
     rows, names = made(1_000, 64, 3)
-    table, asked = in_file(tmp_path, rows), []
-    train(table, names, cancelled=lambda: bool(asked.append(1)))
+    matrix, asked = in_file(tmp_path, rows), []
+    train(matrix, names, cancelled=lambda: bool(asked.append(1)))
     assert len(asked) > 1_000 * 64 / NUMBERS * 20
     for last in (0, 1, len(asked) // 2, len(asked) - 1):
         left = iter(range(last))
         with pytest.raises(TrainingCancelled):
-            train(table, names, cancelled=lambda left=left: next(left, None) is None)
+            train(matrix, names, cancelled=lambda left=left: next(left, None) is None)
     assert not list(tmp_path.iterdir())
 
 

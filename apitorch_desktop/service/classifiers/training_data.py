@@ -2,7 +2,7 @@
 
 Up to WHOLE images the embeddings of a training are held in memory. Those of more are copied into a scratch file of the
 data folder, as float16, and learned in batches: the training then takes the memory of some twenty batches of
-`vision.tables.BATCH_NUMBERS` numbers (300 MB), and a few hundred bytes an image, however many there are. The file has no
+`vision.matrix.BATCH_NUMBERS` numbers (300 MB), and a few hundred bytes an image, however many there are. The file has no
 name: the system removes it when the training ends, and also when the process does.
 """
 
@@ -29,7 +29,7 @@ from apitorch_desktop.utils.text import size
 from apitorch_desktop.vision import head as heads
 from apitorch_desktop.vision.folds import sibling_groups
 from apitorch_desktop.vision.linear import stratified_sample
-from apitorch_desktop.vision.tables import FileTable, Table
+from apitorch_desktop.vision.matrix import FileMatrix, Matrix
 
 WHOLE = 100_000
 """Images up to which the embeddings of a training are held in memory."""
@@ -73,18 +73,18 @@ class VersionAnswers:
 
     @classmethod
     def of_training(
-        cls, labels: Sequence[str], ids: Sequence[str], given: Sequence[str], out_of_fold: NDArray[np.float64] | Table
+        cls, labels: Sequence[str], ids: Sequence[str], given: Sequence[str], out_of_fold: NDArray[np.float64] | Matrix
     ) -> Self:
         """Return the answers of a training to images of these `ids` (40 hex digits each).
 
         `out_of_fold` (n, k) are probabilities in the order of `labels`.
         """
         index = {label: at for at, label in enumerate(labels)}
-        table = out_of_fold if isinstance(out_of_fold, Table) else Table(out_of_fold)
-        answered, values = np.empty(len(table), "<u4"), np.empty(len(table), "<f4")
-        for part, batch in table.batches():
+        matrix = out_of_fold if isinstance(out_of_fold, Matrix) else Matrix(out_of_fold)
+        answered, values = np.empty(len(matrix), "<u4"), np.empty(len(matrix), "<f4")
+        for part, batch in matrix.batches():
             answered[part], values[part] = batch.argmax(axis=1), batch.max(axis=1)
-        numbers = np.fromiter((index[label] for label in given), "<u4", len(table))
+        numbers = np.fromiter((index[label] for label in given), "<u4", len(matrix))
         return cls(tuple(labels), _of_hex(ids), numbers, answered, values)
 
     def to_bytes(self) -> bytes:
@@ -247,7 +247,7 @@ class TrainingData:
     set_id: int
     revision: int
     encoder: str
-    embeddings: Table
+    embeddings: Matrix
     labels: list[str]
     ids: list[str]
     complete: bool
@@ -282,7 +282,7 @@ def load(
             embedded, embeddings = _load_embeddings(store, encoder, examples, go_on)
     else:
         embedded = [example for example in examples if example.sha256 not in missing]
-        embeddings = Table(np.empty((0, 0), np.float32))
+        embeddings = Matrix(np.empty((0, 0), np.float32))
     available = {example.sha256 for example in embedded} | ({example.sha256 for example in held_out} - missing)
     counts = Counter(example.label for example in embedded)
     return TrainingData(
@@ -521,32 +521,32 @@ def decimal(value: float) -> str:
 
 def _load_embeddings(
     store: "Store", encoder: str, examples: "list[ExampleRow]", go_on: Callable[[], None] = lambda: None
-) -> "tuple[list[ExampleRow], Table]":
+) -> "tuple[list[ExampleRow], Matrix]":
     """Return the examples with an embedding, and the embeddings (n, d); (0, 0) for none. Raises DiskFull, OSError."""
     embedded: list[ExampleRow] = []
-    table = Table(np.empty((0, 0), np.float32))
+    matrix = Matrix(np.empty((0, 0), np.float32))
     for found, rows in _embedded(store, encoder, examples):
         go_on()
         if not embedded:
-            table = _new_table(store, examples, rows.shape[1])
-        table.put(slice(len(embedded), len(embedded) + len(found)), rows)
+            matrix = _new_matrix(store, examples, rows.shape[1])
+        matrix.put(slice(len(embedded), len(embedded) + len(found)), rows)
         embedded += found
-    table.cut(len(embedded))
-    return embedded, table
+    matrix.cut(len(embedded))
+    return embedded, matrix
 
 
-def _new_table(store: "Store", examples: "list[ExampleRow]", dimensions: int) -> Table:
-    """A table of as many rows, in memory or in the data folder. Raises DiskFull where training would fill the disk."""
+def _new_matrix(store: "Store", examples: "list[ExampleRow]", dimensions: int) -> Matrix:
+    """A matrix of as many rows, in memory or in the data folder. Raises DiskFull where training would fill the disk."""
     count = len(examples)
     if count <= WHOLE:
-        return Table(np.empty((count, dimensions), np.float32))
+        return Matrix(np.empty((count, dimensions), np.float32))
     wanted = heads.scratch_bytes(count, dimensions, len({example.label for example in examples}))
     if shutil.disk_usage(store.folder).free < wanted + _SPARE:
         raise DiskFull(
             f"Learning from {count:,} photos takes {size(wanted)} on the disk of “{store.folder}” for a while, and "
             "less is free there. Free some, then try again."
         )
-    return FileTable(store.folder, count, dimensions, np.float16)
+    return FileMatrix(store.folder, count, dimensions, np.float16)
 
 
 def _embedded(

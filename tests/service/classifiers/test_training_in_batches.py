@@ -15,7 +15,7 @@ from apitorch_desktop.service.classifiers.training import train_and_store
 from apitorch_desktop.service.storage.errors import DiskFull
 from apitorch_desktop.service.storage.records import EmbeddingRow
 from apitorch_desktop.service.storage.store import Store
-from apitorch_desktop.vision import linear, tables
+from apitorch_desktop.vision import linear, matrix
 from apitorch_desktop.vision.encoder import Encoder
 from apitorch_desktop.vision.head import Head, TrainingCancelled
 from tests.helpers.curating import OWNER, state, training, until_ready
@@ -29,7 +29,7 @@ IMAGES, LABELS, DIMENSIONS, HELD_OUT = 900, 4, 96, 100
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch):
     monkeypatch.setattr(training_data, "WHOLE", 300)
-    monkeypatch.setattr(tables, "BATCH_NUMBERS", 10_000)
+    monkeypatch.setattr(matrix, "BATCH_NUMBERS", 10_000)
     monkeypatch.setattr(training_data, "_BATCH", 128)
 
 
@@ -53,7 +53,7 @@ def test_a_set_above_the_limit_is_learned_in_batches_as_one_below_it_is_whole(ma
     in_file = load(store, number)
     monkeypatch.setattr(training_data, "WHOLE", IMAGES)
     whole = load(store, number)
-    assert isinstance(in_file.embeddings, tables.FileTable) and not isinstance(whole.embeddings, tables.FileTable)
+    assert isinstance(in_file.embeddings, matrix.FileMatrix) and not isinstance(whole.embeddings, matrix.FileMatrix)
     assert (in_file.ids, in_file.labels, in_file.complete) == (whole.ids, whole.labels, True)
     assert len(whole.labels) == IMAGES - HELD_OUT and len(whole.held_out) == HELD_OUT
     before = {path.name for path in store.folder.iterdir()}
@@ -109,7 +109,7 @@ def test_a_disk_without_room_is_a_sentence(made, monkeypatch):
 
     data = load(store, number)
     with monkeypatch.context() as patch, pytest.raises(DiskFull, match="no room left"):
-        patch.setattr(tables.FileTable, "put", full)
+        patch.setattr(matrix.FileMatrix, "put", full)
         learn(store, data)
     assert not store.models.versions(number)
 

@@ -1,7 +1,7 @@
-"""Tables of numbers, a row an image, read in batches: an array in memory, or a scratch file where there are too many.
+"""Matrices of numbers, a row an image, read in batches: an array in memory, or a scratch file where there are too many.
 
-What learns from a table goes through it in batches and keeps a few numbers an image; everything wider than that it puts
-into another table of the same kind (`Table.like`). So the same code learns from an array, which is one batch, and from
+What learns from a matrix goes through it in batches and keeps a few numbers an image; everything wider than that it puts
+into another matrix of the same kind (`Matrix.like`). So the same code learns from an array, which is one batch, and from
 files of any length with the memory of some batches of BATCH_NUMBERS each.
 """
 
@@ -15,14 +15,16 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 Array = NDArray[Any]
-T = TypeVar("T")
+_T = TypeVar("_T")
 
 BATCH_NUMBERS: Final = 2**22
 """Numbers of a batch of a file at most, unless one row has more: 16 MiB as float32."""
 
 
-class Table:
+class Matrix:
     """(n, c) numbers in an array. Not thread-safe."""
+
+    _numbers = BATCH_NUMBERS
 
     def __init__(self, array: Array) -> None:
         self._array = array
@@ -58,9 +60,9 @@ class Table:
         """Keep the first `count` rows."""
         self._array = self._array[:count]
 
-    def like(self, columns: int, dtype: DTypeLike) -> "Table":
-        """Return a table of the same kind and length with other columns, to be filled."""
-        return Table(np.empty((len(self), columns), dtype))
+    def like(self, columns: int, dtype: DTypeLike) -> "Matrix":
+        """Return a matrix of the same kind and length with other columns, to be filled."""
+        return Matrix(np.empty((len(self), columns), dtype))
 
     def batches(self, _width: int = 0) -> Iterator[tuple[slice, Array]]:
         """Iterate over the rows in order: an array at once, a file in batches that have room for `width` numbers a row."""
@@ -74,14 +76,12 @@ class Table:
             part = slice(start, min(start + step, len(self)))
             yield part, self.read(part)
 
-    def map(self, make: Callable[[slice, Array], T], _width: int = 0) -> Iterable[T]:
+    def map(self, make: Callable[[slice, Array], _T], _width: int = 0) -> Iterable[_T]:
         """Return what `make` makes of each batch, to be gone through more than once: kept for an array, else made anew."""
         return [make(part, batch) for part, batch in self.batches()]
 
-    _numbers = BATCH_NUMBERS
 
-
-class FileTable(Table):
+class FileMatrix(Matrix):
     """(n, c) numbers in a file of `folder` without a name, which the system removes with this object, also after a crash.
 
     `float16` rows are stored as multiples of a power of two above their largest number, so that embeddings of any length
@@ -138,9 +138,9 @@ class FileTable(Table):
         if self._scales is not None:
             self._scales = self._scales[:count]
 
-    def like(self, columns: int, dtype: DTypeLike) -> "Table":
+    def like(self, columns: int, dtype: DTypeLike) -> "Matrix":
         """Make a file beside this one."""
-        return FileTable(self._folder, self._rows, columns, dtype, self._numbers)
+        return FileMatrix(self._folder, self._rows, columns, dtype, self._numbers)
 
     def batches(self, width: int = 0) -> Iterator[tuple[slice, Array]]:
         """Read batches of rows, one at a time."""
@@ -149,7 +149,7 @@ class FileTable(Table):
             part = slice(start, min(start + step, self._rows))
             yield part, self.read(part)
 
-    def map(self, make: Callable[[slice, Array], T], width: int = 0) -> Iterable[T]:
+    def map(self, make: Callable[[slice, Array], _T], width: int = 0) -> Iterable[_T]:
         """Make it of each batch, anew each time."""
         return _Again(lambda: (make(part, batch) for part, batch in self.batches(width)))
 
@@ -164,16 +164,16 @@ class FileTable(Table):
         return found.astype(np.float32) * self._scales[index, None]
 
 
-class _Again(Generic[T]):
-    """What an iterator gives, from its beginning each time."""
+class _Again(Generic[_T]):
+    """Iterable that begins an iterator anew each time."""
 
-    def __init__(self, begin: Callable[[], Iterator[T]]) -> None:
+    def __init__(self, begin: Callable[[], Iterator[_T]]) -> None:
         self._begin = begin
 
-    def __iter__(self) -> Iterator[T]:
+    def __iter__(self) -> Iterator[_T]:
         return self._begin()
 
 
-def as_table(rows: Table | Array) -> Table:
-    """Return a table of embeddings as it is, or one of an array (n, d), as float32."""
-    return rows if isinstance(rows, Table) else Table(np.asarray(rows, np.float32))
+def as_matrix(rows: Matrix | Array) -> Matrix:
+    """Return a matrix of embeddings as it is, or one of an array (n, d), as float32."""
+    return rows if isinstance(rows, Matrix) else Matrix(np.asarray(rows, np.float32))
