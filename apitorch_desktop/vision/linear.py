@@ -183,7 +183,7 @@ class _Problem(NamedTuple):
         from scipy.optimize import fmin_l_bfgs_b
 
         (n, r), k, m = self.rows.shape, self.labels, included.shape[1]
-        weights = np.asarray(self.weights[:, None] * included, np.float32)
+        weights = np.asarray(self.weights.astype(np.float32)[:, None] * included, np.float32)
         share = float(weights.mean())
         energy = np.zeros(r)
         for _, batch in self.rows.batches():

@@ -92,6 +92,7 @@ SUBJECTS = (
         "<= 2",
     ),
     Subject("review 100000", "first findings of Review, 100,000 (s)", "", r"first findings after ([\d.]+)", "<= 10"),
+    Subject("training 100000", "100,000 learned in batches: memory", "in memory", r"batches take ([\d.]+)", "<= .2"),
     Subject("similar", "the most similar", "brute force", r"(?m)^the first [\d,]+: .*ratio ([\d.]+)", "<= 1"),
     Subject(
         UP,

@@ -73,19 +73,20 @@ class VersionAnswers:
 
     @classmethod
     def of_training(
-        cls, labels: Sequence[str], ids: Sequence[str], given: Sequence[str], out_of_fold: NDArray[np.float64] | Matrix
+        cls,
+        labels: Sequence[str],
+        ids: NDArray[np.bytes_],
+        given: Sequence[str],
+        out_of_fold: NDArray[np.float64] | Matrix,
     ) -> Self:
-        """Return the answers of a training to images of these `ids` (40 hex digits each).
-
-        `out_of_fold` (n, k) are probabilities in the order of `labels`.
-        """
+        """Return the answers of a training: `out_of_fold` (n, k) are probabilities in the order of `labels`."""
         index = {label: at for at, label in enumerate(labels)}
         matrix = out_of_fold if isinstance(out_of_fold, Matrix) else Matrix(out_of_fold)
         answered, values = np.empty(len(matrix), "<u4"), np.empty(len(matrix), "<f4")
         for part, batch in matrix.batches():
             answered[part], values[part] = batch.argmax(axis=1), batch.max(axis=1)
         numbers = np.fromiter((index[label] for label in given), "<u4", len(matrix))
-        return cls(tuple(labels), _of_hex(ids), numbers, answered, values)
+        return cls(tuple(labels), ids, numbers, answered, values)
 
     def to_bytes(self) -> bytes:
         """Serialize: 32 bytes an image."""
@@ -189,8 +190,9 @@ def difference(before: VersionAnswers, after: VersionAnswers, version: int) -> t
     )
 
 
-def _of_hex(ids: Sequence[str]) -> NDArray[np.bytes_]:
-    return np.frombuffer(bytes.fromhex("".join(ids)), _ID)
+def to_ids(digits: Iterable[str]) -> NDArray[np.bytes_]:
+    """Return image ids of 40 hex digits as (n,) 20 bytes each."""
+    return np.frombuffer(bytes.fromhex("".join(digits)), _ID)
 
 
 def mcnemar(better: int, worse: int) -> float:
@@ -238,7 +240,7 @@ class TooFewReadable(Exception):  # noqa: N818 - named for what happened
 
 @dataclass(frozen=True)
 class TrainingData:
-    """Embeddings (n, d), the label and the image id of each, in the order of arrival, as of `revision`.
+    """Embeddings (n, d), the label and the image id (20 bytes) of each, in the order of arrival, as of `revision`.
 
     `complete`: no readable image is missing. `enough`: a head can be trained. `held_out` are the images that are not
     learned, but measured.
@@ -249,7 +251,7 @@ class TrainingData:
     encoder: str
     embeddings: Matrix
     labels: list[str]
-    ids: list[str]
+    ids: NDArray[np.bytes_]
     complete: bool
     enough: bool
     held_out: "list[ExampleRow]"
@@ -283,7 +285,10 @@ def load(
     else:
         embedded = [example for example in examples if example.sha256 not in missing]
         embeddings = Matrix(np.empty((0, 0), np.float32))
-    available = {example.sha256 for example in embedded} | ({example.sha256 for example in held_out} - missing)
+    absent = [example.sha256 for example in held_out if example.sha256 in missing]
+    if len(embedded) < len(examples):
+        available = {example.sha256 for example in embedded}
+        absent += [example.sha256 for example in examples if example.sha256 not in available]
     counts = Counter(example.label for example in embedded)
     return TrainingData(
         set_id,
@@ -291,8 +296,8 @@ def load(
         encoder,
         embeddings,
         [example.label for example in embedded],
-        [example.image_id for example in embedded],
-        all(example.sha256 in available or unreadable(example.sha256) for example in rows),
+        to_ids(example.image_id for example in embedded),
+        all(unreadable(sha256) for sha256 in absent),
         sum(count >= heads.MIN_IMAGES for count in counts.values()) >= heads.MIN_LABELS,
         held_out,
     )

@@ -10,6 +10,7 @@ from apitorch_desktop.service.classifiers.training_data import (
     is_clearly_worse,
     mcnemar,
     renamed_labels,
+    to_ids,
 )
 
 LABELS = ("cat", "dog", "owl")
@@ -20,9 +21,7 @@ def answers(rows, labels=LABELS):
     out_of_fold = np.full((len(rows), len(labels)), 0.1)
     for at, (_, answered) in enumerate(rows.values()):
         out_of_fold[at, labels.index(answered)] = 0.8
-    return VersionAnswers.of_training(
-        labels, [name(each) for each in rows], [row[0] for row in rows.values()], out_of_fold
-    )
+    return VersionAnswers.of_training(labels, to_ids(map(name, rows)), [row[0] for row in rows.values()], out_of_fold)
 
 
 def name(letter):
