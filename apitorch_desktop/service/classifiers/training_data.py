@@ -1,8 +1,8 @@
 """Training data of a training set, the heads trained on it, and the differences between two heads, with their test.
 
 Up to WHOLE images the embeddings of a training are held in memory. Those of more are copied into a scratch file of the
-data folder, as float16, and learned in batches: the training then takes the memory of some twenty batches of
-`vision.matrix.BATCH_NUMBERS` numbers (300 MB), and a few hundred bytes an image, however many there are. The file has no
+data folder, as float16, and learned in batches: the training then takes the memory of some ten batches of
+`vision.matrix.BATCH_NUMBERS` numbers (200 MB), and some 400 bytes an image, however many there are. The file has no
 name: the system removes it when the training ends, and also when the process does.
 """
 
