@@ -1,16 +1,11 @@
-"""Images, thumbnails and input for tests of the grid and the viewer, on the real screen."""
+"""Images, thumbnails and places for tests of the grid and the viewer, on the real screen."""
 
 import threading
 import zlib
 from pathlib import Path
 
-from PySide6.QtCore import QEvent, QObject, Qt
-from PySide6.QtWidgets import QApplication
-
 from apitorch_desktop.api.types import TrainingImage
 from apitorch_desktop.ui.grid.model import LabelGroup
-from tests.helpers.event_loop import wait_until
-from tests.helpers.x11_pointer import xdotool
 
 
 def image(number, label="shirt", url="", **more):
@@ -56,45 +51,6 @@ class Source:
 
     def photo(self, image) -> Path:
         return self.photos[zlib.crc32(image.image_id.encode()) % 40]
-
-
-class _Arrived(QObject):
-    """Sees a key that stands for "all before this has arrived", and keeps it from everybody."""
-
-    def __init__(self):
-        super().__init__()
-        self.seen = False
-
-    def eventFilter(self, watched, event):  # noqa: N802 - Qt's name
-        kinds = (QEvent.Type.KeyPress, QEvent.Type.KeyRelease, QEvent.Type.ShortcutOverride)
-        if event.type() in kinds and event.key() == Qt.Key.Key_F12:
-            self.seen = self.seen or event.type() == QEvent.Type.KeyRelease
-            return True
-        return False
-
-
-def send(*words):
-    """Events by xdotool; returns when they have been handled, however slow the machine is."""
-    arrived, app = _Arrived(), QApplication.instance()
-    app.installEventFilter(arrived)
-    try:
-        xdotool(*words, "key", "F12")
-        wait_until(lambda: arrived.seen)
-    finally:
-        app.removeEventFilter(arrived)
-
-
-def click(point, button=1, repeat=1):
-    send("mousemove", point.x(), point.y(), "click", "--repeat", repeat, "--delay", 40, button)
-
-
-def key(*names):
-    send("key", *names)
-
-
-def write(text):
-    xdotool("type", "--delay", 5, text)  # takes all words that follow for text
-    send()
 
 
 def cell_center(view, row):

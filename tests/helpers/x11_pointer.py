@@ -56,14 +56,18 @@ def write(text: str) -> None:
 
 
 class _Over(QObject):
-    """Notes where in our windows something is dragged, and how often."""
+    """Notes where over a window something is dragged.
+
+    It filters the events of that one object: a filter in Python for the whole application sees objects that are being
+    made and destroyed as well.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.places: list[QPoint] = []
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802 - Qt's name
-        if event.type() in (QEvent.Type.DragEnter, QEvent.Type.DragMove) and isinstance(watched, QWidget):
+        if event.type() in (QEvent.Type.DragEnter, QEvent.Type.DragMove):
             self.places.append(watched.mapToGlobal(event.position().toPoint()))
         return False
 
@@ -75,15 +79,16 @@ def drag(things: Sequence[Path | str], target: QPoint, corner: QPoint, *, accept
     what is let go before is no drop.
     """
     command = [sys.executable, str(_SOURCE), str(corner.x()), str(corner.y()), *map(str, things)]
-    over, app = _Over(), QApplication.instance()
-    assert app is not None
+    over, widget = _Over(), QApplication.topLevelAt(target)
+    assert widget is not None
+    window = widget.windowHandle()
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as source:
         assert source.stdout is not None
         assert source.stdout.readline() == "ready\n"
         said: list[str] = []
         reader = threading.Thread(target=lambda: said.extend(map(str.strip, iter(source.stdout.readline, ""))))
         reader.start()
-        app.installEventFilter(over)
+        window.installEventFilter(over)
         steps: list[object] = ["mousemove", corner.x() + 30, corner.y() + 30, "mousedown", 1, "sleep", 0.2]
         for part in (0.1, 0.4, 0.7, 0.9, 1.0):
             x = corner.x() + 30 + (target.x() - corner.x() - 30) * part
@@ -107,7 +112,7 @@ def drag(things: Sequence[Path | str], target: QPoint, corner: QPoint, *, accept
         try:
             until(asked, f"what is dragged to be taken: {said}", between=turn)
         finally:
-            app.removeEventFilter(over)
+            window.removeEventFilter(over)
             xdotool("mouseup", 1, "sleep", 0.3)
         outcome = until(
             lambda: next((one for one in said if one in ("dropped", "refused")), ""), "the drop", between=turn

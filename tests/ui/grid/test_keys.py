@@ -6,7 +6,8 @@ from PySide6.QtGui import QAccessible
 
 from apitorch_desktop.ui.grid.view import DEFAULT, LARGEST, SMALLEST
 from tests.helpers.event_loop import turn, wait_until
-from tests.helpers.grid_driver import groups, key, write
+from tests.helpers.grid_driver import groups
+from tests.helpers.x11_pointer import key, write
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import pytest
 from PySide6.QtCore import QPoint
 
 from tests.helpers.event_loop import turn, wait_until
-from tests.helpers.grid_driver import cell_center, click, groups, image, send
-from tests.helpers.x11_pointer import xdotool
+from tests.helpers.grid_driver import cell_center, groups, image
+from tests.helpers.x11_pointer import click, xdotool
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def at(view, row):
 
 
 def modified(key, *steps):
-    send("keydown", key, *steps, "keyup", key)
+    xdotool("keydown", key, *steps, "keyup", key)
 
 
 def header(view, label):
@@ -46,9 +46,9 @@ def test_a_click_selects_one_and_nothing_opens(filled):
 
 
 def test_it_acts_when_the_button_goes_down(filled):
-    send("mousemove", *at(filled, 2), "mousedown", 1)
+    xdotool("mousemove", *at(filled, 2), "mousedown", 1)
     assert chosen(filled) == [2]
-    send("mouseup", 1)
+    xdotool("mouseup", 1)
     assert chosen(filled) == [2]
 
 
@@ -67,7 +67,7 @@ def test_shift_selects_a_run_across_labels_and_ctrl_shift_adds_one(filled):
     modified("shift", "mousemove", *at(filled, 4), "click", 1)
     assert chosen(filled) == [4, 5, 6], "the run starts where the first click was"
     modified("ctrl", "mousemove", *at(filled, 14), "click", 1)
-    send(
+    xdotool(
         "keydown",
         "ctrl",
         "keydown",
@@ -86,27 +86,27 @@ def test_shift_selects_a_run_across_labels_and_ctrl_shift_adds_one(filled):
 
 def test_a_click_on_what_is_selected_selects_only_it_on_release(filled):
     filled.images.selection.set(range(6))
-    send("mousemove", *at(filled, 2), "mousedown", 1)
+    xdotool("mousemove", *at(filled, 2), "mousedown", 1)
     assert chosen(filled) == [0, 1, 2, 3, 4, 5], "a drag of all of them may follow"
-    send("mouseup", 1)
+    xdotool("mouseup", 1)
     assert chosen(filled) == [2]
 
 
 def test_a_rubber_band_selects_what_it_touches_and_escape_lets_go(filled):
     first, last = cell_center(filled, 0), cell_center(filled, 11)
     start = first - QPoint(filled.content.cell // 2 + 8, 0)
-    send("mousemove", start.x(), start.y(), "mousedown", 1, "mousemove", last.x() - 40, last.y() - 200)
-    send("mousemove", last.x(), last.y())
+    xdotool("mousemove", start.x(), start.y(), "mousedown", 1, "mousemove", last.x() - 40, last.y() - 200)
+    xdotool("mousemove", last.x(), last.y())
     assert filled._mouse.band() is not None
     touched = chosen(filled)
-    send("mouseup", 1)
+    xdotool("mouseup", 1)
     columns = filled.content.columns
     assert 0 in touched
     assert 11 in touched
     assert columns - 1 not in touched, "the last column was not touched"
     assert chosen(filled) == touched
     assert filled._mouse.band() is None
-    send("key", "Escape")
+    xdotool("key", "Escape")
     assert chosen(filled) == []
 
 
@@ -121,10 +121,10 @@ def test_a_rubber_band_with_ctrl_turns_round_what_it_touches(filled):
 def test_a_rubber_band_at_the_edge_scrolls_and_selects_on(filled):
     start = cell_center(filled, 0) - QPoint(filled.content.cell // 2 + 8, 20)
     below = filled.viewport().mapToGlobal(QPoint(filled.viewport().width() - 30, filled.viewport().height() + 60))
-    send("mousemove", start.x(), start.y(), "mousedown", 1, "mousemove", below.x(), below.y() - 200)
-    send("mousemove", below.x(), below.y())
+    xdotool("mousemove", start.x(), start.y(), "mousedown", 1, "mousemove", below.x(), below.y() - 200)
+    xdotool("mousemove", below.x(), below.y())
     wait_until(lambda: filled.top() > 400)
-    send("mouseup", 1)
+    xdotool("mouseup", 1)
     seen = len(chosen(filled))
     assert seen > 25, "more than a window full"
     assert chosen(filled) == list(range(seen))
@@ -133,11 +133,11 @@ def test_a_rubber_band_at_the_edge_scrolls_and_selects_on(filled):
 def test_photos_that_come_in_during_a_band_do_not_end_it(filled, model):
     first, third = cell_center(filled, 0), cell_center(filled, 2)
     start = first - QPoint(filled.content.cell // 2 + 8, 0)
-    send("mousemove", start.x(), start.y(), "mousedown", 1, "mousemove", third.x(), third.y())
+    xdotool("mousemove", start.x(), start.y(), "mousedown", 1, "mousemove", third.x(), third.y())
     for number in range(500, 520):
         model.add([image(number, "shoes"), image(number + 100, "boots")])
         turn()
-    send("mousemove", third.x() + 3, third.y() + 1, "mouseup", 1)
+    xdotool("mousemove", third.x() + 3, third.y() + 1, "mouseup", 1)
     assert chosen(filled) == [0, 1, 2]
 
 
@@ -207,7 +207,7 @@ def test_ctrl_wheel_zooms_at_the_pointer(filled, model):
 
 def test_the_wheel_scrolls_by_pixels(filled):
     point = cell_center(filled, 10)
-    send("mousemove", point.x(), point.y(), "click", 5)
+    xdotool("mousemove", point.x(), point.y(), "click", 5)
     wait_until(lambda: filled.top() > 0)
     assert filled.top() < 300
 
@@ -215,13 +215,13 @@ def test_the_wheel_scrolls_by_pixels(filled):
 def test_a_photo_is_shown_whole_when_the_pointer_rests_on_it(filled, loader):
     wait_until(lambda: loader.pixmap(filled.images.image(2).image_id))
     point = cell_center(filled, 2)
-    send("mousemove", point.x() + 1, point.y())
-    send("mousemove", point.x(), point.y())
+    xdotool("mousemove", point.x() + 1, point.y())
+    xdotool("mousemove", point.x(), point.y())
     wait_until(lambda: filled._uncropped.isValid() and filled._uncropped.row() == 2)
     cell = filled.visualRect(filled.images.index(2))
     bar = filled.theme.color("bar").rgb()
     wait_until(lambda: filled.grab().toImage().pixel(cell.left() + 3, cell.center().y()) == bar)
-    send("mousemove", 10, 10)
+    xdotool("mousemove", 10, 10)
     wait_until(lambda: not filled._uncropped.isValid())
 
 

@@ -10,7 +10,8 @@ from PySide6.QtCore import QPoint, Qt, QTimer
 
 from apitorch_desktop.ui.viewer.view import PhotoView, details
 from tests.helpers.event_loop import expose, turn, wait_until
-from tests.helpers.grid_driver import image, key, send, write
+from tests.helpers.grid_driver import image
+from tests.helpers.x11_pointer import key, write, xdotool
 
 
 def jpeg(width, height, color=(200, 80, 40), **options):
@@ -142,13 +143,13 @@ def test_the_wheel_zooms_at_the_pointer_and_a_drag_pans(view, album):
     target = view.canvas._target()
     inside = view.canvas.mapFromGlobal(at)
     share = (inside.x() - target.x()) / target.width()
-    send("mousemove", at.x(), at.y(), "click", "--repeat", 6, 4)
+    xdotool("mousemove", at.x(), at.y(), "click", "--repeat", 6, 4)
     target = view.canvas._target()
     assert not view.canvas.fitted
     assert (inside.x() - target.x()) / target.width() == pytest.approx(share, abs=0.01)
     assert view.canvas.cursor().shape() == Qt.CursorShape.OpenHandCursor
     before = target.topLeft()
-    send("mousemove", at.x(), at.y(), "mousedown", 1, "mousemove", at.x() - 60, at.y() - 40, "mouseup", 1)
+    xdotool("mousemove", at.x(), at.y(), "mousedown", 1, "mousemove", at.x() - 60, at.y() - 40, "mouseup", 1)
     moved = view.canvas._target().topLeft() - before
     assert (round(moved.x()), round(moved.y())) == (-60, -40)
 
@@ -156,10 +157,10 @@ def test_the_wheel_zooms_at_the_pointer_and_a_drag_pans(view, album):
 def test_a_double_click_goes_to_pixels_and_back(view, album):
     show(view, album.add(jpeg(3000, 2000)))
     center = view.canvas.mapToGlobal(view.canvas.rect().center())
-    send("mousemove", center.x(), center.y(), "click", "--repeat", 2, "--delay", 30, 1)
+    xdotool("mousemove", center.x(), center.y(), "click", "--repeat", 2, "--delay", 30, 1)
     assert view.canvas.zoom() == 1
     time.sleep(0.5)  # else it is one of four clicks
-    send("mousemove", center.x(), center.y(), "click", "--repeat", 2, "--delay", 30, 1)
+    xdotool("mousemove", center.x(), center.y(), "click", "--repeat", 2, "--delay", 30, 1)
     assert view.canvas.fitted
 
 
@@ -213,7 +214,7 @@ def test_the_menu_is_asked_for_where_the_pointer_is(view, album):
     asked = []
     view.context_menu_requested.connect(asked.append)
     show(view, album.images[0])
-    send("mousemove", 300, 300, "click", 3)
+    xdotool("mousemove", 300, 300, "click", 3)
     assert asked == [QPoint(300, 300)]
 
 
