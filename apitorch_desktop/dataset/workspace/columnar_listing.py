@@ -13,7 +13,8 @@ import msgspec
 import numpy as np
 
 from apitorch_desktop.api.types import ListingChanges, TrainingImage, TrainingImages
-from apitorch_desktop.dataset.workspace.image_table import ImageSnapshot, ImageTable, Slots, tabulate
+from apitorch_desktop.dataset.workspace.image_ids import Slots
+from apitorch_desktop.dataset.workspace.image_table import ImageSnapshot, ImageTable, tabulate
 from apitorch_desktop.dataset.workspace.listing import Listing, is_scratch
 
 

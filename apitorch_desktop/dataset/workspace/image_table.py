@@ -18,24 +18,19 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from apitorch_desktop.api.types import SPLITS, TrainingImage
+from apitorch_desktop.dataset.workspace.image_ids import ImageIds, Slots, enlarged
 from apitorch_desktop.dataset.workspace.listing import LazyImages
 from apitorch_desktop.utils.decoding import prepared
 
-Slots = NDArray[np.intp]
-"""Numbers of images in a table."""
 Mask = NDArray[np.bool_]
 """One value for each slot."""
 
 BLOCK: Final = 32
 """Records that are packed together: one is read by unpacking them all, in some 0.1 ms."""
-_RECENT = 1024
-"""Ids that are looked up in a dict before they are merged into the index; a quarter of it at once are merged as they come."""
-_DEAD_SHARE = 3
+_DEAD, _DEAD_SHARE = 1024, 3
 """Share of slots that may be empty, or have records that were replaced, before a table is made anew for its file."""
 _SEEN = 4096
 """Records that are kept unpacked."""
-_ID = 20
-_HEX_ID = 3 + 2 * _ID
 _COLUMNS: Final = {
     "label": np.int32, "order": np.int64, "width": np.int32, "height": np.int32, "file_size": np.int64,
     "created": np.int64, "split": np.uint8, "name_end": np.int64,
@@ -95,14 +90,9 @@ class ImageTable:
         self.size = 0
         self._codes: dict[str, int] = {}
         self._arrays: dict[str, NDArray[Any]] = {name: np.empty(0, kind) for name, kind in _COLUMNS.items()}
-        self._ids: NDArray[np.uint8] = np.empty((0, _ID), np.uint8)
-        self._odd_ids: dict[int, str] = {}
+        self._ids = ImageIds()
         self._names = np.empty(0, np.uint8)
         self._next_order = 0
-        self._keys: NDArray[np.uint64] = np.empty(0, np.uint64)
-        self._slots_by_key: Slots = np.empty(0, np.intp)
-        self._has_twins = False
-        self._recent: dict[str, int] = {}
         self._blocks: list[bytes | memoryview | list[TrainingImage]] = []
         self._starts: list[int] = []
         self._newer: dict[int, TrainingImage] = {}
@@ -117,17 +107,14 @@ class ImageTable:
 
     def parts(self) -> TableParts:
         """Return the parts of the table, which share its memory."""
-        self._index()
         arrays = {
             **{name: array[: self.size] for name, array in self._arrays.items()},
-            "ids": self._ids[: self.size],
+            **self._ids.parts(self.size),
             "names": self._names[: int(self.name_end[-1]) if self.size else 0],
-            "keys": self._keys,
-            "slots_by_key": self._slots_by_key,
             "starts": np.array(self._starts, np.int64),
         }
         blocks = [_packed(block) if isinstance(block, list) else block for block in self._blocks]
-        return TableParts(self.labels, self._next_order, self._odd_ids, self._newer, self._splits, arrays, blocks)
+        return TableParts(self.labels, self._next_order, self._ids.odd, self._newer, self._splits, arrays, blocks)
 
     @classmethod
     def of_parts(cls, parts: TableParts) -> ImageTable:
@@ -135,12 +122,10 @@ class ImageTable:
         table, arrays = cls(), parts.arrays
         table.labels, table._codes = parts.labels, {label: code for code, label in enumerate(parts.labels)}
         table._arrays = {name: arrays[name] for name in _COLUMNS}
-        table._ids, table._names = arrays["ids"], arrays["names"]
-        table._keys, table._slots_by_key = arrays["keys"], arrays["slots_by_key"]
-        table._has_twins = bool((table._keys[1:] == table._keys[:-1]).any())
+        table._ids, table._names = ImageIds.of_parts(arrays, parts.odd_ids), arrays["names"]
         table._blocks, table._starts = [*parts.blocks], arrays["starts"].tolist()
-        table._odd_ids, table._newer, table._splits = parts.odd_ids, parts.newer, parts.splits
-        table._next_order, table.size = parts.next_order, len(table._ids)
+        table._newer, table._splits = parts.newer, parts.splits
+        table._next_order, table.size = parts.next_order, len(arrays["ids"])
         table._trim()
         return table
 
@@ -208,95 +193,23 @@ class ImageTable:
 
     def id_of(self, slot: int) -> str:
         """Return the id of an image."""
-        odd = self._odd_ids.get(slot)
-        return odd if odd is not None else "ti_" + self._ids[slot].tobytes().hex()
+        return self._ids.id_of(slot)
 
     def ids_of(self, slots: Slots) -> list[str]:
         """Return the ids of images."""
-        digits = self._ids[slots].tobytes().hex()
-        found = ["ti_" + digits[start : start + 2 * _ID] for start in range(0, len(digits), 2 * _ID)]
-        if self._odd_ids:
-            found = [self._odd_ids.get(slot, name) for slot, name in zip(slots.tolist(), found, strict=True)]
-        return found
+        return self._ids.ids_of(slots)
 
     def find(self, image_id: str) -> int:
         """Return the slot of an image, -1 if there is none."""
-        slot = self._recent.get(image_id, -1)
-        if slot >= 0:
-            return slot if self.label[slot] >= 0 else -1
-        key = np.uint64(_key(image_id))
-        place = int(np.searchsorted(self._keys, key))
-        while place < len(self._keys) and self._keys[place] == key:
-            slot = int(self._slots_by_key[place])
-            if self.label[slot] >= 0 and self.id_of(slot) == image_id:
-                return slot
-            place += 1
-        return -1
+        return self._ids.find(image_id, self.label)
 
     def find_all(self, image_ids: Collection[str]) -> Slots:
         """Return the slots of images in the order of the ids, without the unknown ones."""
-        if len(image_ids) < BLOCK or (raw := _raw_ids(image_ids)) is None or not len(self._keys):
-            found = [slot for image_id in image_ids if (slot := self.find(image_id)) >= 0]
-            return np.array(found, np.intp)
-        slots, right = self._find_raw(raw)
-        if not right.all():  # not in the index yet, the second of its key, or unknown
-            wrong = np.flatnonzero(~right)
-            names, find = list(image_ids), self.find if self._has_twins else self._find_recent
-            slots[wrong] = [find(names[place]) for place in wrong.tolist()]
-        return slots[slots >= 0]
-
-    def _find_raw(self, raw: NDArray[np.uint8]) -> tuple[Slots, Mask]:
-        """Return a slot for each id of 40 hex digits, and whether it is the right one; the index is not empty."""
-        places = np.searchsorted(self._keys, _keys_of(raw))
-        places[places == len(self._keys)] = 0
-        slots: Slots = self._slots_by_key[places]
-        return slots, (self.label[slots] >= 0) & (self._ids[slots] == raw).all(axis=1)
+        return self._ids.find_all(image_ids, self.label)
 
     def find_those_of(self, other: ImageTable, slots: Slots) -> Slots:
         """Return the slot here of each image of another table, -1 for those that are not here."""
-        found, right = np.full(len(slots), -1, np.intp), np.zeros(len(slots), bool)
-        if len(self._keys):
-            found, right = self._find_raw(other._ids[slots])
-        if other._odd_ids:
-            right &= ~np.isin(slots, list(other._odd_ids))
-        if self._recent or self._odd_ids or self._has_twins or other._odd_ids:
-            for place in np.flatnonzero(~right).tolist():
-                found[place] = self.find(other.id_of(int(slots[place])))
-        else:
-            found[~right] = -1
-        return found
-
-    def _find_recent(self, image_id: str) -> int:
-        slot = self._recent.get(image_id, -1)
-        return slot if slot >= 0 and self.label[slot] >= 0 else -1
-
-    def _index(self) -> None:
-        """Merge the recent ids into the index."""
-        if not self._recent:
-            return
-        slots = np.fromiter(self._recent.values(), np.intp, len(self._recent))
-        keys = _keys_of(self._ids[slots])
-        for place in np.flatnonzero(np.isin(slots, list(self._odd_ids))).tolist():
-            keys[place] = _key(self._odd_ids[int(slots[place])])
-        self._recent = {}
-        order = np.argsort(keys, kind="stable")
-        self._merge(keys[order], slots[order])
-
-    def _merge(self, keys: NDArray[np.uint64], slots: Slots) -> None:
-        """Merge sorted keys of images that are not recent, with their slots, into the index."""
-        places = np.searchsorted(self._keys, keys, side="right")
-        self._keys = np.insert(self._keys, places, keys)
-        self._slots_by_key = np.insert(self._slots_by_key, places, slots)
-        self._has_twins = bool((self._keys[1:] == self._keys[:-1]).any())
-
-    def _note_id(self, slot: int, image_id: str) -> None:
-        raw = _raw(image_id)
-        self._odd_ids.pop(slot, None)
-        if raw is None:
-            self._odd_ids[slot] = image_id
-        else:
-            self._ids[slot] = np.frombuffer(raw, np.uint8)
-        self._recent[image_id] = slot
+        return self._ids.find_those_of(other._ids, slots, self.label)
 
     # --- records
 
@@ -360,7 +273,7 @@ class ImageTable:
         self.file_size[span] = [image.bytes or 0 for image in images]
         self.created[span] = [_milliseconds(image.created_at) for image in images]
         self.split[span] = [SPLITS.index(image.split) + 1 if image.split in SPLITS else 0 for image in images]
-        self._append_ids(first, [image.image_id for image in images])
+        self._ids.append(first, [image.image_id for image in images])
         self._append_records(first, images)
         return np.arange(first, self.size)
 
@@ -384,45 +297,23 @@ class ImageTable:
         self.name_end[span] += written
         self.order[span] += self._next_order
         self._next_order += other._next_order
-        self._ids[span] = other._ids[:count]
-        self._odd_ids |= {slot + first: image_id for slot, image_id in other._odd_ids.items()}
+        self._ids.absorb(first, other._ids, count)
         self._newer |= {slot + first: image for slot, image in other._newer.items()}
         self._splits |= {slot + first: split for slot, split in other._splits.items()}
         self._blocks += other._blocks
         self._starts += [start + first for start in other._starts]
-        self._index()
-        other._index()
-        self._merge(other._keys, other._slots_by_key + first)
         return np.arange(first, self.size)
 
     def _grow(self, count: int, name_bytes: int) -> None:
         size, written = self.size + count, int(self.name_end[-1]) if self.size else 0
-        if size > len(self._ids):
-            room = max(size, len(self._ids) * 5 // 4 + 64)
+        if size > (known := len(self._arrays["label"])):
+            room = max(size, known * 5 // 4 + 64)
             for name, array in self._arrays.items():
-                self._arrays[name] = _enlarged(array, room)
-            self._ids = _enlarged(self._ids, room)
+                self._arrays[name] = enlarged(array, room)
         if written + name_bytes > len(self._names):
-            self._names = _enlarged(self._names, max(written + name_bytes, len(self._names) * 5 // 4 + 1024))
+            self._names = enlarged(self._names, max(written + name_bytes, len(self._names) * 5 // 4 + 1024))
         self.size = size
         self._trim()
-
-    def _append_ids(self, first: int, image_ids: list[str]) -> None:
-        raw = _raw_ids(image_ids)
-        if raw is not None:
-            self._ids[first : self.size] = raw
-        else:
-            self._ids[first : self.size] = 0
-        if raw is not None and len(image_ids) >= _RECENT // 4:
-            self._index()
-            keys = _keys_of(raw)
-            order = np.argsort(keys, kind="stable")
-            self._merge(keys[order], order + first)
-            return
-        for slot, image_id in enumerate(image_ids, first):
-            self._note_id(slot, image_id)
-        if len(self._recent) > _RECENT:
-            self._index()
 
     def _append_records(self, first: int, images: Sequence[TrainingImage]) -> None:
         images = [replace(image) for image in images]
@@ -487,8 +378,7 @@ class ImageTable:
         else:
             image.filename = new.removeprefix("ti_") + "." + image.filename.rpartition(".")[2]
         self._newer[slot] = replace(image)
-        self._recent.pop(old, None)
-        self._note_id(slot, new)
+        self._ids.replace(old, new, slot)
 
     # --- columns that are made when they are needed
 
@@ -591,7 +481,7 @@ class ImageTable:
 
     def compact(self) -> ImageTable:
         """Return this table, or one without empty slots and replaced records, if there are many of these."""
-        if self.size - len(self) + len(self._newer) + len(self._splits) <= _RECENT + len(self) // _DEAD_SHARE:
+        if self.size - len(self) + len(self._newer) + len(self._splits) <= _DEAD + len(self) // _DEAD_SHARE:
             return self
         table, slots = ImageTable(), self.in_order(np.flatnonzero(self.label >= 0), self.labels)
         for start in range(0, len(slots), _SEEN):
@@ -739,45 +629,6 @@ class ImageSnapshot(LazyImages):
         return {
             self.label_names[code]: self._part(np.flatnonzero(self.codes == code)) for code in np.unique(self.codes)
         }
-
-
-def _raw(image_id: str) -> bytes | None:
-    """Return the bytes of an id of 40 hex digits, None for any other."""
-    if len(image_id) != _HEX_ID or not image_id.startswith("ti_"):
-        return None
-    try:
-        raw = bytes.fromhex(image_id[3:])
-    except ValueError:
-        return None
-    return raw if "ti_" + raw.hex() == image_id else None
-
-
-def _raw_ids(image_ids: Collection[str]) -> NDArray[np.uint8] | None:
-    """Return ids of 40 hex digits as an array, a row each; None if one is of another form."""
-    joined = "".join(image_ids)
-    if len(joined) != _HEX_ID * len(image_ids) or not joined.isascii():
-        return None
-    letters = np.frombuffer(joined.encode(), np.uint8).reshape(-1, _HEX_ID)
-    digits = letters[:, 3:]
-    is_digit = ((digits >= ord("0")) & (digits <= ord("9"))) | ((digits >= ord("a")) & (digits <= ord("f")))
-    if not ((letters[:, :3] == np.frombuffer(b"ti_", np.uint8)).all() and is_digit.all()):
-        return None
-    return np.frombuffer(bytes.fromhex(digits.tobytes().decode()), np.uint8).reshape(-1, _ID)
-
-
-def _key(image_id: str) -> int:
-    raw = _raw(image_id)
-    return int.from_bytes(raw[:8], "big") if raw is not None else hash(image_id) & (2**64 - 1)
-
-
-def _keys_of(raw: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    return np.ascontiguousarray(raw[:, :8]).view(">u8")[:, 0].astype(np.uint64)
-
-
-def _enlarged(array: NDArray[Any], room: int) -> NDArray[Any]:
-    larger = np.empty((room, *array.shape[1:]), array.dtype)
-    larger[: len(array)] = array
-    return larger
 
 
 def _packed(images: list[TrainingImage]) -> bytes:

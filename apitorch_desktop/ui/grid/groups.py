@@ -13,7 +13,8 @@ from apitorch_desktop.api.types import INBOX, TrainingImage, label_order
 if TYPE_CHECKING:  # numpy comes with the first images, on a lane
     from numpy.typing import NDArray
 
-    from apitorch_desktop.dataset.workspace.image_table import ImageTable, Mask, Slots
+    from apitorch_desktop.dataset.workspace.image_ids import Slots
+    from apitorch_desktop.dataset.workspace.image_table import ImageTable, Mask
 
     Keep = Callable[[ImageTable], Mask]
     """Returns which images pass a filter."""

@@ -17,7 +17,8 @@ from apitorch_desktop.ui.grid.layout import GridLayout, ScrollAnchor
 from apitorch_desktop.utils.text import percent, size
 
 if TYPE_CHECKING:  # numpy comes with the first images, on a lane
-    from apitorch_desktop.dataset.workspace.image_table import ImageTable, Mask, Slots
+    from apitorch_desktop.dataset.workspace.image_ids import Slots
+    from apitorch_desktop.dataset.workspace.image_table import ImageTable, Mask
     from apitorch_desktop.ui.grid.groups import Keep, SortKey
 
     Images = Collection[str] | LazyImages

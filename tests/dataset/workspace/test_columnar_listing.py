@@ -1,3 +1,8 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import msgspec
 import pytest
 
@@ -132,6 +137,24 @@ def test_a_table_comes_out_of_its_file_as_it_went_in_and_can_be_changed(tmp_path
     assert list(table_file.read(again).snapshot()) == list(found.snapshot())
     table_file.write(tabulate([]), again)
     assert list(table_file.read(again).snapshot()) == []
+
+
+def test_an_id_of_any_form_is_found_in_the_file_of_another_process(tmp_path):
+    path = tmp_path / "x.images"
+    script = (
+        "import sys; from pathlib import Path; from apitorch_desktop.api.types import TrainingImage\n"
+        "from apitorch_desktop.dataset.workspace import image_table, table_file\n"
+        "images = [TrainingImage(filename=f'{name}.jpg', url='', label='a') for name in ('Ä', 'b', '5' * 40)]\n"
+        "table_file.write(image_table.tabulate(images), Path(sys.argv[1]))"
+    )
+    root = str(Path(__file__).parents[3])
+    subprocess.run(
+        [sys.executable, "-c", script, str(path)],
+        check=True,
+        env={**os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": root},
+    )
+    table = table_file.read(path)
+    assert [table.find(f"ti_{name}") for name in ("Ä", "b", "5" * 40, "c")] == [0, 1, 2, -1]
 
 
 def test_a_table_with_many_empty_slots_is_made_anew(monkeypatch):
