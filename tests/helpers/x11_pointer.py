@@ -13,6 +13,8 @@ from PySide6.QtWidgets import QApplication, QWidget
 
 from tests.helpers.waiting import PATIENCE, until
 
+_ROUNDS = 3
+"""Answers of the X server that are waited for, 4 ms apart, until what xdotool sent has been handled."""
 _SOURCE = Path(__file__).with_name("drag_source.py")
 
 
@@ -20,7 +22,7 @@ def xdotool(*words: object) -> None:
     """Run xdotool beside the event loop, so that the window can answer meanwhile, and handle all that it sent.
 
     When xdotool ends, the X server has handed out its events, but they may still be on their way to the window: an answer
-    of the server comes after them.
+    of the server comes after them. Qt's thread that reads them is then given the time to pass them on.
     """
     done = threading.Event()
 
@@ -34,7 +36,10 @@ def xdotool(*words: object) -> None:
     while not done.is_set():
         QApplication.processEvents()
         time.sleep(0.002)
-    QGuiApplication.sync()
+    for _ in range(_ROUNDS):
+        QGuiApplication.sync()
+        time.sleep(0.004)
+    QApplication.processEvents()
 
 
 def center(widget: QWidget, part: QRect | None = None) -> QPoint:
