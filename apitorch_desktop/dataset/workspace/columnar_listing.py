@@ -49,7 +49,7 @@ class ListingBuilder:
         if self._listing is None:
             raise ValueError("no answer")
         self._listing.labels = list(dict.fromkeys([*labels, *self._listing.labels]))
-        self._listing.images = images_after(self._table, self._listing.labels, ())
+        self._listing.images = self._table.listed(self._listing.labels)
         self._listing.seen_at = time()
         return self._listing
 
@@ -57,15 +57,12 @@ class ListingBuilder:
 class ListingChange(msgspec.Struct):
     """Changes that lead from one listing to the next: labels renamed (old → new), images that went, then images that came.
 
-    Images that changed are among both. `labels` and `label_ids` are those of the next listing.
+    Images that changed are among both.
     """
 
     renamed: dict[str, str]
     removed: list[str]
     images: list[TrainingImage]
-    labels: list[str]
-    label_ids: dict[str, str]
-    revision: str
 
     @property
     def size(self) -> int:
@@ -73,57 +70,41 @@ class ListingChange(msgspec.Struct):
         return len(self.removed) + len(self.images)
 
 
-def change_of(listing: Listing, changes: ListingChanges, scratch_label: str = "") -> ListingChange | None:
-    """Return what the service says has changed since a listing, None if a label was made anew: it is another database."""
-    names = {one.id: one.label for one in changes.labels}
-    ids = {one.label: one.id for one in changes.labels}
-    if any(ids.get(label, key) != key and key not in names for label, key in listing.label_ids.items()):
-        return None
-    fresh = {image.image_id: image for image in changes.images}
-    labels = [label for label in ids if not is_scratch(label, scratch_label)]
-    return ListingChange(
-        {label: names[key] for label, key in listing.label_ids.items() if names.get(key, label) != label},
-        [*dict.fromkeys([*fresh, *changes.removed])],
-        [image for image in fresh.values() if not is_scratch(str(image.label), scratch_label)],
-        labels,
-        {label: ids[label] for label in labels},
-        changes.revision,
-    )
-
-
-def images_after(table: ImageTable, labels: Sequence[str], changes: Iterable[ListingChange]) -> ImageSnapshot:
-    """Apply changes to the images of a table; return them all, in the order of `labels`.
-
-    Images that did not change keep their records, whose URLs may have expired.
-    """
-    for change in changes:
-        if change.renamed:
-            table.rename_labels(change.renamed)
-        if change.removed:
-            table.remove(table.find_all(change.removed))
-        table.append(change.images)
-        for label in {str(image.label) for image in change.images}:
-            table.sort_label(label)
-    return table.listed(labels)
+def apply(change: ListingChange, table: ImageTable) -> None:
+    """Apply a change to a table. Images that did not change keep their records, whose URLs may have expired."""
+    if change.renamed:
+        table.rename_labels(change.renamed)
+    if change.removed:
+        table.remove(table.find_all(change.removed))
+    table.append(change.images)
+    for label in {str(image.label) for image in change.images}:
+        table.sort_label(label)
 
 
 def updated(listing: Listing, changes: ListingChanges, scratch_label: str = "") -> tuple[Listing, ListingChange] | None:
-    """Return the next listing and what has changed, None if that does not lead to the service's counts.
+    """Return the next listing and what has changed; None if a label was made anew, or it does not lead to the service's counts.
 
     The images of `listing` are not to be used any more.
     """
-    change = change_of(listing, changes, scratch_label)
-    if change is None:
-        return None
+    names = {one.id: one.label for one in changes.labels}
+    ids = {one.label: one.id for one in changes.labels}
+    if any(ids.get(label, key) != key and key not in names for label, key in listing.label_ids.items()):
+        return None  # this is another database
+    fresh = {image.image_id: image for image in changes.images}
+    change = ListingChange(
+        {label: names[key] for label, key in listing.label_ids.items() if names.get(key, label) != label},
+        [*dict.fromkeys([*fresh, *changes.removed])],
+        [image for image in fresh.values() if not is_scratch(str(image.label), scratch_label)],
+    )
     table = tabulate(listing.images)
-    images = images_after(table, change.labels, [change])
-    counts = {label: count for label, count in zip(table.labels, table.counts().tolist(), strict=True) if count}
-    expected = {one.label: one.count for one in changes.labels if one.count and one.label in change.label_ids}
-    if counts != expected:
+    apply(change, table)
+    expected = {one.label: one.count for one in changes.labels if not is_scratch(one.label, scratch_label)}
+    counts = dict(zip(table.labels, table.counts().tolist(), strict=True))
+    if any(counts.get(label, 0) != expected.get(label, 0) for label in {*counts, *expected}):
         return None
     present = Listing(
-        listing.training_set_id, listing.slug, change.labels, images, listing.url, change.label_ids, time(),
-        change.revision,
+        listing.training_set_id, listing.slug, list(expected), table.listed(expected), listing.url,
+        {label: ids[label] for label in expected}, time(), changes.revision,
     )  # fmt: skip
     return present, change
 

@@ -28,7 +28,7 @@ Mask = NDArray[np.bool_]
 BLOCK: Final = 32
 """Records that are packed together: one is read by unpacking them all, in some 0.1 ms."""
 _DEAD, _DEAD_SHARE = 1024, 3
-"""Share of slots that may be empty, or have records that were replaced, before a table is made anew for its file."""
+"""Empty slots and replaced records, and share of the images as 1 / n, up to which a table is not made anew for its file."""
 _SEEN = 4096
 """Records that are kept unpacked."""
 _COLUMNS: Final = {

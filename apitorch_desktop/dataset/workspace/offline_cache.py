@@ -40,7 +40,7 @@ _TOUCHES = 500
 _SEEN = (
     "CREATE TABLE IF NOT EXISTS connection (id TEXT PRIMARY KEY, extensions BLOB, training_sets BLOB)",
     """CREATE TABLE IF NOT EXISTS listed (
-        connection TEXT, training_set TEXT, head BLOB, seen_at REAL, revision TEXT, changed INTEGER, file TEXT,
+        connection TEXT, training_set TEXT, head BLOB, seen_at REAL, changed INTEGER, file TEXT,
         PRIMARY KEY (connection, training_set))""",
     """CREATE TABLE IF NOT EXISTS change (
         id INTEGER PRIMARY KEY, connection TEXT, training_set TEXT, body BLOB)""",
@@ -136,8 +136,8 @@ class OfflineCache:
         head = _CachedHeader.of(listing)
         with self._forgetting(*owner) as rows:
             rows.execute(
-                "INSERT INTO listed VALUES (?, ?, ?, ?, ?, 0, ?)",
-                (*owner, encode_msgpack(head), listing.seen_at, listing.revision, path.name),
+                "INSERT INTO listed VALUES (?, ?, ?, ?, 0, ?)",
+                (*owner, encode_msgpack(head), listing.seen_at, path.name),
             )
         self._delete_left_over()
 
@@ -147,11 +147,12 @@ class OfflineCache:
         head = _CachedHeader.of(listing)
         is_noted = False
         with self._seen.transaction() as rows:
-            found = rows.execute(f"SELECT revision, changed FROM listed {_OF_SET}", owner).fetchone()  # noqa: S608
+            found = rows.execute(f"SELECT head, changed FROM listed {_OF_SET}", owner).fetchone()  # noqa: S608
+            known = _decoded(found[0], _CachedHeader) if found else None
             (count,) = rows.execute(f"SELECT COUNT(*) FROM change {_OF_SET}", owner).fetchone()  # noqa: S608
             changed = (found[1] if found else 0) + change.size
             most = max(_CHANGED, len(listing.images) // 10)
-            is_noted = found is not None and found[0] == before and changed <= most and count < _CHANGES
+            is_noted = known is not None and known.revision == before and changed <= most and count < _CHANGES
             if is_noted:
                 if change.size or change.renamed:
                     rows.execute(
@@ -159,8 +160,8 @@ class OfflineCache:
                         (*owner, encode_msgpack(change)),
                     )
                 rows.execute(
-                    f"UPDATE listed SET head = ?, seen_at = ?, revision = ?, changed = ? {_OF_SET}",  # noqa: S608
-                    (encode_msgpack(head), listing.seen_at, listing.revision, changed, *owner),
+                    f"UPDATE listed SET head = ?, seen_at = ?, changed = ? {_OF_SET}",  # noqa: S608
+                    (encode_msgpack(head), listing.seen_at, changed, *owner),
                 )
         if not is_noted:
             self.save_listing(connection_id, listing)
@@ -177,19 +178,20 @@ class OfflineCache:
             bodies = rows.execute(f"SELECT body FROM change {_OF_SET} ORDER BY id", owner).fetchall()  # noqa: S608
         for body, seen_at, name in heads:
             head = _decoded(body, _CachedHeader)
-            changes = [_decoded(one, columnar_listing.ListingChange) for (one,) in bodies]
             try:
                 table = table_file.read(self._listings / name)
             except (OSError, ValueError):
                 return None
-            if head is None or None in changes:
-                return None
-            return head.listing(columnar_listing.images_after(table, head.labels, filter(None, changes)), seen_at)
+            for (packed,) in bodies:
+                change = _decoded(packed, columnar_listing.ListingChange)
+                if change is None:
+                    return None
+                columnar_listing.apply(change, table)
+            return head.listing(table.listed(head.labels), seen_at) if head is not None else None
         return self._listing_of_before(connection_id, training_set_id)
 
     def _listing_of_before(self, connection_id: str, training_set_id: Id) -> Listing | None:
         """Return a listing that version 0.1.0 saw, and save it as this version does."""
-        from apitorch_desktop.dataset.workspace.columnar_listing import images_after
         from apitorch_desktop.dataset.workspace.image_table import tabulate
 
         owner = connection_id, training_set_id
@@ -202,7 +204,7 @@ class OfflineCache:
             images: list[TrainingImage] = []
             for key in head.pieces:
                 images += _decoded(bodies[key], list[TrainingImage]) or []
-            listing = head.listing(images_after(tabulate(images), head.labels, ()), seen_at)
+            listing = head.listing(tabulate(images).listed(head.labels), seen_at)
             self.save_listing(connection_id, listing)
             return listing
         return None

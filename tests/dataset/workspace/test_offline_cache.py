@@ -9,7 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from apitorch_desktop.api.types import Id, TrainingImage, TrainingSet
-from apitorch_desktop.dataset.workspace.columnar_listing import ListingChange, images_after
+from apitorch_desktop.dataset.workspace.columnar_listing import ListingChange, apply
 from apitorch_desktop.dataset.workspace.image_table import tabulate
 from apitorch_desktop.dataset.workspace.listing import Listing
 from apitorch_desktop.dataset.workspace.offline_cache import OfflineCache
@@ -39,15 +39,15 @@ def listing(*counts: int, day: int = 1) -> Listing:
 def change(
     *images: TrainingImage, removed: tuple[int, ...] = (), renamed: dict[str, str] | None = None
 ) -> ListingChange:
-    labels = ["l0", "l1", "l2"]
-    return ListingChange(
-        renamed or {}, [image(number).image_id for number in removed], [*images], labels, {"l0": "tl_1"}, "2-0"
-    )
+    return ListingChange(renamed or {}, [image(number).image_id for number in removed], [*images])
 
 
 def after(seen: Listing, *changes: ListingChange, revision: str = "2-0") -> Listing:
-    images = images_after(tabulate(list(seen.images)), changes[-1].labels, changes)
-    return dataclasses.replace(seen, images=images, labels=changes[-1].labels, revision=revision, seen_at=5678.5)
+    table = tabulate(list(seen.images))
+    for one in changes:
+        apply(one, table)
+    labels = ["l0", "l1", "l2"]
+    return dataclasses.replace(seen, images=table.listed(labels), labels=labels, revision=revision, seen_at=5678.5)
 
 
 def files(catalog: OfflineCache) -> list[str]:
