@@ -12,6 +12,7 @@ from apitorch_desktop.ui.importer.dialog import ImportDialog
 from tests.helpers import app_runner as program
 from tests.helpers import x11_pointer as pointer
 from tests.helpers.app_runner import dialog
+from tests.helpers.image_samples import raw_photo, saved, scene
 from tests.helpers.summer_set import summer
 from tests.helpers.widget_driver import pick, press_cell, tick
 
@@ -46,6 +47,8 @@ def more(photos, tmp_path):
     shutil.copy(dresses[EACH], place / "hat" / "both.jpg")
     shutil.copy(hats[EACH], place / "dress" / "a hat.jpg")
     shutil.copy(hats[EACH + 1], place / "pants" / "another hat.jpg")
+    (place / "dress" / "shot.NEF").write_bytes(raw_photo())
+    (place / "dress" / "shot.jpg").write_bytes(saved(scene(800, 600), "JPEG"))
     for number, photo in enumerate(pants[:2]):
         shutil.copy(photo, place / "pants" / f"pants {number}.jpg")
     return place
@@ -93,7 +96,7 @@ def test_each_is_set_right_in_place_and_sent_as_decided(monkeypatch, before, mor
         counts = plan.plan.counts()
         assert counts[ItemStatus.PROBLEM] == counts[ItemStatus.THERE] == 1
         assert counts[ItemStatus.SIMILAR] == counts[ItemStatus.OTHER_LABEL] == 2
-        assert plan.start.text() == "Import 8 photos"
+        assert plan.start.text() == "Import 9 photos"
         unreadable(plan)
         alike(plan)
         two_labels(plan)
@@ -101,9 +104,10 @@ def test_each_is_set_right_in_place_and_sent_as_decided(monkeypatch, before, mor
         labels_by_keys(plan)
         a_whole_label(plan)
         there_already(plan)
-        assert plan.start.text() == "Import 7 photos"
+        a_raw_photo(plan)
+        assert plan.start.text() == "Import 9 photos"
         program.press(plan.start)
-        program.wait(lambda: made.model.total == 2 * EACH + 7, "what was decided, in the grid")
+        program.wait(lambda: made.model.total == 2 * EACH + 9, "what was decided, in the grid")
         groups = made.session.workspace.client.images(made.session.open_set.training_set.id).data
         after.update({group.label: sorted(image.sha256 for image in group.images) for group in groups})
 
@@ -122,10 +126,17 @@ def test_each_is_set_right_in_place_and_sent_as_decided(monkeypatch, before, mor
         press_cell(plan.photos.items, cell(plan, "alike.jpg"))
         pointer.key("ctrl+a")
         program.press(plan.photos.skip)
-        program.wait(lambda: plan.start.text() == "Import 6 photos", "both left out")
+        program.wait(lambda: plan.start.text() == "Import 7 photos", "both left out")
         pick(plan.photos.view, "Skipped")
         tick(plan.photos.items, cell(plan, "alike.jpg"))
-        program.wait(lambda: rows(plan) == ["alike too.jpg"], "one taken in again")
+        program.wait(lambda: sorted(rows(plan)) == ["alike too.jpg", "shot.NEF"], "one taken in again")
+
+    def a_raw_photo(plan):
+        """Its shot comes as JPEG; it is taken in beside it."""
+        pick(plan.photos.view, "Skipped")
+        assert cell(plan, "shot.NEF", 3).data() == "The same shot as “shot.jpg”."
+        tick(plan.photos.items, cell(plan, "shot.NEF"))
+        program.wait(lambda: item(plan, "shot.NEF").standing is not ItemStatus.LEFT_OUT, "the raw photo taken in")
 
     def two_labels(plan):
         """The photo is a dress: left out as a hat."""
@@ -191,7 +202,10 @@ def test_each_is_set_right_in_place_and_sent_as_decided(monkeypatch, before, mor
 
     assert program.run(monkeypatch, steps) == 0
     wanted = {
-        "dress": [*before["dress"], sha(more / "dress" / "both.jpg"), sha(more / "hat" / "there.jpg")],
+        "dress": [
+            *before["dress"],
+            *(sha(more / one) for one in ("dress/both.jpg", "hat/there.jpg", "dress/shot.NEF", "dress/shot.jpg")),
+        ],
         "hat": [
             *before["hat"],
             *(sha(more / one) for one in ("hat/alike.jpg", "dress/a hat.jpg", "pants/another hat.jpg")),
