@@ -209,13 +209,17 @@ def _raw_ids(image_ids: Collection[str]) -> NDArray[np.uint8] | None:
 
 
 def _key(image_id: str) -> int:
-    """Return what an id is sorted by, the same in every process."""
-    raw = _raw(image_id) or blake2b(image_id.encode("utf-8", "replace"), digest_size=8).digest()
-    return int.from_bytes(raw[:8], "big")
+    """Return what an id is sorted by, the same in every process: its first 8 bytes and its last ones, by exclusive or.
+
+    Services may number images from either end; ids of another form are hashed.
+    """
+    raw = _raw(image_id) or blake2b(image_id.encode("utf-8", "replace"), digest_size=8).digest() + bytes(_ID - 8)
+    return int.from_bytes(raw[:8], "big") ^ int.from_bytes(raw[-8:], "big")
 
 
 def _keys_of(raw: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    return np.ascontiguousarray(raw[:, :8]).view(">u8")[:, 0].astype(np.uint64)
+    first, last = (np.ascontiguousarray(part).view(">u8")[:, 0].astype(np.uint64) for part in (raw[:, :8], raw[:, -8:]))
+    return first ^ last
 
 
 def enlarged(array: NDArray[Any], room: int) -> NDArray[Any]:

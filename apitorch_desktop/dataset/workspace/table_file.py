@@ -28,7 +28,7 @@ from apitorch_desktop.utils.files import atomic_write
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_MAGIC: Final = b"images\x001"
+_MAGIC: Final = b"images\x002"
 _LENGTHS: Final = struct.Struct("<II")
 _ALIGNMENT: Final = 64
 

@@ -6,6 +6,7 @@ import pytest
 
 from apitorch_desktop.api.types import TrainingImage
 from apitorch_desktop.dataset.review.findings import OutOfFoldAnswer
+from apitorch_desktop.dataset.workspace.image_ids import ImageIds
 from apitorch_desktop.dataset.workspace.image_table import ImageTable
 
 
@@ -58,6 +59,20 @@ def test_ids_of_any_form_are_found_and_followed():
         number + 3 if number != 7 else 3003 for number in range(100) if number != 5
     ]
     assert len(table) == 3003
+
+
+@pytest.mark.parametrize(
+    ("form", "keys"), [("{0:040x}", 3000), ("{0:06x}" + 34 * "0", 3000), ("{0:016x}00000000{0:016x}", 1)]
+)
+def test_ids_are_told_apart_at_either_end(form, keys):
+    ids = ["ti_" + form.format(number) for number in range(3000)]
+    found = ImageIds()
+    found.append(0, ids)
+    assert len(np.unique(found.parts(len(ids))["keys"])) == keys
+    label = np.zeros(len(ids), np.int32)
+    assert [found.find(ids[place], label) for place in (0, 1, 1500, 2999)] == [0, 1, 1500, 2999]
+    assert found.find_all(ids[100:200], label).tolist() == list(range(100, 200))
+    assert found.find("ti_" + form.format(3000), label) == -1
 
 
 @pytest.mark.parametrize("count", [3, 400])

@@ -137,7 +137,7 @@ def test_a_damaged_file_of_a_listing_is_as_good_as_none(harm, tmp_path):
     data = path.read_bytes()
     path.unlink()
     changed = {
-        "short": data[:-100], "header": data[:40] + b"\xff" + data[41:], "other": b"images\x002" + data[8:], "empty": b"",
+        "short": data[:-100], "header": data[:40] + b"\xff" + data[41:], "other": b"images\x001" + data[8:], "empty": b"",
     }  # fmt: skip
     if harm in changed:
         path.write_bytes(changed[harm])
