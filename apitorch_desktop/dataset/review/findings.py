@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
 import msgspec
@@ -119,20 +119,37 @@ class Findings(msgspec.Struct):
     encoder: str = ""
 
 
-def current(found: Findings, label_of: LabelOf, dismissed: frozenset[tuple[str, str]]) -> Findings:
+def current(
+    found: Findings,
+    label_of: LabelOf,
+    dismissed: frozenset[tuple[str, str]],
+    changed: Collection[str] | None = None,
+) -> Findings:
     """Return the findings that still hold: without removed images, changed labels and dismissed findings.
 
-    `label_of` returns the label an image has now, None for one that was removed.
+    `label_of` returns the label an image has now, None for one that was removed; it is asked about the images in `changed`
+    alone, if that is given.
     """
+    if changed is None:
+        return _current(found, label_of, dismissed, lambda _image: True)
+    asked = {*changed, *(image for image, _ in dismissed)}
+    return _current(found, label_of, dismissed, asked.__contains__)
+
+
+def _current(
+    found: Findings, label_of: LabelOf, dismissed: frozenset[tuple[str, str]], asked: Callable[[str], bool]
+) -> Findings:
     groups = None
     if found.groups is not None:
-        groups = [group for group in (_left(one, label_of, dismissed) for one in found.groups) if group is not None]
+        left = (_left(one, label_of, dismissed) if any(map(asked, one.images)) else one for one in found.groups)
+        groups = [group for group in left if group is not None]
     label_issues = unsure = flagged = None
     if found.label_issues is not None:
         label_issues = [
             one
             for one in found.label_issues
-            if label_of(one.image) == one.given and (one.image, f"label:{one.given}") not in dismissed
+            if not asked(one.image)
+            or (label_of(one.image) == one.given and (one.image, f"label:{one.given}") not in dismissed)
         ]
     if found.unsure is not None:
         unsure = [one for one in found.unsure if label_of(one) and (one, f"label:{label_of(one)}") not in dismissed]
@@ -141,6 +158,9 @@ def current(found: Findings, label_of: LabelOf, dismissed: frozenset[tuple[str, 
     if found.flagged is not None:
         flagged = []
         for one in found.flagged:
+            if not asked(one.image):
+                flagged.append(one)
+                continue
             flags = [flag for flag in one.flags if (one.image, f"flag:{flag}") not in dismissed]
             if flags and label_of(one.image) is not None:
                 flagged.append(FlaggedImage(one.image, flags))

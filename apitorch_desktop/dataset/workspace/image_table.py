@@ -590,6 +590,10 @@ class ImageSnapshot(LazyImages):
             return None
         return self[int(places[0])]
 
+    def changed(self) -> list[str]:
+        """Return the ids of those that were removed since, or have another label."""
+        return self.table.ids_of(self.slots[self.table.label[self.slots] != self.codes])
+
     def newest(self) -> ImageSnapshot:
         """Return the images that were created last, up to BLOCK of the same millisecond; none where no time is known."""
         created = self.table.created[self.slots]

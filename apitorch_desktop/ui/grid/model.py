@@ -540,6 +540,14 @@ class GridModel(QAbstractListModel):
         table = self._groups.table
         return table.snapshot(self._groups.take_order(table.snapshot().slots))
 
+    def changed_since(self, records: Sequence[TrainingImage]) -> list[str] | None:
+        """Return the ids of the images that were removed or have another label since `records`; None if all may have."""
+        from apitorch_desktop.dataset.workspace.image_table import ImageSnapshot
+
+        if not isinstance(records, ImageSnapshot) or not self._groups.total or records.table is not self._groups.table:
+            return None
+        return records.changed()
+
     def snapshot(self) -> Sequence[TrainingImage]:
         """Return all images, shown or not, in any order; their records are read when they are asked for."""
         return self._groups.table.snapshot() if self._groups.total else []

@@ -55,6 +55,8 @@ class ReviewController(QObject):
         """Why the last analysis failed, or ""."""
         self.rule = settings.duplicate_rule
         self._all: Findings | None = None
+        self._analyzed: list[Sequence[TrainingImage]] = []
+        """Images as they were when the parts of `_all` were made."""
         self._kept: set[str] = set()
         """Ids of near-duplicates that the user chose to keep."""
         self._dismissed: frozenset[Dismissal] = frozenset()
@@ -82,6 +84,7 @@ class ReviewController(QObject):
             self._task.cancel()
         self._task = None
         self._all = self.found = None
+        self._analyzed = []
         self._kept.clear()
         self._set_progress(busy=False)
         self._show()
@@ -137,23 +140,30 @@ class ReviewController(QObject):
 
         self._set_progress(busy=True)
         self._task = self._session.run(
-            "Review", job, self._done, failed=self._failed, progress=self._receive, lane=Lane.REVIEW, owner=open_set
+            "Review",
+            job,
+            lambda findings: self._done(findings, images),
+            failed=self._failed,
+            progress=lambda news: self._receive(news, images),
+            lane=Lane.REVIEW,
+            owner=open_set,
         )
 
-    def _receive(self, news: Any) -> None:
+    def _receive(self, news: Any, images: Sequence[TrainingImage]) -> None:
         if isinstance(news, frozenset):
             self._dismissed = news
         elif isinstance(news, tuple):
             done, of = news
             self._set_progress(busy=True, share=done / of if done < of else None)
         elif self._all is None or self._all.label_issues is None:
-            self._take(news)
+            self._take(news, [images])
         else:  # partial results of a second analysis must not hide those of the first
-            self._take(_merged(self._all, news))
+            before = [one for one in self._analyzed if one is not images]
+            self._take(_merged(self._all, news), [*before, images])
 
-    def _done(self, findings: Findings) -> None:
+    def _done(self, findings: Findings, images: Sequence[TrainingImage]) -> None:
         self._task = None
-        self._take(findings)
+        self._take(findings, [images])
         self._set_progress(busy=False)
 
     def _failed(self, error: Exception) -> bool:
@@ -165,15 +175,19 @@ class ReviewController(QObject):
         self.busy, self.share, self.problem = busy, share, problem
         self.progressed.emit()
 
-    def _take(self, findings: Findings) -> None:
-        self._all = findings
+    def _take(self, findings: Findings, analyzed: list[Sequence[TrainingImage]]) -> None:
+        self._all, self._analyzed = findings, analyzed
         self._refresh()
 
     def _refresh(self) -> None:
         open_set = self._session.open_set
         if self._all is None or open_set is None:
             return
-        found = current(self._all, open_set.label_of, self._dismissed)
+        changed: set[str] | None = set()
+        for images in self._analyzed:
+            since = self._images.changed_since(images)
+            changed = None if changed is None or since is None else changed.union(since)
+        found = current(self._all, open_set.label_of, self._dismissed, changed)
         if found != self.found:
             self.found = found
             self._show()
