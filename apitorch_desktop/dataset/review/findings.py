@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import msgspec
@@ -123,17 +123,19 @@ def current(
     found: Findings,
     label_of: LabelOf,
     dismissed: frozenset[tuple[str, str]],
-    changed: Collection[str] | None = None,
+    changed: Mapping[str, str | None] | None = None,
 ) -> Findings:
     """Return the findings that still hold: without removed images, changed labels and dismissed findings.
 
-    `label_of` returns the label an image has now, None for one that was removed; it is asked about the images in `changed`
-    alone, if that is given.
+    `label_of` returns the label an image has now, None for one that was removed. `changed` are the labels of the images that
+    have another one than when the findings were made, if those are known: many images are found in it much quicker.
     """
     if changed is None:
         return _current(found, label_of, dismissed, lambda _image: True)
     asked = {*changed, *(image for image, _ in dismissed)}
-    return _current(found, label_of, dismissed, asked.__contains__)
+    return _current(
+        found, lambda image: changed[image] if image in changed else label_of(image), dismissed, asked.__contains__
+    )
 
 
 def _current(

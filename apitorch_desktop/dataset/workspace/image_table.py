@@ -546,6 +546,7 @@ class ImageSnapshot(LazyImages):
         self.slots = slots
         self.label_names = list(table.labels)
         self.codes = table.label[slots]
+        self._end = table.size
         self.is_whole = False
         self._ids: list[str] | None = None
 
@@ -590,9 +591,21 @@ class ImageSnapshot(LazyImages):
             return None
         return self[int(places[0])]
 
-    def changed(self) -> list[str]:
-        """Return the ids of those that were removed since, or have another label."""
-        return self.table.ids_of(self.slots[self.table.label[self.slots] != self.codes])
+    def changed(self) -> dict[str, str | None]:
+        """Return the ids of those that have another label now, with that label, or were removed, with None."""
+        table = self.table
+        codes = table.label[self.slots]
+        differ = codes != self.codes
+        ids, names = table.ids_of(self.slots[differ]), table.labels
+        labels = {
+            one: names[code] if code >= 0 else None for one, code in zip(ids, codes[differ].tolist(), strict=True)
+        }
+        if None in labels.values():  # an image that comes back takes a slot at the end
+            came = np.flatnonzero(table.label[self._end : table.size] >= 0) + self._end
+            for one, code in zip(table.ids_of(came), table.label[came].tolist(), strict=True):
+                if one in labels:
+                    labels[one] = names[code]
+        return labels
 
     def newest(self) -> ImageSnapshot:
         """Return the images that were created last, up to BLOCK of the same millisecond; none where no time is known."""

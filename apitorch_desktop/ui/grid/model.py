@@ -540,8 +540,8 @@ class GridModel(QAbstractListModel):
         table = self._groups.table
         return table.snapshot(self._groups.take_order(table.snapshot().slots))
 
-    def changed_since(self, records: Sequence[TrainingImage]) -> list[str] | None:
-        """Return the ids of the images that were removed or have another label since `records`; None if all may have."""
+    def changed_since(self, records: Sequence[TrainingImage]) -> dict[str, str | None] | None:
+        """Return the images whose label is another than in `records`, with that, None if removed; None if all may be."""
         from apitorch_desktop.dataset.workspace.image_table import ImageSnapshot
 
         if not isinstance(records, ImageSnapshot) or not self._groups.total or records.table is not self._groups.table:

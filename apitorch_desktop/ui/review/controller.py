@@ -183,10 +183,10 @@ class ReviewController(QObject):
         open_set = self._session.open_set
         if self._all is None or open_set is None:
             return
-        changed: set[str] | None = set()
+        changed: dict[str, str | None] | None = {}
         for images in self._analyzed:
             since = self._images.changed_since(images)
-            changed = None if changed is None or since is None else changed.union(since)
+            changed = None if changed is None or since is None else changed | since
         found = current(self._all, open_set.label_of, self._dismissed, changed)
         if found != self.found:
             self.found = found
