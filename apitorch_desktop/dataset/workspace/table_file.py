@@ -14,6 +14,7 @@ import os
 import struct
 import sys
 import zlib
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
@@ -101,11 +102,8 @@ def read(path: Path) -> ImageTable:
             raise ValueError("a part of a table of images")
         mapped = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
     arrays = {section.name: _array(mapped, start, section) for section in header.sections}
-    blocks: list[bytes | memoryview] = []
-    place = start + header.blocks_start
-    for length in header.block_lengths:
-        blocks.append(mapped[place : place + length])
-        place += length
+    ends = accumulate(header.block_lengths, initial=start + header.blocks_start)
+    blocks: list[bytes | memoryview] = [mapped[begin:end] for begin, end in pairwise(ends)]
     parts = TableParts(
         header.labels, header.next_order, header.odd_ids, header.newer, header.splits, arrays, blocks
     )  # fmt: skip

@@ -67,7 +67,7 @@ class LabelGroups:
         self.firsts: list[int] = [0]
         self.rows: Any = ()
         self._table: ImageTable | None = None
-        self._places: Any = ()
+        self._rows_by_slot: Any = None
         self._counts: dict[str, int] | None = None
         self._keep: Keep | None = None
         self._key: SortKey | None = None
@@ -140,12 +140,15 @@ class LabelGroups:
 
     def row_of(self, slot: int) -> int | None:
         """Return the row of an image, None if it is not shown."""
-        row = int(self._places[slot]) if 0 <= slot < len(self._places) else -1
+        if slot < 0 or not len(self.rows):
+            return None
+        places = self._places()
+        row = int(places[slot]) if slot < len(places) else -1
         return row if row >= 0 else None
 
     def rows_of(self, slots: Slots) -> NDArray[Any]:
         """Return the rows of images, -1 for those not shown; the images were there when the groups were last shown."""
-        found: NDArray[Any] = self._places[slots]
+        found: NDArray[Any] = self._places()[slots]
         return found
 
     # --- changes; all but `append` and `insert` need a `show` afterwards
@@ -173,7 +176,8 @@ class LabelGroups:
         self._counts = None
         for at in range(position + 1, len(self.firsts)):
             self.firsts[at] += len(slots)
-        self._take_places()
+        self._rows_by_slot = None
+        self._fill()
 
     def place(self, label: str, slot: int) -> tuple[int, int]:
         """Return the place of an image by the order: the position of its group, and its index in it."""
@@ -313,7 +317,7 @@ class LabelGroups:
         elif self._by_count:
             shown.sort(key=lambda name: (name != INBOX, -self._by_count * counts[name]))
         if self._table is None or not self._table.size:
-            self.rows = self._places = ()
+            self.rows, self._rows_by_slot = (), None
             self._group([] if self.flat else shown, counts)
             return
         self.rows = table.in_order(slots, shown, None if self.flat else keys)
@@ -321,8 +325,8 @@ class LabelGroups:
             if keys is not None:
                 self.rows = self.rows[np.argsort(keys[self.rows], kind="stable")]
             shown, counts = [""][: len(slots)], {"": len(slots)}
+        self._rows_by_slot = None
         self._group(shown, counts)
-        self._take_places()
 
     def _group(self, shown: Sequence[str], counts: Mapping[str, int]) -> None:
         self.firsts = [0, *accumulate(counts[name] for name in shown)]
@@ -334,12 +338,15 @@ class LabelGroups:
             for group, (start, end) in zip(self.shown, pairwise(self.firsts), strict=True):
                 group.images = GroupImages(self._table, self.rows[start:end])
 
-    def _take_places(self) -> None:
-        import numpy as np
+    def _places(self) -> Any:
+        """Return the rows of all images by slot, -1 for those not shown; made when the first is asked for."""
+        if self._rows_by_slot is None:
+            import numpy as np
 
-        self._places = np.full(self.table.size, -1, np.int32)
-        self._places[self.rows] = np.arange(len(self.rows))
-        self._fill()
+            self._rows_by_slot = np.full(self.table.size, -1, np.int32)
+            if len(self.rows):
+                self._rows_by_slot[self.rows] = np.arange(len(self.rows))
+        return self._rows_by_slot
 
     def show_label(self, label: str) -> int:
         """Return the position of a label in `shown`, where an empty group is inserted if necessary."""

@@ -109,7 +109,9 @@ class LocalChanges:
 
 
 _MANY = 100_000
-"""Images above which comparing listings takes so much memory for a moment that it is given back."""
+"""Images above which comparing listings takes a core for a while, and so much memory for a moment that it is given back."""
+_THUMBNAILS_FIRST = 100
+"""Milliseconds that the first thumbnails of so many have before that."""
 CHANGED_DELAY = 80
 """Milliseconds in which changes of counts are gathered into one signal."""
 
@@ -173,6 +175,8 @@ class OpenTrainingSet(QObject):
         self._again = False
         self._changed_timer = QTimer(self, interval=CHANGED_DELAY, singleShot=True)
         self._changed_timer.timeout.connect(self.changed)
+        self._refresh_timer = QTimer(self, interval=_THUMBNAILS_FIRST, singleShot=True)
+        self._refresh_timer.timeout.connect(self.refresh)
         self.classifier_status = ClassifierStatus(tasks, workspace, training_set, self)
         self.classifier_status.changed.connect(self._show_accuracies)
 
@@ -226,7 +230,10 @@ class OpenTrainingSet(QObject):
                 for outcome in waiting:
                     self.apply(outcome)
                 self.changed.emit()
-            self.refresh()
+            if self._images.total > _MANY:
+                self._refresh_timer.start()
+            else:
+                self.refresh()
 
         self._cache_task = self._tasks.run(
             Lane.DISK,
@@ -244,12 +251,14 @@ class OpenTrainingSet(QObject):
             if task is not None:
                 task.cancel()
         self._changed_timer.stop()
+        self._refresh_timer.stop()
         self.blockSignals(True)
         self._images = GridModel()
         self.deleteLater()
 
     def refresh(self) -> None:
         """List the images again, and apply the differences."""
+        self._refresh_timer.stop()
         if self._task is not None and self._task.active:
             self._again = True
             return
