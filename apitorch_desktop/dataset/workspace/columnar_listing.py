@@ -19,11 +19,14 @@ from apitorch_desktop.dataset.workspace.listing import Listing, is_scratch
 
 
 class ListingBuilder:
-    """Takes in the service's answers, one or more pages; an image that comes twice is in the listing once."""
+    """Takes in the service's answers, one or more pages; an image that comes twice is in the listing once.
 
-    def __init__(self) -> None:
-        self._table = ImageTable()
-        self._listing: Listing | None = None
+    `begun` is what a former one had taken in, which belongs to this one from now on.
+    """
+
+    def __init__(self, begun: Listing | None = None) -> None:
+        self._table = tabulate(begun.images) if begun is not None else ImageTable()
+        self._listing = begun
 
     def add(self, answer: TrainingImages) -> list[TrainingImage]:
         """Add an answer; return the images that it brought, with `label` filled in."""
@@ -84,7 +87,7 @@ def apply(change: ListingChange, table: ImageTable) -> None:
 def updated(listing: Listing, changes: ListingChanges, scratch_label: str = "") -> tuple[Listing, ListingChange] | None:
     """Return the next listing and what has changed; None if a label was made anew, or it does not lead to the service's counts.
 
-    The images of `listing` are not to be used any more.
+    The images of `listing` are not to be used any more. One of the first pages alone leads to no counts.
     """
     names = {one.id: one.label for one in changes.labels}
     ids = {one.label: one.id for one in changes.labels}
@@ -100,11 +103,11 @@ def updated(listing: Listing, changes: ListingChanges, scratch_label: str = "") 
     apply(change, table)
     expected = {one.label: one.count for one in changes.labels if not is_scratch(one.label, scratch_label)}
     counts = dict(zip(table.labels, table.counts().tolist(), strict=True))
-    if any(counts.get(label, 0) != expected.get(label, 0) for label in {*counts, *expected}):
+    if not listing.next and any(counts.get(label, 0) != expected.get(label, 0) for label in {*counts, *expected}):
         return None
     present = Listing(
         listing.training_set_id, listing.slug, list(expected), table.listed(expected), listing.url,
-        {label: ids[label] for label in expected}, time(), changes.revision,
+        {label: ids[label] for label in expected}, time(), changes.revision, listing.next,
     )  # fmt: skip
     return present, change
 

@@ -88,7 +88,8 @@ class Listing:
 
     `images`, as columns (`columnar_listing`) in those of a workspace, are the wire's records with `label` filled in.
     `label_ids` maps a label to its id where the service gives one. `seen_at` is seconds since the epoch; `revision` is
-    where its changes are asked for from (`changes`), "" if unknown.
+    where its changes are asked for from (`changes`), "" if unknown. `next` is the cursor of the page that follows where only
+    the first pages have been listed, else "".
     """
 
     training_set_id: Id
@@ -99,6 +100,7 @@ class Listing:
     label_ids: dict[str, str] = field(default_factory=dict)
     seen_at: float = 0.0
     revision: str = ""
+    next: str = ""
 
     @classmethod
     def from_answers(cls, answers: Iterable[TrainingImages]) -> Listing:

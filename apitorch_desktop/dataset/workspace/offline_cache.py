@@ -67,18 +67,20 @@ class _CachedHeader(msgspec.Struct):
     pieces: list[bytes] = []
     """Version 0.1.0: hashes of the pieces, in the order of the images."""
     revision: str = ""
+    next: str = ""
 
     @classmethod
     def of(cls, listing: Listing) -> _CachedHeader:
         return cls(
             listing.training_set_id, listing.slug, listing.url, listing.labels, listing.label_ids,
-            revision=listing.revision,
+            revision=listing.revision, next=listing.next,
         )  # fmt: skip
 
     def listing(self, images: Sequence[TrainingImage], seen_at: float) -> Listing:
         return Listing(
-            self.training_set_id, self.slug, self.labels, images, self.url, self.label_ids, seen_at, self.revision
-        )
+            self.training_set_id, self.slug, self.labels, images, self.url, self.label_ids, seen_at, self.revision,
+            self.next,
+        )  # fmt: skip
 
 
 class OfflineCache:
@@ -167,7 +169,7 @@ class OfflineCache:
             self.save_listing(connection_id, listing)
 
     def listing(self, connection_id: str, training_set_id: Id) -> Listing | None:
-        """Return a listing as last seen. Its images are columns that belong to the caller."""
+        """Return a listing as last seen, perhaps its first pages only. Its images are columns that belong to the caller."""
         from apitorch_desktop.dataset.workspace import columnar_listing, table_file
 
         owner = connection_id, training_set_id

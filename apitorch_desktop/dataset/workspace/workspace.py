@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import monotonic
 from typing import TypeVar
@@ -33,6 +33,10 @@ T = TypeVar("T")
 
 _FIRST_PAGE = 500
 _PAGE = 5000
+_CACHED_AFTER = 5.0
+"""Seconds of a first listing after which its pages are cached."""
+_PAUSES = 20
+"""Times as long as that took, until they are cached again."""
 
 
 class NeedsScratch(UserError):  # noqa: N818 - named for what is needed
@@ -151,40 +155,75 @@ class Workspace:
     ) -> Listing:
         """Return all labels and images: the cached ones with what has changed since, where the service says that, else
         all, in pages where it has these; cached. `progress` receives each part; `anew`: all, with fresh URLs.
-        """
-        from apitorch_desktop.dataset.workspace.columnar_listing import ListingBuilder, updated
 
-        scratch_label, paged = self.scratch_label(training_set_id), self.has("paging")
-        known = None if anew or not self.has("changes") else self.cached_listing(training_set_id)
+        Pages of a first listing are cached as they come; one that was broken off goes on after them.
+        """
+        from apitorch_desktop.dataset.workspace.columnar_listing import updated
+
+        owner, begun = (self.connection.id, training_set_id), None
+        known = None if anew or not self.has("changes") else self.cache.listing(*owner)
         if known is not None and known.revision:
             with self._recorded():
                 changes = self.client.image_changes(training_set_id, known.revision, cancelled=cancelled)
-            found = None if changes.too_old else updated(known, changes, scratch_label)
-            if found is not None:
+            found = None if changes.too_old else updated(known, changes, self.scratch_label(training_set_id))
+            if found is not None and not found[0].next:
                 present, change = found
                 if progress is not None:
                     progress(ListingProgress(present.images, len(present.images)))
                 self.cache.save_change(self.connection.id, known.revision, present, change)
                 return present
+            if found is not None:
+                self.cache.save_listing(self.connection.id, found[0])
+                begun = self.cache.listing(*owner)
+        listing = self._list_all(
+            training_set_id, begun, progress, cancelled, as_it_comes=known is None or bool(known.next)
+        )
+        self.cache.save_listing(self.connection.id, listing)
+        self._fetcher.update(training_set_id, listing.images)
+        return listing
+
+    def _list_all(
+        self,
+        training_set_id: Id,
+        begun: Listing | None,
+        progress: Callable[[ListingProgress], None] | None,
+        cancelled: Callable[[], bool] | None,
+        *,
+        as_it_comes: bool,
+    ) -> Listing:
+        """List all images, in pages where the service has these, after those of `begun`; cache the pages `as_it_comes`."""
+        from apitorch_desktop.dataset.workspace.columnar_listing import ListingBuilder
+
+        scratch_label, paged = self.scratch_label(training_set_id), self.has("paging")
         with self._recorded():
-            revision = self.client.image_changes(training_set_id).revision if self.has("changes") else ""
+            revision = begun.revision if begun is not None else ""
+            if not revision and self.has("changes"):
+                revision = self.client.image_changes(training_set_id).revision
             labels = list_labels(self.client, training_set_id, scratch_label) if paged else []
+            names, ids = [label.label for label in labels], {label.label: label.id for label in labels}
             total = sum(label.count for label in labels) if paged else None
-            builder = ListingBuilder()
+            if begun is not None and progress is not None and total is not None:
+                shown = self.cache.listing(self.connection.id, training_set_id)  # columns that belong to the receiver
+                progress(ListingProgress(shown.images if shown is not None else [], total))
+            builder, seen, pause = ListingBuilder(begun), monotonic(), _CACHED_AFTER
             for answer in iter_answers(
-                self.client, training_set_id, paged=paged, first=_FIRST_PAGE, limit=_PAGE,
-                scratch_label=scratch_label, cancelled=cancelled,
+                self.client, training_set_id, paged=paged, after=begun.next if begun is not None else None,
+                first=_FIRST_PAGE, limit=_PAGE, scratch_label=scratch_label, cancelled=cancelled,
             ):  # fmt: skip
                 images = builder.add(answer)
                 if progress is not None:
                     progress(ListingProgress(images, len(images) if total is None else total))
-            listing = builder.listing(label.label for label in labels)
-            listing.label_ids |= {label.label: label.id for label in labels}
+                if as_it_comes and revision and isinstance(answer.next, str) and (now := monotonic()) - seen >= pause:
+                    part = replace(builder.listing(names), revision=revision, next=answer.next)
+                    part.label_ids |= ids
+                    self.cache.save_listing(self.connection.id, part)
+                    seen = monotonic()
+                    pause = max(_CACHED_AFTER, _PAUSES * (seen - now))
+            listing = builder.listing(names)
+            listing.label_ids |= ids
             if not paged:
                 self._leave_out_hidden(listing, training_set_id)
-            listing.revision = revision
-        self.cache.save_listing(self.connection.id, listing)
-        self._fetcher.update(training_set_id, listing.images)
+            listing.revision, listing.next = revision, ""
         return listing
 
     def _renewed(self, training_set_id: Id, image_id: str) -> list[TrainingImage]:
@@ -203,8 +242,9 @@ class Workspace:
             listing.labels = [label for label in listing.labels if label not in hidden]
 
     def cached_listing(self, training_set_id: Id) -> Listing | None:
-        """Return the listing as last seen, without the network. Its images are columns that belong to the caller."""
-        return self.cache.listing(self.connection.id, training_set_id)
+        """Return the whole listing as last seen, without the network. Its images are columns that belong to the caller."""
+        listing = self.cache.listing(self.connection.id, training_set_id)
+        return listing if listing is not None and not listing.next else None
 
     # --- images
 

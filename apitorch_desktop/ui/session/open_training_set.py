@@ -391,7 +391,7 @@ class OpenTrainingSet(QObject):
 
     def _take_in_table(self, table: ImageTable, latest: tuple[str, str]) -> bool:
         """Add images; return False if some are there already."""
-        if self._images.known(table.snapshot().ids):
+        if self._images.total and self._images.known(table.snapshot().ids):
             return False
         self._newest = max(self._newest, latest)
         self._images.add_table(table)

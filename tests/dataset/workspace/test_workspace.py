@@ -101,6 +101,41 @@ def test_many_pages_make_one_listing(real: Home, monkeypatch):
     assert [image.label for image in listing.images] == [f"l{one}" for one in range(4) for _ in range(5)]
 
 
+def test_a_first_listing_that_broke_off_goes_on_after_its_last_page(real: Home, monkeypatch):
+    for name, value in (("_FIRST_PAGE", 3), ("_PAGE", 4), ("_CACHED_AFTER", 0), ("_PAUSES", 0)):
+        monkeypatch.setattr(f"apitorch_desktop.dataset.workspace.workspace.{name}", value)
+
+    def break_off(part: ListingProgress) -> None:
+        came.extend(image.image_id for image in part.images)
+        if len(came) >= 11:
+            raise ConnectionFailed("broken off")
+
+    came: list[str] = []
+    with pytest.raises(ConnectionFailed):
+        real.workspace.listing(real.set_id, progress=break_off)
+    assert real.workspace.cached_listing(real.set_id) is None  # a part is never taken for the whole
+    real.client.move_images(real.set_id, came[:2], "l3")
+    real.client.delete_images(real.set_id, came[2:3])
+    real.client.upload_image(real.set_id, "l9", data=picture(900))
+    asked: list[object] = []
+    page = real.client.image_page
+    monkeypatch.setattr(
+        real.client, "image_page", lambda *args, **more: asked.append(more.get("after")) or page(*args, **more)
+    )
+    parts: list[ListingProgress] = []
+    found = real.workspace.listing(real.set_id, progress=parts.append)
+    assert None not in asked
+    assert len(parts[0].images) == 7 - 1 + 1  # two pages, of which one image is gone, and what came since
+    asked.clear()
+    assert real.listing().images == found.images
+    assert not asked
+    full = real.workspace.listing(real.set_id, anew=True)
+    assert {one.image_id: one.label for one in found.images} == {one.image_id: one.label for one in full.images}
+    assert {one.image_id for part in parts for one in part.images} == {one.image_id for one in full.images}
+    assert sum(len(part.images) for part in parts) == len(full.images)
+    assert found.label_ids == full.label_ids
+
+
 def test_what_was_seen_stays_browsable_when_the_service_is_away(plain: Home, documented: FakeApi):
     listing = plain.workspace.listing(plain.set_id)
     plain.workspace.training_sets()
