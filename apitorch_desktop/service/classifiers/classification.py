@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -485,27 +484,32 @@ def _answers(
     return answers
 
 
-@dataclass
 class _EncodedImage:
-    """One image, opened and encoded at most once. `at_least`: pixels of its shorter side, None for its full size."""
+    """One image, opened and encoded at most once. `at_least`: pixels of its shorter side, None for its full size.
 
-    encoder: Encoder
-    others: "Callable[[str], Encoder | None]"
-    data: bytes
-    at_least: int | None
+    For one thread. `functools.cached_property` would do, but until Python 3.12 it has one lock for all instances, under
+    which one photo was encoded at a time.
+    """
 
-    @cached_property
+    def __init__(
+        self, encoder: Encoder, others: "Callable[[str], Encoder | None]", data: bytes, at_least: int | None
+    ) -> None:
+        self.encoder, self.others = encoder, others
+        self.data, self.at_least = data, at_least
+        self._image: Image.Image | None = None
+        self._embedding: NDArray[np.float32] | None = None
+
+    @property
     def image(self) -> Image.Image:
-        return open_upright(self.data, self.at_least)
-
-    @cached_property
-    def _embedding(self) -> "NDArray[np.float32]":
-        embedding: NDArray[np.float32] = self.encoder.encode([self.image])[0]
-        return embedding
+        if self._image is None:
+            self._image = open_upright(self.data, self.at_least)
+        return self._image
 
     def embedding(self, encoder: str) -> "NDArray[np.float32] | None":
         """The embedding by the encoder of this name: the built-in one, an earlier version's, or a user's own; else None."""
         if encoder == self.encoder.name:
+            if self._embedding is None:
+                self._embedding = self.encoder.encode([self.image])[0]
             return self._embedding
         other = self.others(encoder)
         return other.encode([self.image])[0] if other else None

@@ -340,6 +340,25 @@ def test_many_classify_at_once_and_each_gets_an_answer_of_its_own(desk, hats):
         assert (one.label, one.alternatives) == (other.label, other.alternatives)
 
 
+class _MeetingEncoder(CountingEncoder):
+    """An encoder that encodes once two photos are being encoded."""
+
+    def __init__(self, encoder) -> None:
+        super().__init__(encoder)
+        self.both = threading.Barrier(2, timeout=60)
+
+    def encode(self, pictures):
+        self.both.wait()
+        return super().encode(pictures)
+
+
+def test_two_photos_are_encoded_at_once(desk, hats):
+    desk.encoder = _MeetingEncoder(desk.encoder._encoder)
+    with ThreadPoolExecutor(2) as pool:
+        answers = list(pool.map(lambda path: desk.classify(path, "clothes")[0], hats[:2]))
+    assert [answer.label for answer in answers] == ["hat", "hat"]
+
+
 _SAFE = STANDARD["safe-for-work"]
 _share = some.floats(0, 1)
 
