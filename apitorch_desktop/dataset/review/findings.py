@@ -163,9 +163,11 @@ def _current(
             if not asked(one.image):
                 flagged.append(one)
                 continue
+            if label_of(one.image) is None:
+                continue
             flags = [flag for flag in one.flags if (one.image, f"flag:{flag}") not in dismissed]
-            if flags and label_of(one.image) is not None:
-                flagged.append(FlaggedImage(one.image, flags))
+            if flags:
+                flagged.append(one if len(flags) == len(one.flags) else FlaggedImage(one.image, flags))
     return msgspec.structs.replace(found, groups=groups, label_issues=label_issues, unsure=unsure, flagged=flagged)
 
 
