@@ -191,7 +191,8 @@ def compare(store: Store, embedder: Embedder, set_id: int, encoders: "Sequence[E
     labels = [example.label for example in used]
     trials = []
     for encoder, rows, cost in zip(encoders, found, milliseconds, strict=True):
-        vectors = np.array([np.frombuffer(rows[example.sha256].vector, "<f4") for example in used])
+        vectors = np.array([np.frombuffer(rows[example.sha256].vector, "<f4") for example in used], np.float32)
+        vectors = vectors.reshape(len(used), encoder.dimensions)  # of none as well
         try:
             metrics = heads.train(vectors, labels, groups=sibling_groups(vectors, labels)).metrics
         except (heads.TooFewImages, ValueError):

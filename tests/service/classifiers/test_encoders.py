@@ -108,6 +108,10 @@ def test_an_encoder_given_at_the_start_is_offered_over_http(tmp_path, photos):
         assert (built_in.name, mine.dimensions, broken.name) == ("", 32, "")
         assert "not an ONNX file" in broken.problem
         assert [trial.images for trial in client.try_encoder(made.id, mine.name)] == [8, 8]
+        empty = client.create_training_set("Empty")
+        with pytest.raises(ApiError, match="two labels with two photos"):
+            client.try_encoder(empty.id, mine.name)
+        client.delete_training_set(empty.id)
         assert client.update_training_set(made.id, encoder=mine.name).encoder == mine.name
         until(lambda: client.classifier("clothes").status == "ready")
         assert [one.encoder for one in client.training_sets()] == [mine.name]
