@@ -98,7 +98,7 @@ def test_the_window_stays_open_over_midnight_and_a_download_goes_on(monkeypatch,
 
 
 def test_thumbnails_still_come_in_their_hundreds_after_midnight(monkeypatch, service):
-    """All addresses run out at once: the training set is listed anew a few times, not once a photo."""
+    """All addresses run out at once: they are fetched anew a few times, not once a photo."""
     use(monkeypatch, service)
 
     def steps(made, _said):
@@ -111,7 +111,8 @@ def test_thumbnails_still_come_in_their_hundreds_after_midnight(monkeypatch, ser
         monkeypatch.setattr(workspace.client, "image_page", lambda *a, **k: (calls.append(1), page(*a, **k))[1])
         made.photos.grid.set_cell_size(64)
         pictures_shown_by_scrolling(made)
-        assert len(calls) <= 4
+        labels = [label for label, count in made.model.counts.items() if count]
+        assert len(calls) <= 2 * len(labels)  # a page brings a label's from a photo on: two threads may begin with two
 
     def pictures_shown_by_scrolling(made):
         for row in range(0, made.model.shown, 20):

@@ -15,10 +15,16 @@ def until(
     what: str = "it did not come about",
     seconds: float = PATIENCE,
     between: Callable[[], object] = lambda: time.sleep(0.01),
+    progress: Callable[[], object] = lambda: None,
 ) -> Found:
-    """Wait until a condition holds, and return its value; `between` is called between two looks."""
-    deadline = time.monotonic() + seconds
+    """Wait until a condition holds, and return its value; `between` is called between two looks.
+
+    The `seconds` begin anew whenever `progress` returns another value.
+    """
+    state, deadline = None, time.monotonic() + seconds
     while not (found := holds()):
+        if (now := progress()) != state:
+            state, deadline = now, time.monotonic() + seconds
         assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
         between()
     return found

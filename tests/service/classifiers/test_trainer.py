@@ -48,6 +48,7 @@ def embedding_of(encoder, path):
     return lambda _encoder: embedding
 
 
+@pytest.mark.timeout(1200)  # what is learned in the background gives way to all else on a busy machine
 def test_a_folder_of_photos_becomes_a_classifier_that_feedback_corrects(photos, tmp_path):
     """The whole way over HTTP: 600 photos, ready by itself, 70 % of 179 right, and the corrected ones right after."""
     train = sorted((photos / "train").glob("*/*"))
@@ -58,7 +59,9 @@ def test_a_folder_of_photos_becomes_a_classifier_that_feedback_corrects(photos, 
         training_set = client.create_training_set("Clothes")
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(lambda path: client.upload_image(training_set.id, path.parent.name, path=path), train))
-        classifier = until(lambda: learned(client, 600))
+        classifier = until(
+            lambda: learned(client, 600), between=lambda: time.sleep(0.2), progress=lambda: client.classifier("clothes")
+        )
         assert len(classifier.labels) == 10
         with ThreadPoolExecutor(2) as pool:
             answers = list(pool.map(lambda path: client.classify(["clothes"], path=path)[0], tests))
