@@ -74,9 +74,9 @@ _OVERSAMPLING: Final = 1.45
 """A thumbnail's JPEG is decoded at this many times the pixels wanted: ≥ 45 dB against a full decode (tests/benchmarks)."""
 _FASTEST_EIGHTHS: Final = (1, 2, 4)
 """Scales at which libjpeg-turbo decodes by vector instructions; at 5, 6 and 7 eighths it takes longer than for all pixels."""
-_FALL: Final = {1: 1 / 24, 2: 1 / 24, 4: 1 / 40}
-"""Half the curvature that undoes what a reduced decode has lost of fine detail, by eighths. At an eighth a pixel is the
-mean of 8 × 8, so 1/24, from sinc(f) ≈ 1 - (πf)²/6; the others are measured."""
+_SHARPENING: Final = {1: 1 / 24, 2: 1 / 24, 4: 1 / 40}
+"""Share of each neighbor that is taken from a pixel, to undo the blur of a reduced decode, by eighths. At an eighth a pixel
+is the mean of 8 × 8, whose response sinc(f) ≈ 1 - (πf)²/6 asks for 1/24; the others are measured."""
 _FILTERED: Final = (1.3, 3.2)
 """Reductions by which `_resampled` has ≥ 45 dB, and above which Pillow is the faster one."""
 _LOBES: Final = 3
@@ -470,18 +470,18 @@ def _resampled(pixels: Image.Image, size: tuple[int, int], full: tuple[int, int]
     if pixels.mode not in ("L", "RGB") or not all(_FILTERED[0] <= scale <= _FILTERED[1] for scale in scales):
         return pixels.resize(size, Image.Resampling.LANCZOS, box=(0, 0, *extent))
     cv2 = _opencv()
-    across, down = (_lanczos(scale, _FALL.get(eighths, 0)) for scale in scales)
+    across, down = (_lanczos(scale, _SHARPENING.get(eighths, 0)) for scale in scales)
     filtered = cv2.sepFilter2D(np.asarray(pixels), -1, across, down, borderType=cv2.BORDER_REPLICATE)
     result = cv2.resize(filtered, None, fx=1 / scales[0], fy=1 / scales[1], interpolation=cv2.INTER_CUBIC)
     return Image.fromarray(np.ascontiguousarray(result[: size[1], : size[0]]))
 
 
-def _lanczos(scale: float, fall: float) -> "NDArray[np.float32]":
-    """Return the weights of Lanczos' filter (Duchon, 1979) at whole pixels, widened by `scale`, their sum 1."""
+def _lanczos(scale: float, sharpening: float) -> "NDArray[np.float32]":
+    """Return the weights of Lanczos' filter (Duchon, 1979) at whole pixels, widened by `scale` and sharpened, their sum 1."""
     reach = math.ceil(_LOBES * scale)
     at = np.arange(-reach, reach + 1) / scale
     weights = np.where(np.abs(at) < _LOBES, np.sinc(at) * np.sinc(at / _LOBES), 0.0)
-    return np.convolve(weights / weights.sum(), (-fall, 1 + 2 * fall, -fall)).astype(np.float32)
+    return np.convolve(weights / weights.sum(), (-sharpening, 1 + 2 * sharpening, -sharpening)).astype(np.float32)
 
 
 def _finish(opened: _Opened, pixels: Image.Image) -> Image.Image:

@@ -128,7 +128,7 @@ def current(
     """Return the findings that still hold: without removed images, changed labels and dismissed findings.
 
     `label_of` returns the label an image has now, None for one that was removed. `changed` are the labels of the images that
-    have another one than when the findings were made, if those are known: many images are found in it much quicker.
+    have another one than when the findings were made, None for those removed: then the others are not asked about.
     """
     if changed is None:
         return _current(found, label_of, dismissed, lambda _image: True)

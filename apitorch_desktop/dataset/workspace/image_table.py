@@ -546,7 +546,7 @@ class ImageSnapshot(LazyImages):
         self.slots = slots
         self.label_names = list(table.labels)
         self.codes = table.label[slots]
-        self._end = table.size
+        self._end = table.size  # slots from here on are of images that came later
         self.is_whole = False
         self._ids: list[str] | None = None
 

@@ -33,10 +33,10 @@ T = TypeVar("T")
 
 _FIRST_PAGE = 500
 _PAGE = 5000
-_CACHED_AFTER = 5.0
+_CACHE_AFTER = 5.0
 """Seconds of a first listing after which its pages are cached."""
-_PAUSES = 20
-"""Times as long as that took, until they are cached again."""
+_CACHE_PAUSE = 20
+"""Seconds until they are cached again, for each second that it took."""
 
 
 class NeedsScratch(UserError):  # noqa: N818 - named for what is needed
@@ -160,8 +160,8 @@ class Workspace:
         """
         from apitorch_desktop.dataset.workspace.columnar_listing import updated
 
-        owner, begun = (self.connection.id, training_set_id), None
-        known = None if anew or not self.has("changes") else self.cache.listing(*owner)
+        begun = None
+        known = None if anew or not self.has("changes") else self.cache.listing(self.connection.id, training_set_id)
         if known is not None and known.revision:
             with self._recorded():
                 changes = self.client.image_changes(training_set_id, known.revision, cancelled=cancelled)
@@ -174,10 +174,9 @@ class Workspace:
                 return present
             if found is not None:
                 self.cache.save_listing(self.connection.id, found[0])
-                begun = self.cache.listing(*owner)
-        listing = self._list_all(
-            training_set_id, begun, progress, cancelled, as_it_comes=known is None or bool(known.next)
-        )
+                begun = self.cache.listing(self.connection.id, training_set_id)
+        whole_is_cached = anew or (known is not None and not known.next)
+        listing = self._list_all(training_set_id, begun, progress, cancelled, as_it_comes=not whole_is_cached)
         self.cache.save_listing(self.connection.id, listing)
         self._fetcher.update(training_set_id, listing.images)
         return listing
@@ -205,7 +204,7 @@ class Workspace:
             if begun is not None and progress is not None and total is not None:
                 shown = self.cache.listing(self.connection.id, training_set_id)  # columns that belong to the receiver
                 progress(ListingProgress(shown.images if shown is not None else [], total))
-            builder, seen, pause = ListingBuilder(begun), monotonic(), _CACHED_AFTER
+            builder, cached_at, pause = ListingBuilder(begun), monotonic(), _CACHE_AFTER
             for answer in iter_answers(
                 self.client, training_set_id, paged=paged, after=begun.next if begun is not None else None,
                 first=_FIRST_PAGE, limit=_PAGE, scratch_label=scratch_label, cancelled=cancelled,
@@ -213,12 +212,13 @@ class Workspace:
                 images = builder.add(answer)
                 if progress is not None:
                     progress(ListingProgress(images, len(images) if total is None else total))
-                if as_it_comes and revision and isinstance(answer.next, str) and (now := monotonic()) - seen >= pause:
+                now = monotonic()
+                if as_it_comes and revision and isinstance(answer.next, str) and now - cached_at >= pause:
                     part = replace(builder.listing(names), revision=revision, next=answer.next)
                     part.label_ids |= ids
                     self.cache.save_listing(self.connection.id, part)
-                    seen = monotonic()
-                    pause = max(_CACHED_AFTER, _PAUSES * (seen - now))
+                    cached_at = monotonic()
+                    pause = max(_CACHE_AFTER, _CACHE_PAUSE * (cached_at - now))
             listing = builder.listing(names)
             listing.label_ids |= ids
             if not paged:

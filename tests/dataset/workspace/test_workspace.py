@@ -102,7 +102,7 @@ def test_many_pages_make_one_listing(real: Home, monkeypatch):
 
 
 def test_a_first_listing_that_broke_off_goes_on_after_its_last_page(real: Home, monkeypatch):
-    for name, value in (("_FIRST_PAGE", 3), ("_PAGE", 4), ("_CACHED_AFTER", 0), ("_PAUSES", 0)):
+    for name, value in (("_FIRST_PAGE", 3), ("_PAGE", 4), ("_CACHE_AFTER", 0), ("_CACHE_PAUSE", 0)):
         monkeypatch.setattr(f"apitorch_desktop.dataset.workspace.workspace.{name}", value)
 
     def break_off(part: ListingProgress) -> None:
@@ -113,6 +113,7 @@ def test_a_first_listing_that_broke_off_goes_on_after_its_last_page(real: Home, 
     came: list[str] = []
     with pytest.raises(ConnectionFailed):
         real.workspace.listing(real.set_id, progress=break_off)
+    assert len(came) == 11
     assert real.workspace.cached_listing(real.set_id) is None  # a part is never taken for the whole
     real.client.move_images(real.set_id, came[:2], "l3")
     real.client.delete_images(real.set_id, came[2:3])
@@ -134,6 +135,12 @@ def test_a_first_listing_that_broke_off_goes_on_after_its_last_page(real: Home, 
     assert {one.image_id for part in parts for one in part.images} == {one.image_id for one in full.images}
     assert sum(len(part.images) for part in parts) == len(full.images)
     assert found.label_ids == full.label_ids
+    came.clear()
+    with pytest.raises(ConnectionFailed):
+        real.workspace.listing(real.set_id, progress=break_off, anew=True)
+    cached = real.workspace.cached_listing(real.set_id)
+    assert cached is not None  # the whole is not given up for a part
+    assert cached.images == full.images
 
 
 def test_what_was_seen_stays_browsable_when_the_service_is_away(plain: Home, documented: FakeApi):

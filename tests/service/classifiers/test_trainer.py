@@ -60,7 +60,9 @@ def test_a_folder_of_photos_becomes_a_classifier_that_feedback_corrects(photos, 
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(lambda path: client.upload_image(training_set.id, path.parent.name, path=path), train))
         classifier = until(
-            lambda: learned(client, 600), between=lambda: time.sleep(0.2), progress=lambda: client.classifier("clothes")
+            lambda: learned(client, 600),
+            between=lambda: time.sleep(0.2),
+            progress=lambda: client.classifier("clothes").status_message,
         )
         assert len(classifier.labels) == 10
         with ThreadPoolExecutor(2) as pool:

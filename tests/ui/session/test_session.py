@@ -146,6 +146,25 @@ def test_labels_and_counts_of_a_set_stay_right_when_another_one_is_opened(filled
     wait_until(lambda: set(listed("Hats")) == {"straw", "felt"})
 
 
+def test_a_large_set_is_shown_as_it_was_before_it_is_compared_with_the_service(filled, monkeypatch):
+    monkeypatch.setattr("apitorch_desktop.ui.session.open_training_set._MANY", 4)
+    session, editing = filled.session, filled.editing
+    coats = session.open_set.training_set.id
+    editing.create_training_set("Hats", lambda set_id: session.open(set_id))
+    wait_until(lambda: session.open_set.training_set.name == "Hats" and session.open_set.listed)
+    session.workspace.client.delete_image(session.workspace.cached_listing(coats).images[0].image_id)  # another program
+    shown = []
+    session.open(coats)
+    session.open_set.changed.connect(lambda: shown.append((filled.model.total, session.open_set.listed)))
+    wait_until(lambda: filled.model.total == 4 and session.open_set.listed)
+    assert (5, False) in shown
+    session.open(
+        next(one.id for one in session.training_sets if one.name == "Hats")
+    )  # while it may not be compared yet
+    wait_until(lambda: session.open_set.training_set.name == "Hats" and session.open_set.listed)
+    assert not filled.model.total
+
+
 def test_a_copy_that_a_listing_saw_in_the_middle_of_a_move_is_shown_once(filled):
     """With the documented calls alone an image that moves is there twice for a moment."""
     open_set = filled.session.open_set
