@@ -14,7 +14,6 @@ import os
 import struct
 import sys
 import zlib
-from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
@@ -23,13 +22,14 @@ import numpy as np
 
 from apitorch_desktop.api.types import TrainingImage
 from apitorch_desktop.dataset.workspace.image_table import ImageTable, TableParts
+from apitorch_desktop.dataset.workspace.packed_records import PackedRecords
 from apitorch_desktop.utils.decoding import prepared
 from apitorch_desktop.utils.files import atomic_write
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_MAGIC: Final = b"images\x002"
+_MAGIC: Final = b"images\x003"
 _LENGTHS: Final = struct.Struct("<II")
 _ALIGNMENT: Final = 64
 
@@ -50,7 +50,6 @@ class _Header(msgspec.Struct):
     newer: dict[int, TrainingImage]
     splits: dict[int, str]
     sections: list[_Section]
-    block_lengths: list[int]
     blocks_start: int
     size: int
     """Bytes after the header."""
@@ -62,16 +61,20 @@ _decode_header = msgspec.msgpack.Decoder(prepared(_Header)).decode
 def write(table: ImageTable, path: Path) -> None:
     """Write a table; the file appears when its content is on the disk. Raises OSError."""
     parts = table.parts()
-    arrays = {name: _little_endian(array) for name, array in parts.arrays.items()}
+    starts, blocks = parts.records.packed()
+    ends = np.cumsum([0, *map(len, blocks)], dtype=np.int64)
+    arrays = {
+        name: _little_endian(array)
+        for name, array in {**parts.arrays, "block_starts": starts, "block_ends": ends}.items()
+    }
     sections, place = [], 0
     for name, array in arrays.items():
         sections.append(_Section(name, array.dtype.str, list(array.shape), place))
         place = _aligned(place + array.nbytes)
-    lengths = [len(block) for block in parts.blocks]
     header = msgspec.msgpack.encode(
         _Header(
-            parts.labels, parts.next_order, parts.odd_ids, parts.newer, parts.splits, sections, lengths,
-            blocks_start=place, size=place + sum(lengths),
+            parts.labels, parts.next_order, parts.odd_ids, parts.newer, parts.splits, sections,
+            blocks_start=place, size=place + int(ends[-1]),
         )
     )  # fmt: skip
     with atomic_write(path, mode=0o600, durable=False) as part, part.open("r+b") as file:
@@ -81,7 +84,7 @@ def write(table: ImageTable, path: Path) -> None:
             assert file.tell() == start + section.start  # noqa: S101 - else the file is nonsense
             file.write(array.data)
             _pad(file)
-        file.writelines(parts.blocks)
+        file.writelines(blocks)
         file.flush()
         os.fsync(file.fileno())
 
@@ -102,13 +105,15 @@ def read(path: Path) -> ImageTable:
             raise ValueError("a part of a table of images")
         mapped = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
     arrays = {section.name: _array(mapped, start, section) for section in header.sections}
-    ends = accumulate(header.block_lengths, initial=start + header.blocks_start)
-    blocks: list[bytes | memoryview] = [mapped[begin:end] for begin, end in pairwise(ends)]
-    parts = TableParts(
-        header.labels, header.next_order, header.odd_ids, header.newer, header.splits, arrays, blocks
-    )  # fmt: skip
     try:
-        return ImageTable.of_parts(parts)
+        records = PackedRecords(
+            mapped[start + header.blocks_start :], arrays.pop("block_starts"), arrays.pop("block_ends")
+        )
+        return ImageTable.of_parts(
+            TableParts(
+                header.labels, header.next_order, header.odd_ids, header.newer, header.splits, arrays, records
+            )
+        )  # fmt: skip
     except KeyError as error:
         raise ValueError("a table of images of another version") from error
 

@@ -303,14 +303,14 @@ class LabelGroups:
         if self._table is not None and self._table.size:
             import numpy as np
 
-            table, label = self._table, self._table.label
-            chosen = label >= 0 if self._keep is None else (label >= 0) & self._keep(table)
-            slots = np.flatnonzero(chosen)
+            table, label, slots = self._table, self._table.label, None
             if self._keep is not None:
+                slots = np.flatnonzero((label >= 0) & self._keep(table))
                 by_code = np.bincount(label[slots], minlength=len(table.labels)).tolist()
                 counts = {name: by_code[code] if (code := table.known_code(name)) >= 0 else 0 for name in counts}
             if self._key is not None:
                 keys = self._keys()
+                slots = np.flatnonzero(label >= 0) if slots is None else slots
         shown = [name for name, count in counts.items() if count or (self._keep is None and name != INBOX)]
         if (held := self._held) is not None:
             shown.sort(key=lambda name: held.get(name, len(held)))
@@ -320,11 +320,14 @@ class LabelGroups:
             self.rows, self._rows_by_slot = (), None
             self._group([] if self.flat else shown, counts)
             return
-        self.rows = table.in_order(slots, shown, None if self.flat else keys)
+        if slots is None:
+            self.rows = table.all_in_order(shown)
+        else:
+            self.rows = table.in_order(slots, shown, None if self.flat else keys)
         if self.flat:
             if keys is not None:
                 self.rows = self.rows[np.argsort(keys[self.rows], kind="stable")]
-            shown, counts = [""][: len(slots)], {"": len(slots)}
+            shown, counts = [""][: len(self.rows)], {"": len(self.rows)}
         self._rows_by_slot = None
         self._group(shown, counts)
 
