@@ -209,16 +209,20 @@ def listing(work: Path, rounds: int) -> None:
         def fetch(accept: str) -> bytes:
             return service.call("GET", f"training-set/{set_id}/images", headers={"Accept": accept}).content
 
-        def packed() -> None:
-            assert fetch("application/msgpack").count(b".jpg") == 2 * LISTED  # extension and uploaded name
+        first_packed, first_json = fetch("application/msgpack"), fetch("application/json")
+        assert first_packed.count(b".jpg") == 2 * LISTED  # extension and uploaded name
+        assert first_json.count(b'"filename"') == LISTED
+
+        def packed() -> None:  # counting again would be a tenth of the time
+            assert len(fetch("application/msgpack")) == len(first_packed)
 
         def in_json() -> None:
-            assert fetch("application/json").count(b'"filename"') == LISTED
+            assert len(fetch("application/json")) == len(first_json)
 
         def peer() -> None:
             assert len(database.execute(select, (set_id,)).fetchall()) == LISTED
 
-        peer(), packed(), in_json()
+        peer()
         turns = [(seconds(peer), seconds(packed), seconds(in_json)) for _ in range(rounds)]
         report(f"listing of {LISTED:,} images", [(bare, ours) for bare, ours, _ in turns])
         report(f"in JSON, listing of {LISTED:,} images", [(bare, ours) for bare, _, ours in turns])
