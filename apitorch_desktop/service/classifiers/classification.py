@@ -1,12 +1,11 @@
 """Classification and feedback, for the standard and the trained classifiers, and the export of the latter as ONNX."""
 
 import logging
-import tempfile
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -16,7 +15,9 @@ from PIL import Image
 
 from apitorch_desktop.api import types
 from apitorch_desktop.api.slugs import snake_case
+from apitorch_desktop.service.classifiers.cluster import ClusterAway
 from apitorch_desktop.service.classifiers.encoders import EncoderPool, OwnEncoders
+from apitorch_desktop.service.classifiers.exporting import export_onnx
 from apitorch_desktop.service.classifiers.trainer import Trainer, unmet_requirements
 from apitorch_desktop.service.classifiers.training_data import decimal
 from apitorch_desktop.service.storage.blobs import Staged
@@ -564,9 +565,6 @@ def _or_unset(value: Any) -> Any | UnsetType:
     return UNSET if value is None else value
 
 
-_SAMPLE = 8
-
-
 class OnnxExporter:
     """Exports classifiers. Blocking and thread-safe."""
 
@@ -581,42 +579,18 @@ class OnnxExporter:
         Raises RecordNotFound, RecordConflict if nothing has been trained yet, StorageFault if the file's results differ
         from those of the service.
         """
-        from apitorch_desktop.vision import onnx_export
-
         row = self._store.training_sets.by_slug(owner, slug)
         found = self._trainer.current_head(row.id)
         if found is None:
             raise RecordConflict(
                 f"The classifier “{slug}” has not been trained yet: add images, and wait until it is ready."
             )
+        if self._trainer.cluster is not None and not found.provisional:
+            with suppress(ClusterAway):
+                return self._trainer.cluster.export(row.id, found.version, found.encoder)
         encoder = self._classification.encoder_named(found.encoder)
         if encoder is None:
             raise RecordConflict(
                 f"The classifier “{slug}” was trained with another encoder, which is not there any more."
             )
-        calibration_error = (found.metrics and found.metrics.calibration_error) or None
-        with tempfile.TemporaryDirectory(prefix="apitorch-export-") as folder:
-            path = Path(folder) / f"{slug[:80]}.onnx"
-            try:
-                onnx_export.write_onnx(path, found.head, encoder, slug, calibration_error)
-                difference = onnx_export.check_export(path, found.head, encoder, self._sample(owner, row.id, encoder))
-            except onnx_export.ExportFailed as error:
-                raise RecordConflict(str(error)) from error
-            if difference > onnx_export.TOLERANCE:
-                raise StorageFault(f"The exported file differs by {difference:.5f} from the service's own answers.")
-            return path.read_bytes()
-
-    def _sample(self, owner: int, set_id: int, encoder: Encoder) -> list[Image.Image]:
-        """Return stored photos that can be read, and two drawn images, so that no file is exported unverified."""
-        found = [_drawn(encoder.shorter_side, over) for over in (1, 3)]
-        for row in self._store.images.page(owner, set_id, limit=_SAMPLE).images:
-            try:
-                found.append(open_upright(self._store.read(row.sha256), encoder.shorter_side))
-            except (RecordNotFound, StorageFault, UnreadableImage):
-                continue
-        return found
-
-
-def _drawn(side: int, over: int) -> Image.Image:
-    ramp = Image.linear_gradient("L").resize((side * over, side))
-    return Image.merge("RGB", (ramp, ramp.rotate(180), Image.radial_gradient("L").resize(ramp.size)))
+        return export_onnx(self._store, row, found, encoder)

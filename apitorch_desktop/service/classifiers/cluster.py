@@ -1,4 +1,4 @@
-"""A Dask cluster that embeds and trains for this service, and for all others that name the same scheduler."""
+"""A Dask cluster that embeds, trains and exports for this service, and for all others that name the same scheduler."""
 
 import logging
 import threading
@@ -29,7 +29,7 @@ class ClusterAway(Exception):  # noqa: N818 - named for what happened
 
 
 class Cluster:
-    """Gives embedding and training to the workers of a Dask scheduler. Thread-safe.
+    """Gives embedding, training and exports to the workers of a Dask scheduler. Thread-safe.
 
     A task is named by content and encoder, so that services that want the same share it. A worker that dies costs its
     tasks, which the scheduler gives to another.
@@ -88,6 +88,18 @@ class Cluster:
         self._wait(client, [future], cancelled)
         if not self._result(future):
             raise TrainingCancelled
+
+    def export(self, set_id: int, version: int, encoder: str) -> bytes:
+        """Return a version of a trained classifier as an ONNX file. Raises ClusterAway, StoreError."""
+        client = self._connected()
+        key = f"export-{set_id}-{version}-{encoder}"
+        future = client.submit(tasks.export, set_id, version, encoder, key=key, retries=_RETRIES, priority=3)
+        try:
+            self._wait(client, [future], lambda: self.stopping)
+        except TrainingCancelled as error:
+            raise ClusterAway from error
+        exported: bytes = self._result(future)
+        return exported
 
     def _connected(self) -> Client:
         import distributed

@@ -1,4 +1,4 @@
-"""Tasks for the workers of a Dask cluster: plain functions of what they are about, which write to the database.
+"""Tasks for the workers of a Dask cluster: plain functions of what they are about, which use the database themselves.
 
 A worker is an ordinary `dask worker` with this package installed, and the same APITORCH_DATABASE_URL, APITORCH_BLOB_URL and
 credentials of the bucket in its environment as the services. It opens them at its first task, and keeps them and the
@@ -18,9 +18,11 @@ from pathlib import Path
 from apitorch_desktop.service.classifiers import training_data
 from apitorch_desktop.service.classifiers.embeddings import Embedder
 from apitorch_desktop.service.classifiers.encoders import FOLDER, EncoderPool, OwnEncoders
+from apitorch_desktop.service.classifiers.exporting import export_onnx
+from apitorch_desktop.service.classifiers.head_cache import HeadCache
 from apitorch_desktop.service.classifiers.training import train_and_store
 from apitorch_desktop.service.config import InvalidConfig, storage_urls
-from apitorch_desktop.service.storage.errors import CannotOpen, StorageUnreachable, StoreError
+from apitorch_desktop.service.storage.errors import CannotOpen, RecordNotFound, StorageUnreachable, StoreError
 from apitorch_desktop.service.storage.store import Store
 from apitorch_desktop.vision.encoder import Encoder
 from apitorch_desktop.vision.head import TrainingCancelled
@@ -76,6 +78,16 @@ def train(set_id: int, encoder: str, unreadable: list[str], holder: str) -> bool
     except TrainingCancelled:
         return False
     return True
+
+
+def export(set_id: int, version: int, encoder: str) -> bytes:
+    """Return a version of a trained classifier as an ONNX file. Raises StoreError, UnusableEncoder."""
+    resources = _resources()
+    row = resources.store.training_sets.find(set_id)
+    found = HeadCache(resources.store).load(set_id, version)
+    if row is None or found is None:
+        raise RecordNotFound("This version of the classifier is gone.")
+    return export_onnx(resources.store, row, found, resources.encoder(encoder))
 
 
 _opening = threading.Lock()

@@ -138,7 +138,7 @@ class Trainer:
         self._embedder = Embedder(store)
         self._heads = HeadCache(store)
         self._advisor = Advisor(store, lower_priority)
-        self._cluster = cluster
+        self.cluster = cluster
         self._keeper = self._make_keeper(store.jobs) if store.jobs else None
         store.on_notice(self._receive)
         self._delay = delay
@@ -153,7 +153,7 @@ class Trainer:
         self._threads = [threading.Thread(target=self._run_embedder, name="embedder", daemon=True)]
         self._threads += [
             threading.Thread(target=self._run_trainer, name=f"trainer-{number}", daemon=True)
-            for number in range(_THREADS if self._cluster is None else _CLUSTER_THREADS)
+            for number in range(_THREADS if self.cluster is None else _CLUSTER_THREADS)
         ]
         for thread in self._threads:
             thread.start()
@@ -170,8 +170,8 @@ class Trainer:
         deadline = time.monotonic() + timeout
         if self._keeper is not None:
             self._keeper.stop(timeout)
-        if self._cluster is not None:
-            self._cluster.close()
+        if self.cluster is not None:
+            self.cluster.close()
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
         ended = self._advisor.stop(max(0.0, deadline - time.monotonic()))
@@ -431,7 +431,7 @@ class Trainer:
                     job.encoded_anew = anew
                     self._wake.notify_all()
             with self._wake:
-                size = self._cluster.batch if self._cluster else BATCH
+                size = self.cluster.batch if self.cluster else BATCH
                 batch = [job.missing.popleft() for _ in range(min(size, len(job.missing)))]
             if batch:
                 self._embed(batch, self._encoder(job.set_id))
@@ -543,10 +543,10 @@ class Trainer:
             return given_up() or (job.changes != job.trained_changes and not urgent and not previewed)
 
         holder = self._store.jobs.holder if self._store.jobs else None
-        if self._cluster is not None and holder is not None:
+        if self.cluster is not None and holder is not None:
             missing = self._store.models.missing(data.set_id, data.encoder)
             try:
-                self._cluster.train(
+                self.cluster.train(
                     data.set_id,
                     data.revision,
                     data.encoder,
@@ -562,9 +562,9 @@ class Trainer:
         train_and_store(self._store, data, holder=holder, cancelled=cancelled, use=use)
 
     def _embed(self, sha256s: list[str], encoder: "Encoder") -> None:
-        if self._cluster is not None:
+        if self.cluster is not None:
             try:
-                self._embedder.mark(self._cluster.embed(sha256s, encoder.name))
+                self._embedder.mark(self.cluster.embed(sha256s, encoder.name))
             except ClusterAway:
                 _log.debug("%d images are embedded here", len(sha256s))
             else:
@@ -576,7 +576,7 @@ class Trainer:
     def _load(self, job: _TrainingJob, encoder: str, *, vectors: bool = False) -> TrainingData:
         """Load the data of a training, without embeddings where the cluster trains. Raises TrainingCancelled."""
         go_on = training_data.raise_once(partial(self._is_given_up, job))
-        vectors = vectors or self._cluster is None
+        vectors = vectors or self.cluster is None
         return training_data.load(
             self._store, job.set_id, encoder, self._embedder.unreadable, vectors=vectors, go_on=go_on
         )

@@ -1,4 +1,4 @@
-"""Embedding and training on a Dask cluster: a real scheduler, real workers, and what happens when they die."""
+"""Embedding, training and exports on a Dask cluster: a real scheduler, real workers, and what happens when they die."""
 
 import os
 from pathlib import Path
@@ -49,13 +49,34 @@ def test_workers_learn_for_the_service_and_it_goes_on_without_them(tmp_path: Pat
             with distributed.Client(f"tcp://127.0.0.1:{scheduler.port}", set_as_default=False) as client:
                 return sum(client.run(opened).values())
 
+        def export() -> bytes:
+            answer = service.call("GET", "classifier/clothes/onnx")
+            assert answer.status_code == 200, answer.text
+            return answer.content
+
+        def ended_exports() -> int:
+            """Return how many exports the workers have ended."""
+            with distributed.Client(f"tcp://127.0.0.1:{scheduler.port}", set_as_default=False) as client:
+
+                def count(dask_scheduler) -> int:
+                    prefix = dask_scheduler.task_prefixes.get("export")
+                    return 0 if prefix is None else prefix.state_counts["memory"]
+
+                return client.run_on_scheduler(count)
+
         learn(0, 4)
         assert open_stores() >= 1
+        assert ended_exports() == 0
+        by_worker = export()
+        assert ended_exports() == 1
         workers[0].kill()
         learn(4, 6)  # by the other one
         assert open_stores() == 1
+        assert export() != by_worker
+        by_worker = export()
         scheduler.kill()
-        learn(6, 8)  # by the service itself
+        assert export() == by_worker  # by the service itself
+        learn(6, 8)
         image = files["hat"][12].read_bytes()
         answer = service.call("POST", "classify", data={"classifiers[]": "clothes"}, files={"image": image}).json()
         assert answer["data"][0]["version"] == service.call("GET", "classifier/clothes").json()["version"]
