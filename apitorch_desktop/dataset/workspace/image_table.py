@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Protocol, overload
+from typing import Any, Final, NamedTuple, Protocol, overload
 
 import numpy as np
 from msgspec import UNSET
@@ -61,6 +61,26 @@ class TableParts:
     records: PackedRecords
 
 
+class LabelOrder(NamedTuple):
+    """All images by label, as they were: `codes` of the labels that had some, in their order; `by_code` are the slots of
+    code n from `starts[n]` on. None of these arrays is changed any more.
+    """
+
+    by_code: NDArray[np.integer[Any]]
+    starts: list[int]
+    codes: list[int]
+
+    def slots(self) -> Slots:
+        """Return the slots in this order."""
+        parts = [self.by_code[self.starts[code] : self.starts[code + 1]] for code in self.codes]
+        return np.concatenate(parts, dtype=np.intp) if parts else np.empty(0, np.intp)
+
+    def label_codes(self) -> NDArray[np.int32]:
+        """Return the code of the label of each image."""
+        counts = [self.starts[code + 1] - self.starts[code] for code in self.codes]
+        return np.repeat(np.array(self.codes, np.int32), counts)
+
+
 class ImageTable:
     """Images by slot: a slot belongs to one image for good, whatever label it is moved to.
 
@@ -95,6 +115,7 @@ class ImageTable:
         self._name_rank: NDArray[np.float64] = np.empty(0)
         self._answers: tuple[Mapping[str, Answer], int, AnswerColumns] | None = None
         self._by_label: tuple[NDArray[np.integer[Any]], list[int]] | None = None
+        self._all_in_order: tuple[list[int], Slots] | None = None
         self.version = 0
         """Grows whenever images come, go, or change their label or order."""
         self._trim()
@@ -163,12 +184,22 @@ class ImageTable:
         return self._by_order(np.flatnonzero(self.label == self.known_code(label)))
 
     def all_in_order(self, labels: Iterable[str]) -> Slots:
-        """Return all images by label, in the order of `labels`, others last, within each in their order."""
+        """Return all images by label, in the order of `labels`, others last, within each in their order.
+
+        The array is shared with who asks the same again before images change.
+        """
+        order = self.order_by_label(labels)
+        known = self._all_in_order
+        if known is None or known[0] != order.codes:
+            known = self._all_in_order = order.codes, order.slots()
+        return known[1]
+
+    def order_by_label(self, labels: Iterable[str]) -> LabelOrder:
+        """Return the order of `all_in_order`, as it is now."""
         slots, starts = self._slots_by_label()
         codes = dict.fromkeys(code for code in map(self.known_code, labels) if 0 <= code < len(starts) - 1)
         codes |= dict.fromkeys(range(len(starts) - 1))
-        parts = [slots[starts[code] : starts[code + 1]] for code in codes]
-        return np.concatenate(parts, dtype=np.intp) if parts else np.empty(0, np.intp)
+        return LabelOrder(slots, starts, [code for code in codes if starts[code] < starts[code + 1]])
 
     def _slots_by_label(self) -> tuple[NDArray[np.integer[Any]], list[int]]:
         """Return all images by code, within each in their order, and the place at which each code begins, and the end."""
@@ -178,7 +209,7 @@ class ImageTable:
         return self._by_label
 
     def _changed(self) -> None:
-        self._by_label = None
+        self._by_label = self._all_in_order = None
         self.version += 1
 
     def in_order(self, slots: Slots, labels: Iterable[str], keys: NDArray[Any] | None = None) -> Slots:
@@ -503,10 +534,14 @@ class ImageTable:
         return table
 
     def listed(self, labels: Iterable[str]) -> ImageSnapshot:
-        """Return all images as they are now, label by label."""
-        found = self.snapshot(self.all_in_order(labels))
+        """Return all images as they are now, label by label; the table may be had from them (`ImageSnapshot.own_table`)."""
+        found = self.all_images(labels)
         found.is_whole = True
         return found
+
+    def all_images(self, labels: Iterable[str]) -> ImageSnapshot:
+        """Return all images as they are now, label by label; it takes no time until they are looked at."""
+        return ImageSnapshot(self, self.order_by_label(labels))
 
     def snapshot(self, slots: Slots | None = None) -> ImageSnapshot:
         """Return these images, by default all in the order of slots, as they are now."""
@@ -551,22 +586,38 @@ class AnswerColumns:
 class ImageSnapshot(LazyImages):
     """Images of a table with the labels that they had; their records are read when they are asked for, on any thread.
 
-    `slots` are their slots, `codes` the places of their labels in `label_names`; `is_whole` if they were all of them, label
-    by label.
+    `is_whole` if they were all that the table had, label by label.
     """
 
-    def __init__(self, table: ImageTable, slots: Slots) -> None:
+    def __init__(self, table: ImageTable, of: Slots | LabelOrder) -> None:
         self.table = table
-        self.slots = slots
+        self._order = of if isinstance(of, LabelOrder) else None
+        self._slots: Slots | None = None if isinstance(of, LabelOrder) else of
+        self._codes: NDArray[np.int32] | None = None if isinstance(of, LabelOrder) else table.label[of]
         self.label_names = list(table.labels)
-        self.codes = table.label[slots]
         self._end = table.size  # slots from here on are of images that came later
         self._version = table.version
         self.is_whole = False
         self._ids: list[str] | None = None
 
+    @property
+    def slots(self) -> Slots:
+        """The slots, in order."""
+        if self._slots is None:
+            assert self._order is not None  # noqa: S101 - for mypy
+            self._slots = self._order.slots()
+        return self._slots
+
+    @property
+    def codes(self) -> NDArray[np.int32]:
+        """The places of their labels in `label_names`."""
+        if self._codes is None:
+            assert self._order is not None  # noqa: S101 - for mypy
+            self._codes = self._order.label_codes()
+        return self._codes
+
     def __len__(self) -> int:
-        return len(self.slots)
+        return len(self.slots) if self._order is None else self._order.starts[-1]
 
     @overload
     def __getitem__(self, place: int) -> TrainingImage: ...
@@ -639,7 +690,8 @@ class ImageSnapshot(LazyImages):
     def _part(self, place: Any) -> ImageSnapshot:
         part = ImageSnapshot.__new__(ImageSnapshot)
         part.table, part.label_names, part.is_whole, part._ids = self.table, self.label_names, False, None
-        part.slots, part.codes = self.slots[place], self.codes[place]
+        part._order, part._slots, part._codes = None, self.slots[place], self.codes[place]
+        part._end, part._version = self._end, self._version
         return part
 
     @property

@@ -537,8 +537,7 @@ class GridModel(QAbstractListModel):
         """Return all images, shown or not, label by label; their records are read when they are asked for."""
         if not self._groups.total:
             return []
-        table = self._groups.table
-        return table.snapshot(self._groups.take_order(table.snapshot().slots))
+        return self._groups.table.all_images(self._groups.labels)
 
     def changed_since(self, records: Sequence[TrainingImage]) -> dict[str, str | None] | None:
         """Return the images whose label is another than in `records`, with that, None if removed; None if all may be."""

@@ -135,7 +135,10 @@ def arrange(labels: Iterable[str], images: Sequence[TrainingImage]) -> ArrangedL
         names |= dict.fromkeys(
             label for label, count in zip(table.labels, table.counts().tolist(), strict=True) if count
         )
-    return ArrangedListing(sorted(names, key=label_order), table, newest(images))
+    ordered = sorted(names, key=label_order)
+    if table is not None:
+        table.all_in_order(ordered)  # which the grid asks for on the GUI thread
+    return ArrangedListing(ordered, table, newest(images))
 
 
 def newest(images: Sequence[TrainingImage], before: tuple[str, str] = ("", "")) -> tuple[str, str]:
