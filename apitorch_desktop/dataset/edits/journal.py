@@ -262,10 +262,10 @@ class EditJournal:
         bytes). `untrashed`: such names of images that came back.
         """
         with self._file.transaction() as db:
-            now = time()
+            now, set_name = time(), _resolve(db, row.set_handle)
             for placement, name, size in trashed:
                 label = placement.source or placement.target
-                set_handle = _add_handle(db, row.connection_id, 0, _resolve(db, row.set_handle))
+                set_handle = _add_handle(db, row.connection_id, 0, set_name)
                 db.execute(
                     "INSERT INTO trash (connection, training_set, place, image, label, name, sha256, bytes, deleted_at)"
                     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
