@@ -14,7 +14,7 @@ CLUTTER: Final = frozenset({
     "__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "#recycle", "@recycle", "@recently-snapshot",
     "#snapshot", "@tmp", "recycler", "recycled", "system volume information", "lost+found", "network trash folder",
     "temporary items", "found.000", "icon\r", "ehthumbs.db", "lost.dir", "picasa.ini", "zbthumbnail.info", "pspbrwse.jbf",
-    ".@__thumb", ".thumbnails", ".thumbs", ".stversions", ".dropbox.cache", ".dtrash", ".trash", ".trashes",
+    "__pycache__", ".@__thumb", ".thumbnails", ".thumbs", ".stversions", ".dropbox.cache", ".dtrash", ".trash", ".trashes",
 })  # fmt: skip
 """Files and folders made by systems, storages and programs, in lower case."""
 _FILM: Final = "mov mp4 m4v avi mpg mpeg mts m2ts 3gp 3g2 mkv webm wmv flv mxf vob lrv insv 360 mp"

@@ -31,6 +31,7 @@ from apitorch_desktop.dataset.sources.archives import (
     broken_archive,
     is_archive,
     packed_name,
+    program_file,
 )
 from apitorch_desktop.dataset.sources.image_source import (
     ArchiveMember,
@@ -215,7 +216,7 @@ class Scanner:
             return
         elif reader.is_list(path.name):
             self._add_list(path)
-        elif sentence := reader.unread_list(path.name):
+        elif sentence := reader.unread_list(path.name) or program_file(path):
             self._complain(sentence)
         elif path.suffix.lower() not in SUFFIXES and is_archive(path):
             contents = _Contents()
@@ -331,6 +332,7 @@ class Scanner:
     def _collect_archive(self, path: Path, above: Parts, contents: _Contents) -> None:
         """Add the images in an archive, as if it were a folder at `above`."""
         inner = []
+        lost: dict[str, list[str]] = {}
         try:
             for member in self._archives.members(path, self._limit, self._cancelled, self.notes.append):
                 parts = path_parts(member.path)
@@ -340,7 +342,9 @@ class Scanner:
                 if (folders := folders_of_user(parts[:-1])) is None:
                     continue
                 place = (*above, *folders, parts[-1])
-                if is_image(parts[-1], member.data[:16]):
+                if member.lost:
+                    lost.setdefault(member.problem, []).append(member.path)
+                elif is_image(parts[-1], member.data[:16]):
                     look = self._look_at_member(member.size, member.data, member.problem)
                     contents.images.append(_Entry(place, ArchiveMember(path, member.name), look))
                     self._tick(len(self.found) + len(contents.images))
@@ -354,6 +358,9 @@ class Scanner:
                     break
         except InvalidArchive as error:
             self._complain(str(error))
+        for sentence, links in lost.items():
+            more = f" and {plural(len(links) - 3, 'more link')}" if len(links) > 3 else ""
+            self._complain(f"{quoted(links[:3])}{more} in “{shown(path.name)}” stay out: {sentence}")
         if inner:
             self._complain(
                 f"“{shown(path.name)}” holds other archives, which are not opened: {quoted(inner[:5])}. Unpack it first."

@@ -4,19 +4,22 @@ import bz2
 import gzip
 import io
 import lzma
+import posixpath
 import re
 import stat
 import struct
 import tarfile
 import zipfile
 import zlib
+from bisect import bisect_left
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
+from tarfile import HeaderError
 from threading import Lock
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, Self
 
 from apitorch_desktop.dataset.sources.image_source import ArchiveMember, ImageBytes, ImageFile, SourceMissing
 from apitorch_desktop.dataset.sources.lists.index import IMAGE_SUFFIXES
@@ -32,6 +35,9 @@ MAX_GROWTH: Final = 100
 """An archive may unpack to `LEAST_BUDGET` bytes, or to so many times its own size: images hardly shrink."""
 _CACHE_BYTES = 64 * 2**20
 _ERRORS = (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError, zlib.error, NotImplementedError)
+_LONGEST_TARGET: Final = 4096
+_METHODS: Final = {9: "Deflate64", 93: "Zstandard", 95: "XZ", 96: "JPEG", 98: "PPMd"}
+"""Ways of packing a member of a zip that Python does not read in every version, and what they are called."""
 _UNICODE_PATH = 0x7075
 """Id of the extra field in which Info-ZIP stores the UTF-8 name of a member."""
 
@@ -46,13 +52,15 @@ class InvalidArchive(UserError):  # noqa: N818 - named for what is wrong
 class Member:
     """Plain file inside an archive. `name` is that of `ArchiveMember`; `problem` is a sentence where there are no bytes.
 
-    A member of more bytes than the limit has its size and none of them.
+    A member of more bytes than the limit has its size and none of them. A link to another member has that one's bytes;
+    `lost` is True for a link that leads to none, and `problem` then the end of a sentence about such links.
     """
 
     name: str
     size: int
     data: bytes = b""
     problem: str = ""
+    lost: bool = False
 
     @property
     def path(self) -> str:
@@ -97,6 +105,8 @@ _SELF_UNPACKING: Final = frozenset({".exe", ".zip", ".sfx", ".run", ".bin", ".sh
 """Suffixes of programs that may be archives which unpack themselves."""
 _PART: Final = re.compile(r"\.(?:[zr]\d\d|(?:zip|7z|rar|tar|tgz|gz)\.\d{3})$", re.IGNORECASE)
 """End of the name of one of several files that an archive was cut into."""
+_DESCRIPTIONS: Final = frozenset({"[Content_Types].xml", "mimetype", "manifest.json", "META-INF/MANIFEST.MF"})
+"""Members by which the zip of a program describes itself: documents of office programs, books, projects, apps."""
 _STREAMS: Final = (".gz", ".bz2", ".xz", ".lzma", ".zst")
 """Suffixes of packed files: of a tar, or of one other file."""
 ARCHIVE_SUFFIXES: Final = (
@@ -145,6 +155,22 @@ def broken_archive(path: Path) -> str:
     return (
         f"“{shown(path.name)}” is no archive that can be read: it is damaged, or only a part of one. Download it again."
     )
+
+
+def program_file(path: Path) -> str:
+    """Return a sentence about a zip that is the document or project of a program, "" for any other file."""
+    if path.suffix.lower() in ("", *ARCHIVE_SUFFIXES, *IMAGE_SUFFIXES):
+        return ""
+    try:
+        with path.open("rb") as file:
+            if not file.read(4).startswith(b"PK\x03\x04"):
+                return ""
+        with zipfile.ZipFile(path) as archive:
+            if _DESCRIPTIONS.isdisjoint(archive.namelist()):
+                return ""
+    except _ERRORS:
+        return ""
+    return f"“{shown(path.name)}” is the file of a program and no archive of photos: save the photos in it from that program."
 
 
 def is_archive(path: Path) -> bool:
@@ -294,12 +320,61 @@ class _Numbering:
     def __init__(self) -> None:
         self._counts = Counter[str]()
 
+    def names(self) -> Iterable[str]:
+        """Return the names that were numbered, each without its number."""
+        return self._counts
+
     def key(self, name: str) -> str:
         """Return the `ArchiveMember.name` of the next member with this name."""
         name = name.replace("\0", "")
         self._counts[name] += 1
         count = self._counts[name]
         return name if count == 1 else f"{name}\0{count}"
+
+
+_MAX_STEPS: Final = 40
+"""Links that lead to links are followed so many times, as systems do."""
+
+
+def _destination(link: str, target: str) -> str:
+    """Return the path in an archive that a symbolic link of this name leads to."""
+    return posixpath.normpath(posixpath.join(posixpath.dirname(_place(link)), target))
+
+
+def _place(name: str) -> str:
+    """Return the path of a member in one spelling: `./cat/1.jpg` is `cat/1.jpg`."""
+    return posixpath.normpath(name.partition("\0")[0])
+
+
+def _followed(links: Mapping[str, str], names: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Return link → member that it leads to, and link → end of a sentence where it leads to none.
+
+    `links`: link → path in the archive; `names` are those of all members.
+    """
+    steps = {_place(link): path for link, path in links.items()}
+    places = {place: name for name in names if (place := _place(name)) not in steps}
+    order: list[str] = []
+    found, lost = {}, {}
+    for link, path in links.items():
+        for _ in range(_MAX_STEPS):
+            if path in places or path not in steps:
+                break
+            path = steps[path]
+        if path in places:
+            found[link] = places[path]
+            continue
+        if path in steps:
+            lost[link] = "links that lead back to themselves."
+        elif path.startswith(("/", "..")):
+            lost[link] = "links that lead out of the archive."
+        else:
+            order = order or sorted(places)
+            below = bisect_left(order, f"{path}/")
+            if path == "." or any(place.startswith(f"{path}/") for place in order[below : below + 1]):
+                lost[link] = "links to folders of the archive, whose photos are counted once."
+            else:
+                lost[link] = "links that lead to nothing in the archive."
+    return found, lost
 
 
 class _ZipArchive:
@@ -309,16 +384,30 @@ class _ZipArchive:
         self._name = shown(path.name)
         self._budget = budget
         self._zip = zipfile.ZipFile(path)  # its reads share one file under a lock of its own
-        infos = [info for info in self._zip.infolist() if info.filename and not info.is_dir() and not _is_link(info)]
+        infos = [info for info in self._zip.infolist() if info.filename and not info.is_dir()]
         names = [_unicode_name(info) for info in infos]
         unknown = [info.orig_filename.encode("cp437") for info, name in zip(infos, names, strict=True) if not name]
         decoded, self.encoding = decode_names(unknown, archive=True)
         others, numbering = iter(decoded), _Numbering()
         self._infos = {numbering.key(name or next(others)): info for name, info in zip(names, infos, strict=True)}
+        links = {name: self._target(name, info) for name, info in self._infos.items() if _is_link(info)}
+        found, self._lost = _followed(links, self._infos)
+        self._infos |= {link: self._infos[name] for link, name in found.items()}
+
+    def _target(self, name: str, info: zipfile.ZipInfo) -> str:
+        """Return the path in the archive that a link leads to; itself, as a link to nothing, where it cannot be read."""
+        try:
+            with self._zip.open(info) as link:
+                return _destination(name, link.read(_LONGEST_TARGET).decode("utf-8", "surrogateescape"))
+        except (*_ERRORS, RuntimeError):
+            return _place(name)
 
     def members(self, limit: int) -> Iterator[Member]:
         spent = 0
         for name, info in self._infos.items():
+            if sentence := self._lost.get(name):
+                yield Member(name, -1, problem=sentence, lost=True)
+                continue
             if info.flag_bits & 1:
                 yield Member(name, info.file_size, problem=_ENCRYPTED)
                 continue
@@ -328,7 +417,9 @@ class _ZipArchive:
             try:
                 data = self.read(name, limit)
             except _ERRORS:
-                yield Member(name, -1, problem=_NOT_UNPACKED)
+                method = _METHODS.get(info.compress_type)
+                problem = f"It is packed with {method}, which is not read here: unpack the archive." if method else ""
+                yield Member(name, -1, problem=problem or _NOT_UNPACKED)
                 continue
             spent += len(data)
             if spent > self._budget:
@@ -408,7 +499,7 @@ class _SequentialArchive:
 
     def read(self, name: str, limit: int) -> bytes:
         with self._lock:
-            for attempt in (1, 2):
+            for _ in range(2):
                 if name in self._passed:
                     data = self._passed.pop(name)
                     self._kept -= len(data)
@@ -419,8 +510,7 @@ class _SequentialArchive:
                             raise OSError(0, "it is too large")
                         return member.data
                     self._keep(member.name, member.data)
-                if attempt == 1:
-                    self._restart()  # it lies before where we are: from the front once more
+                self._restart()  # it lies before where we are: from the front once more
             raise KeyError(name)
 
     def _keep(self, name: str, data: bytes) -> None:
@@ -436,8 +526,28 @@ class _SequentialArchive:
         raise NotImplementedError
 
 
+class _Tar(tarfile.TarFile):
+    """Tar that keeps why it has no further header: its end, or damage, which look the same to the caller of `next`."""
+
+    reason: HeaderError | None = None
+
+
+class _Header(tarfile.TarInfo):
+    """Header in a `_Tar`."""
+
+    @classmethod
+    def fromtarfile(cls, tarfile: tarfile.TarFile) -> Self:
+        """Read the next header."""
+        try:
+            return super().fromtarfile(tarfile)
+        except HeaderError as error:
+            if isinstance(tarfile, _Tar):
+                tarfile.reason = error
+            raise
+
+
 class _TarArchive(_SequentialArchive):
-    """Tar file, packed or not."""
+    """Tar file, packed or not. Its links come last, in a second pass over what they lead to."""
 
     def __init__(self, path: Path, opener: Opener, budget: int, cancelled: Callable[[], bool] | None) -> None:
         self._path = path
@@ -445,8 +555,48 @@ class _TarArchive(_SequentialArchive):
         self._budget = budget
         self._cancelled = cancelled
         self._stream: _BoundedStream | None = None
-        self._tar: tarfile.TarFile | None = None
+        self._tar: _Tar | None = None
+        self._links: dict[str, str] = {}
+        self._found: dict[str, str] = {}
+        self._lost: dict[str, str] = {}
         super().__init__()
+
+    def members(self, limit: int) -> Iterator[Member]:
+        last = ""
+        for member in super().members(limit):
+            last = member.name
+            yield member
+        reason = self._tar.reason if self._tar is not None else None
+        yield from self._linked(limit)
+        if reason is not None and not isinstance(reason, tarfile.EOFHeaderError):  # type: ignore[attr-defined]
+            behind = f" behind “{shown(_place(last))}”" if last else ""
+            raise InvalidArchive(
+                f"“{shown(self._path.name)}” is cut or damaged{behind}: more photos may be missing. Download it again."
+            )
+
+    def _linked(self, limit: int) -> Iterator[Member]:
+        """Yield the members that are links, after all others were passed."""
+        for name, sentence in self._lost.items():
+            yield Member(name, -1, problem=sentence, lost=True)
+        links: dict[str, list[str]] = {}
+        for link, name in self._found.items():
+            links.setdefault(name, []).append(link)
+        if not links:
+            return
+        spent = 0
+        self._restart()
+        for member in super().members(limit):
+            for link in links.get(member.name, ()):
+                spent += len(member.data)
+                if spent > self._budget:
+                    raise InvalidArchive(_bomb(shown(self._path.name)))
+                yield replace(member, name=link)
+
+    def read(self, name: str, limit: int) -> bytes:
+        try:
+            return super().read(self._found.get(name, name), limit)
+        except KeyError:
+            return super().read(self._found[name], limit)
 
     def close(self) -> None:
         if self._tar is not None:
@@ -458,13 +608,17 @@ class _TarArchive(_SequentialArchive):
         self.close()
         self._numbering = _Numbering()
         self._stream = _BoundedStream(self._opener(self._path), self._budget, shown(self._path.name), self._cancelled)
-        self._tar = tarfile.open(fileobj=self._stream, mode="r|", errorlevel=1)  # noqa: SIM115 - closed in `close`
+        self._tar = _Tar.open(fileobj=self._stream, mode="r|", errorlevel=1, tarinfo=_Header)
 
     def _next(self, limit: int) -> Member | None:
         assert self._tar is not None  # noqa: S101 - for mypy: `_restart` made it
         while (info := self._tar.next()) is not None:
             self._tar.members = []  # type: ignore[attr-defined]  # else each header stays in memory
-            if not info.isreg():  # links and devices lead elsewhere
+            if info.issym() or info.islnk():
+                name = self._numbering.key(info.name)
+                self._links[name] = _destination(info.name, info.linkname) if info.issym() else _place(info.linkname)
+                continue
+            if not info.isreg():  # a device leads elsewhere
                 continue
             name = self._numbering.key(info.name)
             if info.size > limit:
@@ -473,6 +627,7 @@ class _TarArchive(_SequentialArchive):
             if file is not None:
                 data = file.read()
                 return Member(name, len(data), data)
+        self._found, self._lost = _followed(self._links, self._numbering.names() if self._links else ())
         return None
 
 

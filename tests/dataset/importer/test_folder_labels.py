@@ -157,6 +157,7 @@ def test_folders_called_by_ids_have_the_names_beside_them(tmp_path):
         "@Recycle",
         ".Trash-1000",
         "RECYCLER",
+        "__pycache__",
     ],
 )
 def test_folders_of_the_system_are_passed_over(tmp_path, clutter):

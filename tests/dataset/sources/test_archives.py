@@ -2,6 +2,7 @@
 
 import bz2
 import gzip
+import hashlib
 import io
 import lzma
 import struct
@@ -134,12 +135,121 @@ def test_a_tar_in_lzma_is_read(tmp_path):
     assert by_label(scan([file])) == {"cat": ["1.jpg"]}
 
 
-def test_links_and_members_without_a_name_are_passed_over(tmp_path):
+def write_links(path, photos, links, hard=()):
+    """An archive of photos and links; those of the names in `hard` are hard ones."""
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, target in links.items():
+                info = zipfile.ZipInfo(name)
+                info.external_attr = 0o120777 << 16
+                archive.writestr(info, target)
+            for name, data in photos.items():
+                archive.writestr(name, data)
+        return path
+    with tarfile.open(path, "w") as archive:
+        for name, data in photos.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+        for name, target in links.items():
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = tarfile.LNKTYPE if name in hard else tarfile.SYMTYPE, target
+            archive.addfile(info)
+    return path
+
+
+LINKS = {
+    "pets/dog/2.jpg": "../all/2.jpg",
+    "pets/cat/first.jpg": "../cat/1.jpg",
+    "pets/out.jpg": "../../etc/1.jpg",
+    "pets/root.jpg": "/pets/all/1.jpg",
+    "pets/none.jpg": "all/3.jpg",
+    "pets/one.jpg": "other.jpg",
+    "pets/other.jpg": "one.jpg",
+    "pets/fox": "all",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "target", "hard"),
+    [
+        ("a.tar", "pets/all/1.jpg", ["pets/cat/1.jpg"]),
+        ("a.tar", "../all/1.jpg", []),
+        ("a.zip", "../all/1.jpg", []),
+    ],
+)
+def test_a_link_in_an_archive_is_the_photo_it_leads_to_under_its_own_name(tmp_path, name, target, hard):
+    photos = {"pets/all/1.jpg": picture(1), "./pets/all/2.jpg": picture(2)}
+    path = write_links(tmp_path / name, photos, {**LINKS, "pets/cat/1.jpg": target}, hard)
+    plan = scan([path])
+    assert {label: sorted(names) for label, names in by_label(plan).items()} == {
+        "all": ["1.jpg", "2.jpg"],
+        "cat": ["1.jpg", "first.jpg"],
+        "dog": ["2.jpg"],
+    }
+    assert sorted(note for note in plan.notes if "stay out" in note) == [
+        f"“pets/fox” in “{name}” stay out: links to folders of the archive, whose photos are counted once.",
+        f"“pets/none.jpg” in “{name}” stay out: links that lead to nothing in the archive.",
+        f"“pets/one.jpg” and “pets/other.jpg” in “{name}” stay out: links that lead back to themselves.",
+        f"“pets/out.jpg” and “pets/root.jpg” in “{name}” stay out: links that lead out of the archive.",
+    ]
+    for order in (plan.items, plan.items[::-1]):
+        with closing(Archives()) as archives:
+            for item in order:
+                assert hashlib.sha256(read(item.source, archives, 2**20)).hexdigest() == item.sha256
+
+
+@pytest.mark.parametrize("name", ["a.tar", "a.zip"])
+def test_many_links_to_a_large_photo_end_early(tmp_path, name, monkeypatch):
+    monkeypatch.setattr("apitorch_desktop.dataset.sources.archives.LEAST_BUDGET", 20_000)
+    monkeypatch.setattr("apitorch_desktop.dataset.sources.archives.MAX_GROWTH", 0)
+    plan = scan(
+        [write_links(tmp_path / name, {"a.jpg": picture(1) + bytes(9_000)}, {"1.jpg": "a.jpg", "2.jpg": "a.jpg"})]
+    )
+    assert "unpacks to far more" in plan.notes[0] and len(plan.items) < 3
+
+
+@pytest.mark.parametrize("kept", [0, 200, 512 + 100])
+@pytest.mark.parametrize("suffix", ["tar", "tar.gz"])
+def test_a_tar_that_is_cut_is_named_and_what_came_is_taken(tmp_path, kept, suffix):
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as tar:
+        for number in range(4):
+            info = tarfile.TarInfo(f"{'cat' if number < 2 else 'dog'}/{number}.jpg")
+            info.size, start = len(picture(number)), tar.offset
+            tar.addfile(info, io.BytesIO(picture(number)))
+    pack = gzip.compress if suffix == "tar.gz" else bytes
+    plan = scan([put(tmp_path / f"a.{suffix}", pack(stream.getvalue()[: start + kept]))])
+    assert by_label(plan) == {"cat": ["0.jpg", "1.jpg"], "dog": ["2.jpg"]}
+    assert not plan.complete
+    assert f"“a.{suffix}” is" in plan.notes[0] and "damaged" in plan.notes[0]
+    assert scan([put(tmp_path / f"b.{suffix}", pack(stream.getvalue()))]).complete
+
+
+def test_a_member_packed_in_a_way_that_is_not_read_is_named(tmp_path):
+    path = write_zip(tmp_path / "a.zip", {"hat/1.jpg": picture(1)}, zipfile.ZIP_STORED)
+    data = bytearray(path.read_bytes())
+    data[8] = data[data.index(b"PK\x01\x02") + 10] = 95
+    (item,) = scan([put(path, bytes(data))]).items
+    assert item.problem == "It is packed with XZ, which is not read here: unpack the archive."
+
+
+@pytest.mark.parametrize(
+    ("name", "member"),
+    [("album.docx", "[Content_Types].xml"), ("album.odt", "mimetype"), ("project.tm", "manifest.json")],
+)
+def test_pictures_in_the_file_of_a_program_are_no_labeled_photos(tmp_path, name, member):
+    file = write_zip(tmp_path / name, {member: b"x", "word/media/1.jpg": picture(1)})
+    plan = scan([file])
+    assert (plan.items, plan.complete) == ([], False)
+    assert plan.notes[0].startswith(f"“{name}” is the file of a program and no archive of photos")
+    file.rename(tmp_path / "pets.zip")
+    assert by_label(scan([tmp_path / "pets.zip"])) == {"media": ["1.jpg"]}
+
+
+def test_members_without_a_name_are_passed_over(tmp_path):
     with zipfile.ZipFile(tmp_path / "pets.zip", "w") as archive:
         archive.writestr("cat/1.jpg", picture(1))
-        link = zipfile.ZipInfo("cat/2.jpg")
-        link.external_attr = 0o120777 << 16
-        archive.writestr(link, "../dog/2.jpg")
         archive.writestr("x", picture(3))
     raw = (tmp_path / "pets.zip").read_bytes()
     last = raw.rfind(b"PK\1\2")
