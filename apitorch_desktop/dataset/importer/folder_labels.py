@@ -1,6 +1,7 @@
 """Labels that folders give to the images in them: wrapping folders, containers and the parts of a split are no labels."""
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -62,6 +63,7 @@ def folder_labels(images: Sequence[Parts], root: str, *, labeled: bool = False) 
             folder = folder.folders.setdefault(name, _Folder(name))
         folder.images.append(number)
     finder = _Finder([FolderLabel() for _ in images])
+    finder.tidy(top)
     finder.descend(top, split_of(root), root if split_of(root) else "")
     found, notes = finder.found, [*finder.notes, *finder.unused_names()]
     if all(entry.label.endswith(_SAMPLES) for entry in found if entry.label):
@@ -80,7 +82,10 @@ def folder_labels(images: Sequence[Parts], root: str, *, labeled: bool = False) 
 
 
 class _Finder:
-    """Goes down the folders and decides which of them are labels, in each one by the first rule that fits its sub-folders:
+    """Goes down the folders and decides which of them are labels.
+
+    First folders that say nothing are taken out (`tidy`): the only one in one of its own name, a copy of the folders beside
+    it, and an alphabetical index. Then, in each folder, the first rule decides that fits its sub-folders:
 
     1. all name a part of a set and a label: train_cat, train_dog, test_cat (`_paired`);
     2. parts of a set and containers are no labels, what they hold is: train, test, images (`_transparent`);
@@ -105,6 +110,27 @@ class _Finder:
         others = len(self.unused) - 1
         more = f", and so with {plural(others, 'more label')}" if others else ""
         return [f"“{shown(label)}” holds folders of its own ({quoted(names[:3])}), whose photos get its label{more}."]
+
+    def tidy(self, folder: _Folder) -> None:
+        """Take out the folders below that are there twice, or only for order, and put what they hold in their place."""
+        for child in folder.folders.values():
+            self.tidy(child)
+        only = list(folder.folders.values())
+        if len(only) == 1 and not folder.images and _plain(only[0].name) == _plain(folder.name):
+            folder.folders, folder.images = only[0].folders, only[0].images
+        copies = [child for child in folder.folders.values() if _is_copy(child, folder)][:1]
+        if copies:
+            beside = [name for name in folder.folders if name != copies[0].name]
+            self.notes.append(
+                f"“{shown(copies[0].name)}” holds the folders beside it once more ({_few(beside)}): it is no label, "
+                "and a photo that lies in both comes once."
+            )
+        index = list(folder.folders.values()) if _is_index(folder) else []
+        if index:
+            self.notes.append(f"{_few(folder.folders)} are only an index: their sub-folders are the labels.")
+        for child in copies or index:
+            del folder.folders[child.name]
+            _merge(folder, child)
 
     def descend(self, folder: _Folder, split: str, part: str, *, innermost: bool | None = None) -> None:
         """Label what is in a folder that is no label itself; `part` is the name of the folder that made the split.
@@ -176,7 +202,7 @@ class _Finder:
 
 def _transparent(folder: _Folder, splits: dict[str, str]) -> set[str]:
     """Return the names of the sub-folders that are parts of a set, containers, or those of a camera."""
-    found = {name for name in folder.folders if name in splits or is_container(name)}
+    found = {name for name in folder.folders if name in splits or _is_container(name)}
     if len(found) < len(folder.folders) and len(set(splits.values())) < 2:  # a class may be called “train” or “photos”
         found = {name for name in splits if folder.folders[name].folders and not folder.folders[name].images}
     if folder.name.upper() == "DCIM":
@@ -198,6 +224,34 @@ def _merge(into: _Folder, folder: _Folder) -> None:
         _merge(into.folders.setdefault(name, _Folder(name)), child)
 
 
+def _is_copy(child: _Folder, folder: _Folder) -> bool:
+    """Return whether a sub-folder holds all the folders beside it once more, as archives do that were packed twice."""
+    beside = {_plain(name) for name in folder.folders if name != child.name}
+    same_name = _plain(child.name) == _plain(folder.name)
+    return (
+        not child.images
+        and (len(beside) > 1 or (len(beside) == 1 and (same_name or _is_container(child.name))))
+        and (same_name or not split_words(child.name)[0])
+        and beside <= set(map(_plain, child.folders))
+    )
+
+
+def _is_index(folder: _Folder) -> bool:
+    """Return whether all sub-folders are letters that those below begin with: a/abbey, b/bar."""
+    return len(folder.folders) > 1 and all(
+        len(child.name) == 1
+        and child.name.isalpha()
+        and child.folders
+        and not child.images
+        and all(_plain(name).startswith(_plain(child.name)) for name in child.folders)
+        for child in folder.folders.values()
+    )
+
+
+def _plain(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
 def _leaves(folder: _Folder, depth: int) -> Iterator[tuple[int, str]]:
     """Yield depth and name of the folders that hold images themselves."""
     if folder.images:
@@ -214,7 +268,7 @@ def _is_kind(folder: _Folder) -> bool:
 
 def _is_word(name: str) -> bool:
     """Return whether a name may be one of a kind: no number, date, container or part of a split."""
-    return not re.search(r"\d", name) and not is_container(name) and not split_words(name)[0]
+    return not re.search(r"\d", name) and not _is_container(name) and not split_words(name)[0]
 
 
 def _are_series(folders: list[_Folder]) -> bool:
@@ -222,6 +276,14 @@ def _are_series(folders: list[_Folder]) -> bool:
     if len(folders) < 2 or not all(folder.folders and not folder.images for folder in folders):
         return False
     if all(_holds_parts(folder) for folder in folders):  # several sets
+        return True
+    classes = [_classes(folder) for folder in folders]
+    common = set.intersection(*classes)
+    if (
+        len(common) > 1
+        and all(map(_is_word, common))
+        and any(classes[i] != set(f.folders) for i, f in enumerate(folders))
+    ):
         return True
     counts = Counter(name for folder in folders for name in folder.folders)
     if not all(_is_word(name) for name in counts) or max(counts.values()) < 2:  # no labels in common
@@ -234,6 +296,15 @@ def _are_series(folders: list[_Folder]) -> bool:
     if stem := next(iter(stems)):
         return not _NUMBERED_CLASS.fullmatch(stem)  # Class 1 is a label, day 1 is none
     return all(re.search(r"\d{4}", folder.name) for folder in folders)  # dates; shorter numbers may be classes
+
+
+def _classes(folder: _Folder) -> set[str]:
+    """Return the names of the sub-folders; of those in them where they are all parts of a set or containers."""
+    below = list(folder.folders.values())
+    splits = _splits(below)
+    if below and all(child.name in splits or _is_container(child.name) for child in below):
+        return set().union(*map(_classes, below))
+    return set(folder.folders)
 
 
 def _splits(folders: Iterable[_Folder]) -> dict[str, str]:
@@ -286,9 +357,40 @@ def _is_structure(folder: _Folder) -> bool:
     """Return True for a folder that holds parts of a set or containers, or only one that does."""
     below = list(folder.folders.values())
     splits = _splits(below)
-    if below and all(child.name in splits or is_container(child.name) for child in below):
+    if below and all(child.name in splits or _is_container(child.name) for child in below):
         return True
     return len(below) == 1 and not folder.images and _is_structure(below[0])
+
+
+def _is_container(name: str) -> bool:
+    """Return True for a name that says no more than that images are in it: images, data_large, raw photos."""
+    if is_container(name):
+        return True
+    words = re.split(r"[\W_]+", name)
+    return not re.search(r"\d", name) and split_words(name) == ("", ()) and any(map(is_container, words))
+
+
+def same_numbers(labels: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return label → label without zeros in front, of numbers spelled otherwise in another part of the set.
+
+    `labels` are pairs of a label and its part of a split.
+    """
+    spelled: dict[str, dict[str, set[str]]] = {}
+    for label, split in labels:
+        if label.isascii() and label.isdigit():
+            spelled.setdefault(label.lstrip("0") or "0", {}).setdefault(label, set()).add(split)
+    return {
+        label: number
+        for number, parts in spelled.items()
+        if len(parts) > 1 and sum(map(len, parts.values())) == len(set().union(*parts.values()))
+        for label in parts
+    }
+
+
+def _few(names: Iterable[str]) -> str:
+    """Return the first names of a list in a sentence."""
+    ordered = sorted(names)
+    return quoted(ordered[:3]) + (", …" if len(ordered) > 3 else "")
 
 
 def quoted(names: Iterable[str]) -> str:

@@ -21,7 +21,7 @@ from apitorch_desktop.dataset.importer.companions import (
     left_out_note,
     placeholder_of,
 )
-from apitorch_desktop.dataset.importer.folder_labels import folder_labels, quoted
+from apitorch_desktop.dataset.importer.folder_labels import folder_labels, quoted, same_numbers
 from apitorch_desktop.dataset.importer.listed_labels import ListedLabels, ListFile
 from apitorch_desktop.dataset.sources.archives import (
     ARCHIVE_SUFFIXES,
@@ -459,6 +459,7 @@ class Scanner:
         self.notes += notes
         given = {label.casefold() for labels in listed.labels.values() for label in labels}
         differing = 0
+        chosen: list[tuple[_Entry, str, str]] = []
         for entry, by_folder in zip(contents.images, found, strict=True):
             labels = listed.labels.get(entry.parts, [])
             if by_folder.label and entry.parts in listed.weak:
@@ -467,8 +468,17 @@ class Scanner:
             folder_label = listed.folder_names.get(by_folder.label, by_folder.label) or self._default
             own = folder_label.casefold()
             differing += bool(labels) and own in given and own not in [label.casefold() for label in labels]
-            for label in labels or [folder_label]:
-                self._take(entry.source, label, entry.look, split)
+            chosen += [(entry, label, split) for label in labels or [folder_label]]
+        numbers = same_numbers(dict.fromkeys((label, split) for _, label, split in chosen))
+        for entry, label, split in chosen:
+            self._take(entry.source, numbers.get(label, label), entry.look, split)
+        if others := {label: number for label, number in numbers.items() if label != number}:
+            label, number = next(iter(others.items()))
+            are = "is" if len(others) == 2 else "are"
+            more = f", and so {are} {plural(len(others) - 1, 'more label')}" if len(others) > 1 else ""
+            self.notes.append(
+                f"“{label}” is the same number as “{number}” in another part of the set: one label{more}."
+            )
         if differing:
             self.notes.append(
                 f"{plural(differing, 'photo')} lie{'s' if differing == 1 else ''} in the folder of another label than "

@@ -56,6 +56,21 @@ TREES = {
     "numbered classes": ({"Class 1/left": "Class 1", "Class 2/left": "Class 2"}, {""}),
     "kinds of kinds": ({"animal/mammal/cat": "cat", "animal/bird/owl": "owl", "plant/tree/oak": "oak"}, {""}),
     "kinds of kinds by parts": ({"train/animal/mammal/cat": "cat", "train/animal/bird/owl": "owl", "train/plant/tree/oak": "oak", "val/animal/bird/owl": "owl"}, {"train", "validation"}),
+    "packed twice": ({"cells/Cells/ill": "ill", "cells/Cells/well": "well", "cells/ill": "ill", "cells/well": "well"}, {""}),
+    "parts packed twice": ({"chest/chest/train/ill": "ill", "chest/chest/val/well": "well", "chest/train/ill": "ill", "chest/val/well": "well"}, {"train", "validation"}),
+    "a copy of another name": ({"all/rock": "rock", "all/paper": "paper", "rock": "rock", "paper": "paper"}, {""}),
+    "a copy in a container": ({"data/pets/cat": "cat", "data/pets/dog": "dog", "pets/cat": "cat", "pets/dog": "dog"}, {""}),
+    "a folder with one of the folders beside it": ({"cat": "cat", "dog/cat": "dog"}, {""}),
+    "a part beside its labels": ({"train/cat": "cat", "train/dog": "dog", "cat": "cat", "dog": "dog"}, {"train", ""}),
+    "sets with and without parts": ({"raw512/raw512/ok": "ok", "raw512/raw512/bad": "bad", "parts/parts/train/ok": "ok", "parts/parts/test/bad": "bad"}, {"train", "test", ""}),
+    "a doubled part without labels": ({"asl_train/asl_train/A": "A", "asl_train/asl_train/B": "B", "asl_test/asl_test": ""}, {"train", "test"}),
+    "sources with a container each": ({"shop/images/bike": "bike", "shop/images/mug": "mug", "web/images/bike": "bike", "web/images/mug": "mug"}, {""}),
+    "sources without a container": ({"shop/bike": "shop", "shop/mug": "shop", "web/bike": "web", "web/mug": "web"}, {""}),
+    "labels with a container each": ({"cat/images/day1": "cat", "cat/images/day2": "cat", "dog/images/day1": "dog", "dog/images/day2": "dog"}, {""}),
+    "an index": ({"sun/a/abbey": "abbey", "sun/a/attic": "attic", "sun/b/bar/indoor": "bar"}, {""}),
+    "letters": ({"a/left": "a", "a/right": "a", "b/left": "b"}, {""}),
+    "containers by suffix": ({"data_large/cat": "cat", "data_large/dog": "dog", "val_large": ""}, {"", "validation"}),
+    "sizes": ({"large": "large", "small": "small"}, {""}),
     "split beside a label": ({"train/cat": "cat", "train/dog": "dog", "extra": "extra"}, {"train", ""}),
 }  # fmt: skip
 
@@ -74,6 +89,31 @@ def test_labels_and_parts_of_a_tree(name):
 def test_names_of_folders_that_are_no_labels_are_said():
     _, notes = folder_labels([("mammal", "cat", "1.jpg"), ("mammal", "dog", "2.jpg"), ("bird", "3.jpg")], "root")
     assert any("“mammal” holds folders of its own (“cat” and “dog”)" in note for note in notes)
+
+
+def test_photos_of_an_archive_that_was_packed_twice_come_once(tmp_path):
+    for number, label in enumerate(("ill", "well")):
+        for place in ("cells", "cells/cells"):
+            put(tmp_path / place / label / "1.png", picture(number))
+    plan = scan([tmp_path / "cells"])
+    assert by_label(plan) == {"ill": ["1.png", "1.png"], "well": ["1.png", "1.png"]}
+    counts = plan.counts()
+    assert (counts[ItemStatus.NEW], counts[ItemStatus.TWICE]) == (2, 2)
+    assert plan.notes[0].startswith("“cells” holds the folders beside it once more (“ill” and “well”)")
+
+
+def test_a_number_spelled_otherwise_in_another_part_is_one_label(tmp_path):
+    places = ("train/00014", "train/00003", "test/14", "test/3", "test/100")
+    for number, place in enumerate(places):
+        put(tmp_path / "signs" / place / "1.png", picture(number))
+    plan = scan([tmp_path / "signs"])
+    assert {label: len(names) for label, names in by_label(plan).items()} == {"14": 2, "3": 2, "100": 1}
+    assert (
+        "“00003” is the same number as “3” in another part of the set: one label, and so is 1 more label." in plan.notes
+    )
+    for number, name in enumerate(("1", "01", "10")):
+        put(tmp_path / "coins" / name / "1.png", picture(number))
+    assert set(by_label(scan([tmp_path / "coins"]))) == {"1", "01", "10"}
 
 
 def test_a_label_that_is_too_long_is_said_before_anything_is_sent(tmp_path):

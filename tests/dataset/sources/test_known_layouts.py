@@ -141,6 +141,11 @@ LAYOUTS = {
     "a file of annotations for each image": (
         {"a.jpg": None, "annotations/a.json": '{"item": {"name": "a.jpg"}, "annotations": [{"name": "cat", "tag": {}}]}'}, {"cat": 1}, {""},
     ),
+    "numbers with zeros in folders, without in a list": (
+        {"train/00000/1.png": None, "train/00014/1.png": None, "test/1.png": None, "test/2.png": None,
+         "train/00014/GT-00014.csv": "Filename;Width;ClassId\n1.png;29;14\n", "GT-test.csv": "Filename;Width;ClassId\ntest/1.png;53;14\ntest/2.png;54;0\n"},
+        {"14": 2, "0": 2}, {"train", "test"},
+    ),
     "only a header": ({"cat/1.jpg": None, "labels.csv": "file_name,label\n"}, {"cat": 1}, None),
     "tables that are about something else": (
         {"cat/1.jpg": None, "dog/2.jpg": None, "stats.csv": "epoch,loss\n1,0.5\n2,0.4\n", "log.json": '{"1": 3}', "labels.txt": "cat\ndog\n", "requirements.txt": "numpy\n"},
