@@ -358,9 +358,9 @@ class Scanner:
                     break
         except InvalidArchive as error:
             self._complain(str(error))
-        for sentence, links in lost.items():
-            more = f" and {plural(len(links) - 3, 'more link')}" if len(links) > 3 else ""
-            self._complain(f"{quoted(links[:3])}{more} in “{shown(path.name)}” stay out: {sentence}")
+        for why, links in lost.items():
+            more = f" and {len(links) - 3:,} more" if len(links) > 3 else ""
+            self._complain(f"Links in “{shown(path.name)}” that {why} stay out: {quoted(links[:3])}{more}.")
         if inner:
             self._complain(
                 f"“{shown(path.name)}” holds other archives, which are not opened: {quoted(inner[:5])}. Unpack it first."

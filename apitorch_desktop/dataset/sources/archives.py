@@ -53,7 +53,7 @@ class Member:
     """Plain file inside an archive. `name` is that of `ArchiveMember`; `problem` is a sentence where there are no bytes.
 
     A member of more bytes than the limit has its size and none of them. A link to another member has that one's bytes;
-    `lost` is True for a link that leads to none, and `problem` then the end of a sentence about such links.
+    `lost` is True for a link that leads to none, and `problem` then what such links do.
     """
 
     name: str
@@ -265,7 +265,9 @@ class Archives:
                     )
                 yield member
         except _ERRORS as error:
-            raise InvalidArchive(f"“{shown(path.name)}” is damaged: {_why(error)}.") from None
+            raise InvalidArchive(
+                f"“{shown(path.name)}” is damaged: {_why(error)}. More photos may be missing: download it again."
+            ) from None
         finally:
             archive.close()
 
@@ -347,7 +349,7 @@ def _place(name: str) -> str:
 
 
 def _followed(links: Mapping[str, str], names: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
-    """Return link → member that it leads to, and link → end of a sentence where it leads to none.
+    """Return link → member that it leads to, and link → what links do that lead to none.
 
     `links`: link → path in the archive; `names` are those of all members.
     """
@@ -364,16 +366,16 @@ def _followed(links: Mapping[str, str], names: Iterable[str]) -> tuple[dict[str,
             found[link] = places[path]
             continue
         if path in steps:
-            lost[link] = "links that lead back to themselves."
+            lost[link] = "lead back to themselves"
         elif path.startswith(("/", "..")):
-            lost[link] = "links that lead out of the archive."
+            lost[link] = "lead out of it"
         else:
             order = order or sorted(places)
             below = bisect_left(order, f"{path}/")
             if path == "." or any(place.startswith(f"{path}/") for place in order[below : below + 1]):
-                lost[link] = "links to folders of the archive, whose photos are counted once."
+                lost[link] = "lead to folders of it, whose photos come once,"
             else:
-                lost[link] = "links that lead to nothing in the archive."
+                lost[link] = "lead to nothing in it"
     return found, lost
 
 
@@ -676,6 +678,7 @@ class _SevenZipArchive(_SequentialArchive):
         if sum(info.uncompressed for info in infos) > budget:
             raise InvalidArchive(_bomb(shown(path.name)))
         self._sizes = [(info.filename, info.uncompressed) for info in infos]
+        self._links = {info.filename for info in infos if info.is_symlink}
         super().__init__()
 
     def close(self) -> None:
@@ -693,6 +696,8 @@ class _SevenZipArchive(_SequentialArchive):
         if name not in self._unpacked and size <= limit:
             self._unpack([(name, size), *self._waiting], limit)
         key = self._numbering.key(name)
+        if name in self._links:
+            return Member(key, -1, problem="are not followed in a 7z archive", lost=True)
         if size > limit:
             return Member(key, size)
         data = self._unpacked.pop(name, None)

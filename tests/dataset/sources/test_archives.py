@@ -188,10 +188,10 @@ def test_a_link_in_an_archive_is_the_photo_it_leads_to_under_its_own_name(tmp_pa
         "dog": ["2.jpg"],
     }
     assert sorted(note for note in plan.notes if "stay out" in note) == [
-        f"“pets/fox” in “{name}” stay out: links to folders of the archive, whose photos are counted once.",
-        f"“pets/none.jpg” in “{name}” stay out: links that lead to nothing in the archive.",
-        f"“pets/one.jpg” and “pets/other.jpg” in “{name}” stay out: links that lead back to themselves.",
-        f"“pets/out.jpg” and “pets/root.jpg” in “{name}” stay out: links that lead out of the archive.",
+        f"Links in “{name}” that lead back to themselves stay out: “pets/one.jpg” and “pets/other.jpg”.",
+        f"Links in “{name}” that lead out of it stay out: “pets/out.jpg” and “pets/root.jpg”.",
+        f"Links in “{name}” that lead to folders of it, whose photos come once, stay out: “pets/fox”.",
+        f"Links in “{name}” that lead to nothing in it stay out: “pets/none.jpg”.",
     ]
     for order in (plan.items, plan.items[::-1]):
         with closing(Archives()) as archives:
@@ -402,6 +402,13 @@ def test_a_7z_is_read_where_its_library_is_installed(tmp_path, monkeypatch):
     with py7zr.SevenZipFile(tmp_path / "e.7z", "w", password="secret") as archive:
         archive.writestr(picture(1), "cat/1.jpg")
     assert "is encrypted" in scan([tmp_path / "e.7z"]).notes[0]
+    (tmp_path / "link.jpg").symlink_to(put(tmp_path / "1.jpg", picture(1)))
+    with py7zr.SevenZipFile(tmp_path / "l.7z", "w") as archive:
+        archive.write(tmp_path / "1.jpg", "cat/1.jpg")
+        archive.write(tmp_path / "link.jpg", "dog/link.jpg")
+    linked = scan([tmp_path / "l.7z"])
+    assert by_label(linked) == {"cat": ["1.jpg"]}
+    assert linked.notes == ["Links in “l.7z” that are not followed in a 7z archive stay out: “dog/link.jpg”."]
     monkeypatch.setitem(sys.modules, "py7zr", None)
     assert "7z archive, which is not read here" in scan([tmp_path / "a.7z"]).notes[0]
 
