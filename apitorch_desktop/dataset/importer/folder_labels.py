@@ -21,8 +21,14 @@ _NUMBERED_CLASS: Final = re.compile(r"(?i)class|klasse|label|category|kategorie|
 """Words whose numbers stand for classes, where others stand for series: days, sessions, cameras."""
 _CAMERA_FOLDER: Final = re.compile(r"[1-9]\d\d\w{5}", re.ASCII)
 """Folder that a camera or phone makes in DCIM as another one is full: 100APPLE, 101_PANA, 202311__ (DCF 2.0, 3.2)."""
+_TO: Final = re.compile(r"(?i)(?<![^\W_])to[\W_]+(?=predict)")
+"""Word before another one that names a part of a set: images to predict."""
+_NO_CLASS: Final = re.compile(r"(?i)unlabell?ed|predict")
+"""Part of the names of folders without labels, which no class is called."""
 _SAMPLES: Final = "-samples"
 """End of the names that Teachable Machine gives to the photos of a class."""
+_DEEPEST: Final = 100
+"""Folders of a path that may be labels; an archive may have any number."""
 _MAX_STRAY: Final = 3
 """Images beside an only folder of folders up to which that folder is still no label."""
 
@@ -59,7 +65,7 @@ def folder_labels(images: Sequence[Parts], root: str, *, labeled: bool = False) 
     top = _Folder(root)
     for number, parts in enumerate(images):
         folder = top
-        for name in map(named_value, parts[:-1]):
+        for name in map(named_value, parts[:-1][:_DEEPEST]):
             folder = folder.folders.setdefault(name, _Folder(name))
         folder.images.append(number)
     finder = _Finder([FolderLabel() for _ in images])
@@ -205,6 +211,7 @@ def _transparent(folder: _Folder, splits: dict[str, str]) -> set[str]:
     found = {name for name in folder.folders if name in splits or _is_container(name)}
     if len(found) < len(folder.folders) and len(set(splits.values())) < 2:  # a class may be called “train” or “photos”
         found = {name for name in splits if folder.folders[name].folders and not folder.folders[name].images}
+        found |= {name for name, part in splits.items() if part == "unlabeled" and _NO_CLASS.search(name)}
     if folder.name.upper() == "DCIM":
         found |= set(filter(_CAMERA_FOLDER.fullmatch, folder.folders))
     return found
@@ -226,14 +233,15 @@ def _merge(into: _Folder, folder: _Folder) -> None:
 
 def _is_copy(child: _Folder, folder: _Folder) -> bool:
     """Return whether a sub-folder holds all the folders beside it once more, as archives do that were packed twice."""
-    beside = {_plain(name) for name in folder.folders if name != child.name}
+    count = len(folder.folders) - 1
+    if child.images or not 0 < count <= len(child.folders):
+        return False
     same_name = _plain(child.name) == _plain(folder.name)
-    return (
-        not child.images
-        and (len(beside) > 1 or (len(beside) == 1 and (same_name or _is_container(child.name))))
-        and (same_name or not split_words(child.name)[0])
-        and beside <= set(map(_plain, child.folders))
-    )
+    if split_words(child.name)[0] and not same_name:
+        return False
+    if count == 1 and not same_name and not _is_container(child.name):
+        return False
+    return {_plain(name) for name in folder.folders if name != child.name} <= set(map(_plain, child.folders))
 
 
 def _is_index(folder: _Folder) -> bool:
@@ -277,13 +285,7 @@ def _are_series(folders: list[_Folder]) -> bool:
         return False
     if all(_holds_parts(folder) for folder in folders):  # several sets
         return True
-    classes = [_classes(folder) for folder in folders]
-    common = set.intersection(*classes)
-    if (
-        len(common) > 1
-        and all(map(_is_word, common))
-        and any(classes[i] != set(f.folders) for i, f in enumerate(folders))
-    ):
+    if _share_classes(folders):
         return True
     counts = Counter(name for folder in folders for name in folder.folders)
     if not all(_is_word(name) for name in counts) or max(counts.values()) < 2:  # no labels in common
@@ -298,12 +300,21 @@ def _are_series(folders: list[_Folder]) -> bool:
     return all(re.search(r"\d{4}", folder.name) for folder in folders)  # dates; shorter numbers may be classes
 
 
+def _share_classes(folders: list[_Folder]) -> bool:
+    """Return whether all folders have labels in common, which lie in a part of a set or a container in some of them."""
+    classes = [_classes(folder) for folder in folders]
+    common = set.intersection(*classes)
+    deeper = any(names != folder.folders.keys() for names, folder in zip(classes, folders, strict=True))
+    return deeper and len(common) > 1 and all(map(_is_word, common))
+
+
 def _classes(folder: _Folder) -> set[str]:
     """Return the names of the sub-folders; of those in them where they are all parts of a set or containers."""
     below = list(folder.folders.values())
-    splits = _splits(below)
-    if below and all(child.name in splits or _is_container(child.name) for child in below):
-        return set().union(*map(_classes, below))
+    if below and all(_is_container(child.name) or split_words(child.name)[0] for child in below):
+        splits = _splits(below)
+        if all(child.name in splits or _is_container(child.name) for child in below):
+            return set().union(*map(_classes, below))
     return set(folder.folders)
 
 
@@ -312,7 +323,7 @@ def _splits(folders: Iterable[_Folder]) -> dict[str, str]:
     found: dict[str, str] = {}
     alike: dict[tuple[str, ...], dict[str, str]] = {}
     for folder in folders:
-        part, rest = split_words(folder.name)
+        part, rest = split_words(_TO.sub("", folder.name))
         if part and not rest:
             found[folder.name] = part
         elif part:

@@ -360,7 +360,8 @@ class Scanner:
             self._complain(str(error))
         for why, links in lost.items():
             more = f" and {len(links) - 3:,} more" if len(links) > 3 else ""
-            self._complain(f"Links in “{shown(path.name)}” that {why} stay out: {quoted(links[:3])}{more}.")
+            notify = self._complain if any(is_image(link, b"") for link in links) else self.notes.append
+            notify(f"Links in “{shown(path.name)}” that {why} stay out: {quoted(links[:3])}{more}.")
         if inner:
             self._complain(
                 f"“{shown(path.name)}” holds other archives, which are not opened: {quoted(inner[:5])}. Unpack it first."

@@ -71,6 +71,9 @@ TREES = {
     "letters": ({"a/left": "a", "a/right": "a", "b/left": "b"}, {""}),
     "containers by suffix": ({"data_large/cat": "cat", "data_large/dog": "dog", "val_large": ""}, {"", "validation"}),
     "sizes": ({"large": "large", "small": "small"}, {""}),
+    "a part to predict": ({"train/cat": "cat", "train/dog": "dog", "test/cat": "cat", "images to predict": ""}, {"train", "test", "unlabeled"}),
+    "photos without labels beside labels": ({"cat": "cat", "dog": "dog", "Unlabeled images": ""}, {"", "unlabeled"}),
+    "a class called unseen": ({"seen": "seen", "unseen": "unseen"}, {""}),
     "split beside a label": ({"train/cat": "cat", "train/dog": "dog", "extra": "extra"}, {"train", ""}),
 }  # fmt: skip
 
@@ -127,6 +130,11 @@ def test_a_label_that_is_too_long_is_said_before_anything_is_sent(tmp_path):
         plan.set_label([long], "z" * 201)
     plan.set_label([long], "cat")
     assert long.standing is ItemStatus.NEW
+
+
+def test_a_path_of_a_thousand_folders_is_read():
+    found, _ = folder_labels([("a", "b", *"c" * 1000, "1.jpg"), ("d", "2.jpg")], "root")
+    assert [entry.label for entry in found] == ["a", "d"]
 
 
 def test_an_empty_folder_is_named(tmp_path):
