@@ -208,7 +208,7 @@ class _Finder:
 
 def _transparent(folder: _Folder, splits: dict[str, str]) -> set[str]:
     """Return the names of the sub-folders that are parts of a set, containers, or those of a camera."""
-    found = {name for name in folder.folders if name in splits or _is_container(name)}
+    found = {name for name in folder.folders if name in splits or _is_container(folder.folders[name])}
     if len(found) < len(folder.folders) and len(set(splits.values())) < 2:  # a class may be called “train” or “photos”
         found = {name for name in splits if folder.folders[name].folders and not folder.folders[name].images}
         found |= {name for name, part in splits.items() if part == "unlabeled" and _NO_CLASS.search(name)}
@@ -239,7 +239,7 @@ def _is_copy(child: _Folder, folder: _Folder) -> bool:
     same_name = _plain(child.name) == _plain(folder.name)
     if split_words(child.name)[0] and not same_name:
         return False
-    if count == 1 and not same_name and not _is_container(child.name):
+    if count == 1 and not same_name and not _is_container(child):
         return False
     return {_plain(name) for name in folder.folders if name != child.name} <= set(map(_plain, child.folders))
 
@@ -276,7 +276,7 @@ def _is_kind(folder: _Folder) -> bool:
 
 def _is_word(name: str) -> bool:
     """Return whether a name may be one of a kind: no number, date, container or part of a split."""
-    return not re.search(r"\d", name) and not _is_container(name) and not split_words(name)[0]
+    return not re.search(r"\d", name) and not is_container(name) and not split_words(name)[0]
 
 
 def _are_series(folders: list[_Folder]) -> bool:
@@ -311,9 +311,9 @@ def _share_classes(folders: list[_Folder]) -> bool:
 def _classes(folder: _Folder) -> set[str]:
     """Return the names of the sub-folders; of those in them where they are all parts of a set or containers."""
     below = list(folder.folders.values())
-    if below and all(_is_container(child.name) or split_words(child.name)[0] for child in below):
+    if below and all(_is_container(child) or split_words(child.name)[0] for child in below):
         splits = _splits(below)
-        if all(child.name in splits or _is_container(child.name) for child in below):
+        if all(child.name in splits or _is_container(child) for child in below):
             return set().union(*map(_classes, below))
     return set(folder.folders)
 
@@ -368,17 +368,21 @@ def _is_structure(folder: _Folder) -> bool:
     """Return True for a folder that holds parts of a set or containers, or only one that does."""
     below = list(folder.folders.values())
     splits = _splits(below)
-    if below and all(child.name in splits or _is_container(child.name) for child in below):
+    if below and all(child.name in splits or _is_container(child) for child in below):
         return True
     return len(below) == 1 and not folder.images and _is_structure(below[0])
 
 
-def _is_container(name: str) -> bool:
-    """Return True for a name that says no more than that images are in it: images, data_large, raw photos."""
-    if is_container(name):
+def _is_container(folder: _Folder) -> bool:
+    """Return True for a folder whose name says no more than that images are in it: images, data_large.
+
+    One of several words may be a label where it holds images itself: original photos.
+    """
+    if is_container(folder.name):
         return True
-    words = re.split(r"[\W_]+", name)
-    return not re.search(r"\d", name) and split_words(name) == ("", ()) and any(map(is_container, words))
+    if folder.images or re.search(r"\d", folder.name) or split_words(folder.name) != ("", ()):
+        return False
+    return any(map(is_container, re.split(r"[\W_]+", folder.name)))
 
 
 def same_numbers(labels: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -70,6 +70,7 @@ TREES = {
     "an index": ({"sun/a/abbey": "abbey", "sun/a/attic": "attic", "sun/b/bar/indoor": "bar"}, {""}),
     "letters": ({"a/left": "a", "a/right": "a", "b/left": "b"}, {""}),
     "containers by suffix": ({"data_large/cat": "cat", "data_large/dog": "dog", "val_large": ""}, {"", "validation"}),
+    "labels called photos": ({"original photos": "original photos", "new photos": "new photos"}, {""}),
     "sizes": ({"large": "large", "small": "small"}, {""}),
     "a part to predict": ({"train/cat": "cat", "train/dog": "dog", "test/cat": "cat", "images to predict": ""}, {"train", "test", "unlabeled"}),
     "photos without labels beside labels": ({"cat": "cat", "dog": "dog", "Unlabeled images": ""}, {"", "unlabeled"}),
