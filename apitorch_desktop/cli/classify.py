@@ -190,14 +190,14 @@ def _probability(text: str) -> float:
 
 
 def _watch(arguments: Namespace) -> int:
-    table = Path("/dev/stdout") if str(arguments.csv) == "-" else arguments.csv
+    table = Path("/dev/stdout") if str(arguments.csv) == "-" else arguments.csv and arguments.csv.absolute()
     if arguments.folder.exists() and not arguments.folder.is_dir():
         raise CommandError(f"“{shown(str(arguments.folder))}” is no folder.", 2)
     task = WatchTask(
         connection_id(),
         arguments.folder.resolve(),
         decoded(arguments.classifier),
-        table and table.absolute(),
+        table,
         arguments.move_to and arguments.move_to.resolve(),
         arguments.min_confidence,
     )

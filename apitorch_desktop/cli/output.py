@@ -5,12 +5,14 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final, TextIO
 
 from apitorch_desktop.cli.connect import CommandError
 from apitorch_desktop.dataset.sources.pasted_text import is_url
+from apitorch_desktop.utils.files import descriptor_of
 from apitorch_desktop.utils.text import plural
 
 STATUS: Final = "Exit status: 0 all was done, 1 some of it was not, 2 a usage error."
@@ -107,10 +109,10 @@ def write_list(
 
 def is_standard_output(path: Path) -> bool:
     """Return whether a path leads to where standard output goes, such as /dev/stdout."""
-    try:
-        return os.path.samestat(path.stat(), os.fstat(sys.stdout.fileno()))
-    except (OSError, ValueError):
-        return False
+    number = descriptor_of(path)
+    with suppress(OSError):
+        return number is not None and os.path.samestat(os.fstat(number), os.fstat(1))
+    return False
 
 
 def offer_names(names: Sequence[str]) -> str:

@@ -27,6 +27,10 @@ _WINDOWS_DEVICES: Final = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.
 """Names that Windows does not give to files (learn.microsoft.com, "Naming Files, Paths, and Namespaces")."""
 SYNCABLE: Final = os.O_RDONLY if os.name == "posix" else os.O_RDWR
 """Flags to open what is to be synced: Windows syncs only what may be written."""
+_DESCRIPTORS: Final = re.compile(
+    r"/dev/(?:(?P<name>std(?:out|err))|fd/(?P<fd>\d{1,9}))|/proc/(?:self|thread-self)/fd/(?P<proc>\d{1,9})"
+)
+_MAX_LINKS: Final = 40  # as Linux follows
 _PAUSES: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.5)
 """Seconds between two attempts to rename a file that is open."""
 FEW = 4
@@ -70,6 +74,26 @@ def atomic_write(path: Path, *, mode: int | None = None, durable: bool = True) -
             fsync_folder(path.parent)
     finally:
         part.unlink(missing_ok=True)
+
+
+def descriptor_of(path: Path) -> int | None:
+    """Return the open file descriptor that a path means, such as 1 for /dev/stdout or for where standard output goes.
+
+    Opened by its name, a file behind it would be truncated, and written from its beginning.
+    """
+    place = path
+    for _ in range(_MAX_LINKS):
+        if match := _DESCRIPTORS.fullmatch(place.as_posix()):
+            name, *numbers = match.group("name", "fd", "proc")
+            return {"stdout": 1, "stderr": 2}[name] if name else int(numbers[0] or numbers[1])
+        if not place.is_symlink():
+            break
+        place = place.parent / place.readlink()
+    for number in (1, 2):
+        with suppress(OSError):
+            if os.path.samestat(path.stat(), os.fstat(number)):
+                return number
+    return None
 
 
 def private_folder(folder: Path) -> None:

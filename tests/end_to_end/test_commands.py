@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import random
+import shlex
 import shutil
 import signal
 import subprocess
@@ -425,6 +426,31 @@ def test_a_table_follows_links_and_is_written_to_pipes(run, service, folder, tmp
         assert "image,classifier," in reading.communicate(timeout=PATIENCE)[0]
     assert run(*words, "/dev/full", at=service).returncode == 1
     assert "cannot be written" in run(*words, tmp_path, at=service).stderr
+
+
+@pytest.mark.parametrize(
+    "table", ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "out.csv", "link.csv", "/dev/fd/7"]
+)
+def test_a_table_goes_on_where_its_open_file_stands(service, folder, tmp_path, table):
+    """As in `(echo a; … --csv -; echo b) > out.csv`, where another opening of it would write from its beginning."""
+    (tmp_path / "link.csv").symlink_to("out.csv")
+    photo = shlex.quote(str(folder / "blue" / "1.png"))
+    line = f"{sys.executable} -m apitorch_desktop classify {photo} --classifier safe-for-work --csv {table}"
+    for redirection, kept in ((">", ""), (">>", "yesterday\n")):
+        (tmp_path / "out.csv").write_text("yesterday\n")
+        words = f"(echo before; {line} 7>&1; echo after) {redirection} out.csv"
+        done = subprocess.run(
+            ["sh", "-c", words],
+            cwd=tmp_path,
+            env=_environment(service),
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+        assert "1 photo classified" in done.stderr
+        text = (tmp_path / "out.csv").read_text("utf-8")
+        assert text.startswith(f"{kept}before\nimage,classifier,") and text.endswith("after\n")
+        assert len(text.splitlines()) == 4 + bool(kept)
 
 
 def test_an_export_into_a_file_is_one_sentence(run, service, folder):

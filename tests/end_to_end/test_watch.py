@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from apitorch_desktop.cli.main import main
+from apitorch_desktop.dataset.batch.classification import COLUMNS
 from tests.helpers.service_process import serving
 from tests.helpers.waiting import PATIENCE, until
 
@@ -159,3 +160,30 @@ def test_what_cannot_be_done_is_said_in_a_sentence(trained, tmp_path, capsys, mo
     assert main(["watch", *(word.format(tmp_path) for word in words)]) == status
     assert said in (errors := capsys.readouterr().err) and "Traceback" not in errors
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_table_goes_on_where_standard_output_stands(trained, tmp_path):
+    photo(tmp_path / "in" / "a.png", "red", 90)
+    table = tmp_path / "answers.csv"
+    table.write_text("yesterday\n")
+    words = [
+        sys.executable,
+        "-m",
+        "apitorch_desktop",
+        "watch",
+        str(tmp_path / "in"),
+        "--classifier",
+        "colors",
+        "--csv",
+        "-",
+    ]
+    environment = os.environ | {"APITORCH_BASE_URL": trained.url, "APITORCH_API_KEY": trained.key}
+    with (
+        table.open("a") as output,
+        subprocess.Popen(words, env=environment, stdout=output, stderr=subprocess.PIPE) as running,
+    ):
+        until(lambda: "a.png" in table.read_text() or running.poll() is not None)
+        running.send_signal(signal.SIGTERM)
+        said = running.communicate(timeout=PATIENCE)[1].decode()
+    assert table.read_text().startswith(f"yesterday\n{','.join(COLUMNS)}\n{tmp_path}"), said
+    assert running.returncode == 0

@@ -26,7 +26,7 @@ from apitorch_desktop.dataset.sources.image_source import (
     UploadItem,
     filename_of,
 )
-from apitorch_desktop.utils.files import atomic_write
+from apitorch_desktop.utils.files import atomic_write, descriptor_of
 from apitorch_desktop.utils.text import neutralized
 
 Answers = dict[str, Classification | str]
@@ -190,7 +190,12 @@ def open_table(path: Path) -> Iterator[TextIO]:
 
     Links are followed and the permissions of an older file kept. What a new file cannot stand in for is written directly:
     a pipe, a device, a file with another name (a hard link) or another owner, one in a folder that takes no new files.
+    What is open already, such as standard output, is written on from where it stands.
     """
+    if (number := descriptor_of(path)) is not None:
+        with open(os.dup(number), "w", encoding="utf-8", newline="") as file:  # noqa: PTH123 - it has no path
+            yield file
+        return
     target = _target_of(path)
     if target is None:
         with path.open("w", encoding="utf-8", newline="") as file:

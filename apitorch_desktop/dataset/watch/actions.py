@@ -24,7 +24,7 @@ from apitorch_desktop.dataset.watch.arrivals import Arrival, state_of
 from apitorch_desktop.dataset.watch.journal import WatchJournal
 from apitorch_desktop.dataset.watch.task import Answer, WatchTask
 from apitorch_desktop.utils.errors import Cancelled, UserError
-from apitorch_desktop.utils.files import atomic_write, fsync_folder, move_into_place, safe_filename
+from apitorch_desktop.utils.files import atomic_write, descriptor_of, fsync_folder, move_into_place, safe_filename
 from apitorch_desktop.utils.text import plural, reason, shown
 
 _POLL = 0.1
@@ -137,7 +137,8 @@ class AnswerRows:
         row = text.getvalue().encode("utf-8", "replace")
         if _is_stream(table):
             try:
-                with table.open("wb") as stream:
+                number = descriptor_of(table)
+                with open(table if number is None else os.dup(number), "wb") as stream:  # noqa: PTH123 - may have no path
                     stream.write(row if self._header_written else _header() + row)
             except OSError as error:  # named for the table, not for the photo
                 raise OSError(error.errno, error.strerror, str(table)) from None
@@ -167,8 +168,8 @@ class AnswerRows:
 
 
 def _is_stream(path: Path) -> bool:
-    """Return True for a pipe or a device, which is written to and never read."""
-    return path.exists() and not path.is_file()
+    """Return True for what is written to and never read: a pipe, a device, or what is open already (/dev/stdout)."""
+    return descriptor_of(path) is not None or (path.exists() and not path.is_file())
 
 
 def _header() -> bytes:
