@@ -54,8 +54,12 @@ def natural(name: str) -> list[tuple[int, int, str]]:
 
 
 def decoded(name: str) -> str:
-    """Return a name of the file system or the command line as text: bytes that are no UTF-8 are read as Windows-1252."""
-    return os.fsencode(name).decode("cp1252", "replace") if _has_surrogates(name) else name
+    """Return a word of the command line as text: UTF-8 in every locale, else as the locale or Windows-1252 has it."""
+    data = os.fsencode(name)
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data.decode("cp1252", "replace") if _has_surrogates(name) else name
 
 
 def neutralized(cell: str) -> str:

@@ -349,6 +349,15 @@ def test_a_name_that_is_no_utf8_is_read(run, service, folder):
     assert "Traceback" not in done.stderr
 
 
+def test_words_and_folders_are_utf8_in_a_locale_that_is_not(run, service, folder):
+    (folder / "blue").rename(folder / "blåu")
+    ascii_locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = run("import", folder, "--name", "Ünï", "--json", at=service, **ascii_locale)
+    report = json.loads(done.stdout)
+    assert (report["training_set"], report["labels"]) == ("Ünï", {"blåu": 5, "red_ones": 5})
+    assert not any("no UTF-8" in note for note in report["notes"])
+
+
 def test_a_full_disk_at_the_end_is_one_sentence(service, folder):
     words = [sys.executable, "-m", "apitorch_desktop", "import", str(folder), "--name", "Full"]
     with Path("/dev/full").open("w") as full:

@@ -494,7 +494,8 @@ class Scanner:
         texts, _ = decode_names([os.fsencode(part) for part in odd])
         for part, text in zip(odd, texts, strict=True):
             read = "its encoding is not known: rename it" if "\ufffd" in text else f"it was read as “{shown(text)}”"
-            self.notes.append(f"The name “{shown(part)}” is no UTF-8: {read}.")
+            if text != shown(part):  # else it is the locale that is no UTF-8
+                self.notes.append(f"The name “{shown(part)}” is no UTF-8: {read}.")
         return dict(zip(odd, texts, strict=True))
 
 
