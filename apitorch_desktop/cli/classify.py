@@ -36,15 +36,20 @@ def add_classify_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "images",
         nargs="*",
+        type=output.word,
         metavar="IMAGE",
         help="a file, a folder or a web address; - for those on standard input, one a line",
     )
     parser.add_argument(
         "-0", dest="null", action="store_true", help="those on standard input, separated by NUL (find -print0)"
     )
-    parser.add_argument("--classifier", required=True, metavar="SLUG", help="a training set's slug or a standard one")
+    parser.add_argument(
+        "--classifier", type=output.word, required=True, metavar="SLUG", help="a training set's slug or a standard one"
+    )
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--csv", type=Path, metavar="FILE", help="write the answers to FILE; - for standard output")
+    form.add_argument(
+        "--csv", type=output.path, metavar="FILE", help="write the answers to FILE; - for standard output"
+    )
     form.add_argument("--json", action="store_true", help="write the answers as JSON, an object a line, as they come")
     parser.epilog = output.STATUS
     parser.set_defaults(command=_classify)
@@ -54,8 +59,6 @@ def _classify(arguments: Namespace) -> int:
     words = arguments.images
     if not words and not arguments.null:
         raise CommandError("Give an IMAGE, or - or -0 for those on standard input.", 2)
-    if arguments.csv is not None and not arguments.csv.name:
-        raise CommandError("Give the name of a FILE after --csv, or - for standard output.", 2)
     images: list[str | Path] = [word if is_url(word) else Path(word) for word in words if word != "-"]
     if "-" in words or arguments.null:
         images += output.read_paths(null=arguments.null)
@@ -167,11 +170,17 @@ def add_watch_arguments(parser: ArgumentParser) -> None:
         "Classify the photos that are in a folder and those that arrive, each once and as soon as it is complete, until "
         "interrupted. Started again, it goes on; it waits for a folder or a service that is away."
     )
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="with its sub-folders; hidden files are left alone")
-    parser.add_argument("--classifier", required=True, metavar="SLUG", help="a training set's slug or a standard one")
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="add the answers to FILE; - for standard output")
     parser.add_argument(
-        "--move-to", type=Path, metavar="FOLDER",
+        "folder", type=output.path, metavar="FOLDER", help="with its sub-folders; hidden files are left alone"
+    )
+    parser.add_argument(
+        "--classifier", type=output.word, required=True, metavar="SLUG", help="a training set's slug or a standard one"
+    )
+    parser.add_argument(
+        "--csv", type=output.path, metavar="FILE", help="add the answers to FILE; - for standard output"
+    )
+    parser.add_argument(
+        "--move-to", type=output.path, metavar="FOLDER",
         help="move photos into a folder a label in FOLDER; a name that is taken gets a number",
     )  # fmt: skip
     parser.add_argument(

@@ -40,6 +40,7 @@ def add_import_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "folder",
         nargs="?",
+        type=output.word,
         metavar="FOLDER",
         help="one label a sub-folder; - for the paths on standard input, one a line",
     )
@@ -55,8 +56,8 @@ def add_import_arguments(parser: ArgumentParser) -> None:
 def add_export_arguments(parser: ArgumentParser) -> None:
     """Declare the arguments of `export`."""
     export_formats = [export_format.value for export_format in ExportFormat]
-    parser.add_argument("training_set", metavar="TRAINING_SET", help="its id or its name")
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="where to write")
+    parser.add_argument("training_set", type=output.word, metavar="TRAINING_SET", help="its id or its name")
+    parser.add_argument("folder", type=output.path, metavar="FOLDER", help="where to write")
     parser.add_argument("--format", choices=export_formats, default=export_formats[0], help="(default: %(default)s)")
     parser.add_argument(
         "--jpeg", action="store_true", help="photos that few programs read (HEIC, AVIF, JPEG XL, raw) as JPEG"
@@ -84,6 +85,8 @@ def _import(arguments: Namespace) -> int:
 
 
 def _export(arguments: Namespace) -> int:
+    if str(arguments.folder) == "-":
+        raise CommandError("An export is a folder and goes to no standard output: give the name of a FOLDER.", 2)
     with connected() as client:
         return export_training_set(
             client,
@@ -126,8 +129,9 @@ def import_photos(client: ApiClient, sources: Sequence[Dropped], name: str, *, j
         for sentence in plan.notes:
             note(sentence)
         if not plan.items:
-            where = f"“{shown(str(sources[0]))}”" if isinstance(sources[0], Path) else "what was given"
-            raise CommandError(f"There is no photo in {where}.")
+            if json:
+                output.write_json(_ImportReport(plan, name, Counter(), None, ()).record(notes))
+            raise _no_photo(sources)
         failures: list[tuple[str, str]] = []
         came = Counter[str]()
         status = None
@@ -202,6 +206,11 @@ def export_training_set(
     return 1 if done.failed else 0
 
 
+def _no_photo(sources: Sequence[Dropped]) -> CommandError:
+    where = f"“{shown(str(sources[0]))}”" if isinstance(sources[0], Path) else "what was given"
+    return CommandError(f"There is no photo in {where}.")
+
+
 @contextmanager
 def _transfers(client: ApiClient) -> Iterator[TransferQueue]:
     patient = client.without_retries()  # the engine itself repeats and paces
@@ -231,7 +240,7 @@ def _named(sets: Sequence[TrainingSet], name: str) -> TrainingSet | None:
     matches: tuple[Callable[[TrainingSet], bool], ...] = (
         lambda found: found.name == wanted,
         lambda found: found.name.casefold() == wanted.casefold(),
-        lambda found: slugify(found.name) == wanted,
+        lambda found: slugify(found.name) == wanted != "",
     )
     return next((found for match in matches for found in sets if match(found)), None)
 

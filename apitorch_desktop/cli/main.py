@@ -40,6 +40,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         freeze_support()  # the review worker is this program again
     if _is_for_the_window(words):
+        if "" in words:
+            return _fail("A path is empty: is a variable of the shell not set?", 2)
         from apitorch_desktop.ui.app import run
 
         return run(words)

@@ -4,6 +4,7 @@ import codecs
 import json
 import os
 import sys
+from argparse import ArgumentTypeError
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -75,6 +76,18 @@ def write_json(record: dict[str, Any]) -> None:
         text = json.dumps(record)
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
+
+
+def word(text: str) -> str:
+    """Return a word of the command line. Raises ArgumentTypeError for an empty one, as of a variable that is not set."""
+    if not text:
+        raise ArgumentTypeError("it is empty: is a variable of the shell not set?")
+    return text
+
+
+def path(text: str) -> Path:
+    """Return a path of the command line. Raises ArgumentTypeError for an empty one, which is no name of this folder."""
+    return Path(word(text))
 
 
 def read_paths(*, null: bool) -> list[str | Path]:

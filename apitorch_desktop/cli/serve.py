@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from pathlib import Path
 
+from apitorch_desktop.cli import output
 from apitorch_desktop.cli.connect import CommandError
 from apitorch_desktop.dataset.connections.store import KEY_VARIABLE
 from apitorch_desktop.service.launcher import attach
@@ -18,9 +18,9 @@ def add_serve_arguments(parser: ArgumentParser) -> None:
     parser.set_defaults(command=run_service)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=_port, default=8765, help="port; 0 picks a free one (default: %(default)s)")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="data folder (default: the embedded service's)")
-    parser.add_argument("--tls-cert", type=Path, metavar="FILE", help="certificate chain, PEM")
-    parser.add_argument("--tls-key", type=Path, metavar="FILE", help="its private key, PEM")
+    parser.add_argument("--data", type=output.path, metavar="DIR", help="data folder (default: the embedded service's)")
+    parser.add_argument("--tls-cert", type=output.path, metavar="FILE", help="certificate chain, PEM")
+    parser.add_argument("--tls-key", type=output.path, metavar="FILE", help="its private key, PEM")
     parser.add_argument(
         "--hostname",
         action="append",
@@ -44,7 +44,7 @@ def add_serve_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--encoder",
-        type=Path,
+        type=output.path,
         action="append",
         default=[],
         metavar="FILE",
@@ -71,7 +71,7 @@ def add_serve_arguments(parser: ArgumentParser) -> None:
 def add_keys_arguments(parser: ArgumentParser) -> None:
     """Declare the arguments of `keys make`, `keys list` and `keys revoke`."""
     parser.set_defaults(command=manage_keys)
-    parser.add_argument("--data", type=Path, metavar="DIR", help="data folder (default: the embedded service's)")
+    parser.add_argument("--data", type=output.path, metavar="DIR", help="data folder (default: the embedded service's)")
     actions = parser.add_subparsers(dest="action", metavar="make|list|revoke", required=True)
     make = actions.add_parser("make", help="make a key for somebody; it is printed once")
     make.add_argument("name", metavar="NAME", help="whose it is")
@@ -83,16 +83,16 @@ def add_keys_arguments(parser: ArgumentParser) -> None:
 def add_service_arguments(parser: ArgumentParser) -> None:
     """Declare the arguments of `service check`, `backup`, `restore` and `adopt`."""
     parser.set_defaults(command=maintain_service)
-    parser.add_argument("--data", type=Path, metavar="DIR", help="data folder (default: the embedded service's)")
+    parser.add_argument("--data", type=output.path, metavar="DIR", help="data folder (default: the embedded service's)")
     actions = parser.add_subparsers(dest="action", metavar="check|backup|restore|adopt", required=True)
     check = actions.add_parser("check", help="compare database and images, read every image, and say what to do")
     check.add_argument("--fast", action="store_true", help="do not read the images")
     backup = actions.add_parser("backup", help="copy database and images into a folder; a service may be running")
     backup.add_argument(
-        "target", type=Path, metavar="DIR", help="a new folder, or an earlier backup to bring up to date"
+        "target", type=output.path, metavar="DIR", help="a new folder, or an earlier backup to bring up to date"
     )
     restore = actions.add_parser("restore", help="put a backup back; the service has to be stopped")
-    restore.add_argument("source", type=Path, metavar="DIR", help="the folder that `service backup` made")
+    restore.add_argument("source", type=output.path, metavar="DIR", help="the folder that `service backup` made")
     actions.add_parser(
         "adopt",
         help="images without a row in the database into a training set of their own; the service has to be stopped",

@@ -184,7 +184,16 @@ def test_what_did_not_come_in_is_named_with_the_reason(run, service, folder):
         (["import", "--name", "X"], 2, "FOLDER"),
         (["import", ".", "-0", "--name", "X"], 2, "FOLDER"),
         (["import", "-0", "--name", "X"], 1, "There is no photo"),
-        (["classify", "x.jpg", "--classifier", "x", "--csv", ""], 2, "name of a FILE"),
+        (["classify", "x.jpg", "--classifier", "x", "--csv", ""], 2, "--csv: it is empty"),
+        (["classify", "", "--classifier", "safe-for-work"], 2, "IMAGE: it is empty"),
+        (["classify", "x.jpg", "--classifier", ""], 2, "--classifier: it is empty"),
+        (["watch", "", "--classifier", "safe-for-work"], 2, "FOLDER: it is empty"),
+        (["import", "", "--name", "X"], 2, "FOLDER: it is empty"),
+        (["export", "", "out"], 2, "TRAINING_SET: it is empty"),
+        (["export", "X", ""], 2, "FOLDER: it is empty"),
+        (["serve", "--data", ""], 2, "--data: it is empty"),
+        (["--classify", ""], 2, "A path is empty"),
+        (["export", "X", "-"], 2, "give the name of a FOLDER"),
         (["export", "X", "/dev/null"], 2, "is no folder"),
     ],
 )
@@ -597,6 +606,26 @@ def test_paths_from_standard_input_and_objects_for_scripts(run, service, folder)
     done = run(*asked, at=service, given="\0JFIF")
     assert done.returncode == 2
     assert "no paths in lines" in done.stderr
+
+
+def test_an_import_of_nothing_is_an_object_too_with_the_reason(run, service, tmp_path):
+    (tmp_path / "a.zip").write_bytes(b"broken")
+    (tmp_path / "list.csv").write_text("file_name,label\n")
+    for name, reason in (("a.zip", "damaged"), ("list.csv", "")):
+        said = run("import", tmp_path / name, "--name", "Nothing", at=service)
+        done = run("import", tmp_path / name, "--name", "Nothing", "--json", at=service)
+        assert (done.returncode, done.stderr) == (said.returncode, said.stderr)
+        assert done.returncode == 1 and "There is no photo in" in done.stderr
+        report = json.loads(done.stdout)
+        assert (report["training_set"], report["imported"], report["labels"]) == ("Nothing", 0, {})
+        assert report["notes"] == said.stdout.splitlines() and reason in "".join(report["notes"])
+
+
+def test_no_name_leads_to_a_training_set_whose_name_has_no_letter(run, service, folder, tmp_path):
+    assert run("import", folder, "--name", "/", at=service).returncode == 0
+    done = run("export", " ", tmp_path / "out", at=service)
+    assert done.returncode == 1 and "There is no training set “ ”" in done.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_file_that_is_missing_does_not_stop_the_others(run, service, folder, tmp_path):
