@@ -44,6 +44,9 @@ class MultipartReader:
         self._spool = spool
         self._parts = self._text_size = 0
         self._ended = False
+        self._delimiter = b"\n--" + boundary
+        self._before: bytes | None = b"\n"
+        """End of what came before the first boundary, None from there on."""
         self._headers: dict[bytes, bytes] = {}
         self._header = self._value = b""
         self._name = ""
@@ -68,7 +71,9 @@ class MultipartReader:
             raise HttpError(400, "The boundary of the multipart body is too long.") from None
 
     def write(self, chunk: bytes) -> None:
-        """Parse a chunk of the body."""
+        """Parse a chunk of the body. What lies before the first boundary (the preamble) is skipped."""
+        if self._before is not None:
+            chunk = self._skip_preamble(self._before + chunk)
         try:
             self._parser.write(chunk)
         except MultipartParseError as error:
@@ -76,8 +81,25 @@ class MultipartReader:
 
     def finish(self) -> None:
         """Check that the body is complete."""
+        if self._before not in (None, b"\n", self._delimiter):
+            raise HttpError(400, "The multipart body has no line with the boundary that its Content-Type names.")
         if not self._ended:
             raise HttpError(400, "The multipart body ends too early. Send it again, whole.")
+
+    def _skip_preamble(self, data: bytes) -> bytes:
+        """Return what there is from the first boundary on, once it is there with the byte after it."""
+        start = data.find(self._delimiter)
+        after = start + len(self._delimiter)
+        if start < 0 or after == len(data):
+            self._before = data[-len(self._delimiter) :]
+            return b""
+        if data[after] == ord("\n"):
+            raise HttpError(
+                400,
+                "The lines of the multipart body end with LF alone. End them with CR LF, or let your library write it.",
+            )
+        self._before = None
+        return data[start + 1 :]
 
     def _begin(self) -> None:
         self._parts += 1

@@ -17,6 +17,12 @@ T = TypeVar("T", bound=Struct)
 _KEY = re.compile(r"([^\[\]]+)(?:\[([^\[\]]*)\])?")
 _AT = re.compile(r" - at `\$\.?(.*)`$", re.DOTALL)
 _MISSING = re.compile(r"^Object missing required field `(.*)`")
+_HALF_PAIR = re.compile(
+    rb"(?:[^\\]++|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\(?!u[dD][89a-fA-F]).)*+"
+    rb"\\(u[dD][89a-fA-F][0-9a-fA-F]{2})",
+    re.DOTALL,
+)
+"""JSON up to an escape of half a surrogate pair."""
 _MOST_FIELDS = 100_000
 
 
@@ -71,6 +77,10 @@ def decode_json(kind: type[T], body: bytes, charset: str = "utf-8") -> T:
     except msgspec.ValidationError as error:
         raise HttpError(400, validation_message(error)) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        if half := _HALF_PAIR.match(body):
+            raise HttpError(
+                400, f"The JSON has “\\{half[1].decode()}”, half of a surrogate pair: no valid Unicode."
+            ) from None
         raise HttpError(400, f"The body is not valid JSON: {error}.") from None
     except RecursionError:
         raise HttpError(400, "The JSON is nested too deeply. Send only the fields of this call.") from None

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from contextlib import nullcontext
 
 import pytest
 
@@ -128,6 +129,35 @@ def test_json_is_taken_as_it_is_described_and_no_looser():
     ):
         with pytest.raises(HttpError):
             form_data.decode_json(schemas.CurrentVersion, body)
+
+
+@pytest.mark.parametrize("preamble", [b"", b"\r\n", b"\n", b"A preamble.\r\n\r\n", b"--x\r\n--xy\r\n- --xyz\r\n"])
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 10_000])
+def test_what_lies_before_the_first_boundary_is_skipped(preamble, size):
+    """RFC 2046, 5.1.1."""
+    part = b'--xyz\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n--xyz--\r\n'
+    for body, wanted in (
+        (preamble + part, None),
+        ((preamble + part).replace(b"\r\n", b"\n"), "LF alone"),
+        (preamble + b"--xyz", "too early"),
+        (preamble + b"nothing", "no line with the boundary"),
+    ):
+        reader = MultipartReader(b"xyz", Limits(), None)
+        with pytest.raises(HttpError, match=wanted) if wanted else nullcontext():
+            for start in range(0, len(body), size):
+                reader.write(body[start : start + size])
+            reader.finish()
+        assert reader.fields == ([] if wanted else [("a", "1")])
+
+
+@pytest.mark.parametrize(
+    ("text", "half"),
+    [("\\ud800", "ud800"), ("\\uDC00 a", "uDC00"), ("\\ud83d\\ude00\\\\\\ud83d-", "ud83d"), ("\\\\ud800", "")],
+)
+def test_half_of_a_surrogate_pair_is_named(text, half):
+    said = f"“.{half}”, half of a surrogate pair" if half else "not valid JSON"
+    with pytest.raises(HttpError, match=said):
+        form_data.decode_json(schemas.CurrentVersion, f'{{"name": "{text}"{"}" * bool(half)}'.encode())
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 64, 10_000])

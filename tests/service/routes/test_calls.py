@@ -562,7 +562,7 @@ def test_feedback_without_its_fields_is_400_and_about_nothing_is_404(service):
     [
         ({"Content-Type": "application/json"}, b'{"name": "a"', "JSON"),
         ({"Content-Type": "application/json"}, b"\xff\xfe", "JSON"),
-        ({"Content-Type": "application/json"}, b'{"name": "\\ud800"}', "JSON"),
+        ({"Content-Type": "application/json"}, b'{"name": "\\ud800"}', "half of a surrogate pair"),
         ({"Content-Type": "application/json"}, b'{"x": ' + b"[" * 100_000, "nested"),
         ({"Content-Type": "application/json; charset=utf-16"}, b'{"name": "a"}', "utf-16"),
         ({"Content-Type": "text/plain"}, b"name=a", "text/plain"),
