@@ -4,9 +4,9 @@ import os
 import sys
 from argparse import ArgumentParser, Namespace
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryFile
 from threading import Event, Thread
@@ -14,13 +14,14 @@ from typing import Any
 
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.slugs import slugify
-from apitorch_desktop.api.types import INBOX, TrainingSet, label_name
+from apitorch_desktop.api.types import INBOX, SPLITS, TrainingSet, label_name
 from apitorch_desktop.cli import output
 from apitorch_desktop.cli.connect import CommandError, connected, connection_id
+from apitorch_desktop.dataset.connections.store import URL_VARIABLE
 from apitorch_desktop.dataset.edits.history import EditHistory
 from apitorch_desktop.dataset.exporter.exporter import ExportFormat, ExportRefused, client_source, export
 from apitorch_desktop.dataset.importer.companions import companion_kind
-from apitorch_desktop.dataset.importer.plan import ItemStatus, Plan, ScanProgress, existing_of, scan
+from apitorch_desktop.dataset.importer.plan import ItemStatus, Plan, ScanProgress, existing_of, scan, suggested_name
 from apitorch_desktop.dataset.importer.scanner import Dropped, FileSelection
 from apitorch_desktop.dataset.importer.undoable_import import NewImportSet, UndoableImports
 from apitorch_desktop.dataset.sources.image_source import place_of
@@ -29,6 +30,7 @@ from apitorch_desktop.dataset.transfers.queue import TransferQueue
 from apitorch_desktop.dataset.workspace.listing import iter_images
 from apitorch_desktop.dataset.workspace.scratch import scratch_label
 from apitorch_desktop.utils import paths
+from apitorch_desktop.utils.errors import UserError
 from apitorch_desktop.utils.files import shortened_names
 from apitorch_desktop.utils.text import decoded, duration, plural, reason, shown
 
@@ -47,9 +49,13 @@ def add_import_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "-0", dest="null", action="store_true", help="the paths on standard input, separated by NUL (find -print0)"
     )
-    parser.add_argument("--name", required=True, metavar="NAME", help="the training set; made where it is new")
+    parser.add_argument("--name", metavar="NAME", help="the training set; made where it is new")
+    parser.add_argument("--dry-run", action="store_true", help="write what would come in, and send nothing")
     parser.add_argument("--json", action="store_true", help="write the summary as one JSON object")
-    parser.epilog = f"Files on standard input are labeled by the folders they lie in. {output.STATUS}"
+    parser.epilog = (
+        "Files on standard input are labeled by the folders they lie in. --dry-run compares with the training set that --name "
+        f"gives, and without --name it needs no service. {output.STATUS}"
+    )
     parser.set_defaults(command=_import)
 
 
@@ -69,6 +75,11 @@ def add_export_arguments(parser: ArgumentParser) -> None:
 
 
 def _import(arguments: Namespace) -> int:
+    name = arguments.name if arguments.name is None else decoded(arguments.name)
+    if name is None and not arguments.dry_run:
+        raise CommandError("Give the NAME of the training set after --name.", 2)
+    if name is not None and not name.strip():
+        raise CommandError("The name of a training set cannot be empty.", 2)
     folder = "-" if arguments.folder is None and arguments.null else arguments.folder
     if folder is None or (arguments.null and folder != "-"):
         raise CommandError("Give either a FOLDER, or - or -0 for the paths on standard input.", 2)
@@ -80,8 +91,10 @@ def _import(arguments: Namespace) -> int:
         sources = [Path(folder)]
     else:
         raise CommandError(f"There is no “{shown(folder)}”.", 2)
+    if arguments.dry_run:
+        return show_plan(sources, name, json=arguments.json)
     with connected() as client:
-        return import_photos(client, sources, arguments.name, json=arguments.json)
+        return import_photos(client, sources, name or "", json=arguments.json)
 
 
 def _export(arguments: Namespace) -> int:
@@ -103,29 +116,16 @@ def import_photos(client: ApiClient, sources: Sequence[Dropped], name: str, *, j
 
     An interrupted import continues when the same command is given again. With `json`, the report is one object.
     """
-    name = decoded(name)
     notes: list[str] = []
     note = notes.append if json else output.write
-    if not name.strip():
-        raise CommandError("The name of a training set cannot be empty.", 2)
     line = output.ProgressLine()
     with _transfers(client) as transfers, _imports(transfers) as imports:
         found = _named(client.training_sets(), name)
         before = _continue_uploads(transfers, imports, found, line, note) if found is not None else {}
-        labels = found.labels if found is not None and isinstance(found.labels, list) else []
-        there = list(iter_images(client, found.id, paged=False)) if found is not None else []
-
-        def show(state: ScanProgress) -> None:
-            line.show(f"Looking at {state.read:,} of {state.found:,} photos" if state.total else "Looking for photos")
-
-        existing = existing_of(there)
+        target = _target(client, found)
         for digest, under in before.items():
-            existing.setdefault(digest, set()).update(under)
-        extensions = client.ping().extensions or []
-        inbox = not extensions or "unlabelled" in extensions
-        as_jpeg = "formats" not in extensions
-        plan = scan(sources, existing=existing, labels_there=labels, inbox=inbox, as_jpeg=as_jpeg, progress=show)
-        line.clear()
+            target.existing.setdefault(digest, set()).update(under)
+        plan = _scan(sources, target, line)
         for sentence in plan.notes:
             note(sentence)
         if not plan.items:
@@ -138,9 +138,8 @@ def import_photos(client: ApiClient, sources: Sequence[Dropped], name: str, *, j
         if plan.sending():
             begun: NewImportSet | None = None
             training_set = found or (begun := _create(imports, client, name)).training_set
-            labels_before = {*labels, *(str(image.label) for image in there)}
             transfer = imports.upload(
-                connection_id(), training_set.id, name, plan.uploads(), labels_before=labels_before, new_set=begun
+                connection_id(), training_set.id, name, plan.uploads(), labels_before=target.labels, new_set=begun
             )
             status = _run(transfers, transfer, line)
             came.update(result.label for result in transfers.results(transfer) if result.created)
@@ -154,6 +153,77 @@ def import_photos(client: ApiClient, sources: Sequence[Dropped], name: str, *, j
     else:
         report.write()
     return report.exit_status
+
+
+def show_plan(sources: Sequence[Dropped], name: str | None, *, json: bool = False) -> int:
+    """Write what `import_photos` would do, by default with a new training set, and send nothing; return the exit status."""
+    notes: list[str] = []
+    target = _Target()
+    new: bool | None = True
+    url = os.environ.get(URL_VARIABLE, "").strip()
+    if name is not None and (url or paths.service_folder().exists()):  # else the embedded service has nothing yet
+        try:
+            with connected() as client:
+                found = _named(client.training_sets(), name)
+                target, new = _target(client, found), found is None
+        except UserError as error:
+            new = None
+            notes.append(f"It is not known what is there already: {error} {error.advice}".rstrip())
+    line = output.ProgressLine()
+    plan = _scan(sources, target, line)
+    notes += plan.notes
+    if name is None:
+        name = suggested_name(Path(os.path.normpath(sources[0].absolute()))) if isinstance(sources[0], Path) else ""
+    came = Counter(item.label or INBOX for item in plan.sending())
+    report = _PlanReport(plan, name, came, None, (), new=new)
+    if json:
+        output.write_json(report.record(notes))
+    else:
+        for sentence in notes:
+            output.write(sentence)
+    if not plan.items:
+        raise _no_photo(sources)
+    if not json:
+        report.write()
+    return report.exit_status
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """What a plan has to know of its training set and service; `existing` as for a plan."""
+
+    labels: Collection[str] = ()
+    existing: dict[str, set[str]] = field(default_factory=dict)
+    inbox: bool = True
+    as_jpeg: bool = False
+
+
+def _target(client: ApiClient, found: TrainingSet | None) -> _Target:
+    """Return what there is in a training set, None for one that is new."""
+    there = list(iter_images(client, found.id, paged=False)) if found is not None else []
+    labels = {image.label for image in there if isinstance(image.label, str)}
+    if found is not None and isinstance(found.labels, list):
+        labels.update(found.labels)
+    extensions = client.ping().extensions or []
+    return _Target(
+        labels, existing_of(there), not extensions or "unlabelled" in extensions, "formats" not in extensions
+    )
+
+
+def _scan(sources: Sequence[Dropped], target: _Target, line: output.ProgressLine) -> Plan:
+    def show(state: ScanProgress) -> None:
+        line.show(f"Looking at {state.read:,} of {state.found:,} photos" if state.total else "Looking for photos")
+
+    plan = scan(
+        sources,
+        existing=target.existing,
+        labels_there=target.labels,
+        inbox=target.inbox,
+        as_jpeg=target.as_jpeg,
+        progress=show,
+    )
+    line.clear()
+    return plan
 
 
 def export_training_set(
@@ -426,17 +496,91 @@ class _ImportReport:
             output.write(f"{plural(came.total(), 'photo')} came into “{name}”, {under}.")
         else:
             output.write(f"Nothing new came into “{name}”.")
-        shown_counts = sorted((label_name(label), count) for label, count in came.items())
-        width = max((len(label) for label, _ in shown_counts), default=0)
-        for label, count in shown_counts:
-            output.write(f"    {label:{width}}  {count:,}")
+        self._write_labels()
         if there := self.there:
             output.write(f"{plural(there, 'photo')} {'was' if there == 1 else 'were'} there already.")
         if twice := self.plan.counts()[ItemStatus.TWICE]:
             output.write(f"{plural(twice, 'photo')} came twice in this folder, and once into the training set.")
-        others = [(file, "") for file in self.plan.ignored if not companion_kind(file)]  # a note counts the rest
-        output.write_list("passed over, no photos", others, kind="file")
+        self._write_passed_over()
         if left := self.left:
             note = self.status.note if self.status else ""
             output.write(f"{plural(left, 'photo')} did not come in yet: {note} Run the same command to go on.")
         output.write_list("did not come in", self.out)
+
+    def _write_labels(self, splits: Mapping[str, Counter[str]] | None = None) -> None:
+        shown_counts = sorted((label_name(label), label, count) for label, count in self.came.items())
+        width = max((len(name) for name, _, _ in shown_counts), default=0)
+        for name, label, count in shown_counts:
+            of_label = (splits or {}).get(label, Counter())
+            parts = ", ".join(f"{of_label[split]:,} {split}" for split in SPLITS if of_label[split])
+            output.write(f"    {name:{width}}  {count:,}{f' ({parts})' if parts else ''}")
+
+    def _write_passed_over(self) -> None:
+        others = [(file, "") for file in self.plan.ignored if not companion_kind(file)]  # a note counts the rest
+        output.write_list("passed over, no photos", others, kind="file")
+
+
+@dataclass(frozen=True)
+class _PlanReport(_ImportReport):
+    """What an import would do; `came`: label → number of photos that would come in.
+
+    `new`: so is the training set; None where that is not known.
+    """
+
+    new: bool | None = True
+
+    @property
+    def exit_status(self) -> int:
+        return 0 if self.came else super().exit_status
+
+    @property
+    def left_out(self) -> list[tuple[str, str]]:
+        """Photos that stay out though they could come in, each with the reason."""
+        items = [item for item in self.plan.items if item.standing is ItemStatus.LEFT_OUT]
+        return [(place_of(item.source), item.note) for item in items]
+
+    def splits(self) -> dict[str, Counter[str]]:
+        """Return label → split → number of photos that would come in; those of no split are not counted."""
+        splits: dict[str, Counter[str]] = {}
+        for item in self.plan.sending():
+            if item.split in SPLITS:
+                splits.setdefault(item.label or INBOX, Counter())[item.split] += 1
+        return splits
+
+    def record(self, notes: Sequence[str]) -> dict[str, Any]:
+        """Return it for scripts."""
+        return {
+            "training_set": self.name,
+            "new": self.new,
+            "to_import": self.came.total(),
+            "labels": dict(sorted(self.came.items())),
+            "splits": dict(sorted(self.splits().items())),
+            "there_already": self.there,
+            "twice": self.plan.counts()[ItemStatus.TWICE],
+            "left_out": [{"image": place, "reason": why} for place, why in self.left_out],
+            "not_imported": [{"image": place, "error": why} for place, why in self.out],
+            "passed_over": self.plan.ignored,
+            "notes": [*notes],
+        }
+
+    def write(self) -> None:
+        """Write it for people."""
+        came = self.came
+        target = " ".join(
+            filter(None, ["a new training set" if self.new else "", f"“{self.name}”" if self.name else ""])
+        )
+        if came:
+            labels = came.keys() - {INBOX}
+            under = f"under {plural(len(labels), 'label')}" if labels else "without a label"
+            output.write(f"{plural(came.total(), 'photo')} would come into {target}, {under}.")
+        else:
+            output.write(f"Nothing new would come into {target}.")
+        self._write_labels(self.splits())
+        if there := self.there:
+            output.write(f"{plural(there, 'photo')} {'is' if there == 1 else 'are'} there already.")
+        if twice := self.plan.counts()[ItemStatus.TWICE]:
+            output.write(f"{plural(twice, 'photo')} would come twice, and {'comes' if twice == 1 else 'come'} once.")
+        self._write_passed_over()
+        output.write_list("left out", self.left_out)
+        output.write_list("would not come in", self.out)
+        output.write("Nothing was sent.")

@@ -608,6 +608,54 @@ def test_paths_from_standard_input_and_objects_for_scripts(run, service, folder)
     assert "no paths in lines" in done.stderr
 
 
+def test_a_plan_is_written_without_a_service_and_nothing_is_sent(run, home, folder, tmp_path):
+    for number, label in enumerate(("Red Ones", "Red Ones", "blue", "")):
+        place = tmp_path / "Summer" / ("train", "test", "train", "test")[number] / label
+        place.mkdir(parents=True, exist_ok=True)
+        shutil.copy(folder / "blue" / f"{number}.png", place)
+    shutil.copy(folder / "blue" / "0.png", tmp_path / "Summer" / "train" / "Red Ones" / "again.png")
+    (tmp_path / "Summer" / "notes.md").write_text("Nothing.")
+    (tmp_path / "Summer" / "train" / "blue" / "letter.jpg").write_text("Dear zebra,")
+    done = run("import", tmp_path / "Summer", "--dry-run")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "4 photos would come into a new training set “Summer”, under 2 labels.\n" in done.stdout
+    assert "    red_ones      2 (1 train, 1 test)\n" in done.stdout
+    assert "    No label yet  1 (1 test)\n" in done.stdout
+    assert "1 photo without a label waits under “No label yet”.\n" in done.stdout
+    assert "letter.jpg: It is a text" in done.stdout and "notes.md" in done.stdout
+    assert done.stdout.endswith("Nothing was sent.\n")
+    report = json.loads(run("import", tmp_path / "Summer", "--dry-run", "--json").stdout)
+    assert (report["training_set"], report["new"], report["to_import"], report["twice"]) == ("Summer", True, 4, 1)
+    assert report["labels"] == {"blue": 1, "red_ones": 2, "unlabelled": 1}
+    assert report["splits"]["red_ones"] == {"train": 1, "test": 1}
+    assert [Path(one["image"]).name for one in report["not_imported"]] == ["letter.jpg"]
+    assert report["passed_over"] == ["notes.md"]
+    assert not home.exists()
+
+
+def test_a_plan_compares_with_the_training_set_that_is_named(run, service, folder, tmp_path):
+    run("import", folder / "blue", "--name", "Half", at=service)
+    done = run("import", folder, "--name", "Half", "--dry-run", at=service)
+    assert done.returncode == 0
+    assert "5 photos would come into “Half”, under 1 label." in done.stdout
+    assert "5 photos are there already." in done.stdout
+    with client_of(service) as client:
+        assert parts_of(client, "Half") == {"blue ": 5}
+    run("import", folder, "--name", "Half", at=service)
+    done = run("import", folder, "--name", "Half", "--dry-run", at=service)
+    assert done.returncode == 0 and "Nothing new would come into “Half”." in done.stdout
+    (folder / "letter.jpg").write_text("Dear zebra,")
+    assert run("import", folder, "--name", "Half", "--dry-run", at=service).returncode == 1
+    (tmp_path / "empty").mkdir()
+    done = run("import", tmp_path / "empty", "--dry-run", "--json")
+    assert (done.returncode, json.loads(done.stdout)["to_import"]) == (1, 0)
+    assert "There is no photo in" in done.stderr
+    away = run("import", folder, "--name", "Half", "--dry-run", APITORCH_BASE_URL="http://127.0.0.1:9/api/")
+    assert away.returncode == 0
+    assert "It is not known what is there already" in away.stdout
+    assert "10 photos would come into “Half”, under 2 labels." in away.stdout
+
+
 def test_an_import_of_nothing_is_an_object_too_with_the_reason(run, service, tmp_path):
     (tmp_path / "a.zip").write_bytes(b"broken")
     (tmp_path / "list.csv").write_text("file_name,label\n")

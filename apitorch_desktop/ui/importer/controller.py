@@ -37,7 +37,6 @@ if TYPE_CHECKING:  # readers of all formats and the dialog: 40 ms that the start
 
 LISTING_INTERVAL = 350
 """Milliseconds between two requests for new images of the open training set during an upload."""
-_LISTS = (".zip", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar", ".tgz", ".csv", ".tsv", ".jsonl", ".txt")
 COUNTS_INTERVAL = 2000
 """Milliseconds between two requests for the counts of the other training sets."""
 
@@ -78,7 +77,9 @@ class ImportController(QObject):
 
     def choose_files(self, *, new_set: bool = False) -> None:
         """Let the user choose photos, archives or lists."""
-        suffixes = " ".join(f"*{suffix}" for suffix in (*sorted(IMAGE_SUFFIXES), *_LISTS))
+        from apitorch_desktop.dataset.importer.plan import LIST_SUFFIXES
+
+        suffixes = " ".join(f"*{suffix}" for suffix in (*sorted(IMAGE_SUFFIXES), *LIST_SUFFIXES))
         kinds = f"Photos, archives and lists ({suffixes});;All files (*)"
         dialog = self._file_dialog("Import photos", QFileDialog.FileMode.ExistingFiles, new_set=new_set)
         dialog.setNameFilter(kinds)
@@ -445,11 +446,9 @@ def _name_of(content: DroppedContent) -> str:
     """Return a name for the import: that of the one folder or archive that was dropped, else ""."""
     if len(content.paths) != 1 or content.urls or content.images:
         return ""
-    name = content.paths[0].name
-    if content.paths[0].suffix.lower() in IMAGE_SUFFIXES:
-        return ""
-    suffix = next((suffix for suffix in _LISTS if name.lower().endswith(suffix)), "")
-    return name[: len(name) - len(suffix)]
+    from apitorch_desktop.dataset.importer.plan import suggested_name
+
+    return suggested_name(content.paths[0])
 
 
 NAME = "Zebra coats"
