@@ -158,14 +158,16 @@ def import_photos(client: ApiClient, sources: Sequence[Dropped], name: str, *, j
 def show_plan(sources: Sequence[Dropped], name: str | None, *, json: bool = False) -> int:
     """Write what `import_photos` would do, by default with a new training set, and send nothing; return the exit status."""
     notes: list[str] = []
-    target = _Target()
+    target = _ImportTarget()
     new: bool | None = True
+    refusal = ""
     url = os.environ.get(URL_VARIABLE, "").strip()
     if name is not None and (url or paths.service_folder().exists()):  # else the embedded service has nothing yet
         try:
             with connected() as client:
                 found = _named(client.training_sets(), name)
                 target, new = _target(client, found), found is None
+                refusal = "" if found is not None else _refusal_of_new_set(client, name)
         except UserError as error:
             new = None
             notes.append(f"It is not known what is there already: {error} {error.advice}".rstrip())
@@ -173,7 +175,8 @@ def show_plan(sources: Sequence[Dropped], name: str | None, *, json: bool = Fals
     plan = _scan(sources, target, line)
     notes += plan.notes
     if name is None:
-        name = suggested_name(Path(os.path.normpath(sources[0].absolute()))) if isinstance(sources[0], Path) else ""
+        path = Path(os.path.normpath(sources[0].absolute())) if isinstance(sources[0], Path) else Path()
+        name = decoded(suggested_name(path))
     came = Counter(item.label or INBOX for item in plan.sending())
     report = _PlanReport(plan, name, came, None, (), new=new)
     if json:
@@ -185,12 +188,14 @@ def show_plan(sources: Sequence[Dropped], name: str | None, *, json: bool = Fals
         raise _no_photo(sources)
     if not json:
         report.write()
+    if report.came and refusal:
+        raise CommandError(refusal)
     return report.exit_status
 
 
 @dataclass(frozen=True, slots=True)
-class _Target:
-    """What a plan has to know of its training set and service; `existing` as for a plan."""
+class _ImportTarget:
+    """Training set of an import as its plan needs it; `existing`, `inbox` and `as_jpeg` as for `scan`."""
 
     labels: Collection[str] = ()
     existing: dict[str, set[str]] = field(default_factory=dict)
@@ -198,19 +203,19 @@ class _Target:
     as_jpeg: bool = False
 
 
-def _target(client: ApiClient, found: TrainingSet | None) -> _Target:
+def _target(client: ApiClient, found: TrainingSet | None) -> _ImportTarget:
     """Return what there is in a training set, None for one that is new."""
     there = list(iter_images(client, found.id, paged=False)) if found is not None else []
     labels = {image.label for image in there if isinstance(image.label, str)}
     if found is not None and isinstance(found.labels, list):
         labels.update(found.labels)
     extensions = client.ping().extensions or []
-    return _Target(
+    return _ImportTarget(
         labels, existing_of(there), not extensions or "unlabelled" in extensions, "formats" not in extensions
     )
 
 
-def _scan(sources: Sequence[Dropped], target: _Target, line: output.ProgressLine) -> Plan:
+def _scan(sources: Sequence[Dropped], target: _ImportTarget, line: output.ProgressLine) -> Plan:
     def show(state: ScanProgress) -> None:
         line.show(f"Looking at {state.read:,} of {state.found:,} photos" if state.total else "Looking for photos")
 
@@ -315,11 +320,16 @@ def _named(sets: Sequence[TrainingSet], name: str) -> TrainingSet | None:
     return next((found for match in matches for found in sets if match(found)), None)
 
 
+def _refusal_of_new_set(client: ApiClient, name: str) -> str:
+    """Return why a service makes no training sets; "" where it does."""
+    if "training-sets" in (client.ping().extensions or []):
+        return ""
+    return f"This service cannot make training sets by itself: make “{name}” on its own page, then run this again."
+
+
 def _create(imports: UndoableImports, client: ApiClient, name: str) -> NewImportSet:
-    if "training-sets" not in (client.ping().extensions or []):
-        raise CommandError(
-            f"This service cannot make training sets by itself: make “{name}” on its own page, then run this again."
-        )
+    if refusal := _refusal_of_new_set(client, name):
+        raise CommandError(refusal)
     return imports.create_training_set(connection_id(), client, name)
 
 
@@ -522,7 +532,7 @@ class _ImportReport:
 
 @dataclass(frozen=True)
 class _PlanReport(_ImportReport):
-    """What an import would do; `came`: label → number of photos that would come in.
+    """Result that an import would have; `came`: label → number of photos that would come in.
 
     `new`: so is the training set; None where that is not known.
     """

@@ -250,8 +250,10 @@ def test_interrupted_it_says_so_and_the_same_command_goes_on(folder):
 def test_a_service_that_makes_no_training_sets_is_said(folder, run):
     with FakeApi() as strange:
         done = run("import", folder, "--name", "New", at=strange)
-    assert done.returncode == 1
-    assert "make “New” on its own page" in done.stderr
+        plan = run("import", folder, "--name", "New", "--dry-run", at=strange)
+    assert done.returncode == plan.returncode == 1
+    assert "make “New” on its own page" in done.stderr and done.stderr == plan.stderr
+    assert "10 photos would come into a new training set “New”" in plan.stdout
 
 
 def test_photos_of_phones_go_to_a_service_of_the_documented_calls_as_jpeg_and_the_plan_says_so(tmp_path, run):
@@ -361,9 +363,9 @@ def test_a_name_that_is_no_utf8_is_read(run, service, folder):
 def test_words_and_folders_are_utf8_in_a_locale_that_is_not(run, service, folder):
     (folder / "blue").rename(folder / "blåu")
     ascii_locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    done = run("import", folder, "--name", "Ünï", "--json", at=service, **ascii_locale)
+    done = run("import", folder, "--name", "Zürich", "--json", at=service, **ascii_locale)
     report = json.loads(done.stdout)
-    assert (report["training_set"], report["labels"]) == ("Ünï", {"blåu": 5, "red_ones": 5})
+    assert (report["training_set"], report["labels"]) == ("Zürich", {"blåu": 5, "red_ones": 5})
     assert not any("no UTF-8" in note for note in report["notes"])
 
 
