@@ -9,7 +9,7 @@ from apitorch_desktop.dataset.importer.folder_labels import quoted
 from apitorch_desktop.dataset.sources.lists import reader
 from apitorch_desktop.dataset.sources.lists.annotations import yolo_classes
 from apitorch_desktop.dataset.sources.lists.index import ImageIndex, Parts
-from apitorch_desktop.dataset.sources.lists.names import split_of
+from apitorch_desktop.dataset.sources.lists.names import part_of_list, split_of
 from apitorch_desktop.dataset.sources.lists.table import decode
 from apitorch_desktop.utils.text import natural, plural, shown
 
@@ -29,7 +29,8 @@ _ANSWERS: Final = re.compile(r"predict|(?:^|[_-])preds?[_.-]|inference", re.IGNO
 class ListedLabels:
     """Labels and parts of a split by image, from all lists of a folder or an archive: the first that names an image counts.
 
-    `weak`: images whose label gives way to that of a folder, since it is a number without a name or a classifier's answer.
+    `weak`: images whose label gives way to that of a folder, since it is a classifier's answer. `numbered`: images whose
+    label is a number without a name, which a folder may have: see `name_numbers`.
     `folder_names`: label by name of a folder, where a list says what folders stand for. `unused`: files that give nothing.
     `notes` and `complete` are those of the plan.
     """
@@ -38,6 +39,7 @@ class ListedLabels:
         self.labels: dict[Parts, list[str]] = {}
         self.splits: dict[Parts, str] = {}
         self.weak: set[Parts] = set()
+        self.numbered: set[Parts] = set()
         self.folder_names: dict[str, str] = {}
         self.unused: list[Parts] = []
         self.notes: list[str] = []
@@ -82,13 +84,16 @@ class ListedLabels:
         name, base = parts[-1], parts[:-1]
         problem = ""
         if reader.is_list(name) and not _SUBMISSION.search(name):
-            try:
-                content = reader.read_list(data, name, index.locator(base), names.near(base))
-            except reader.InvalidList as error:
-                problem = str(error)
-            else:
+            for several in (False, True):  # at last, names that several images have are names of images too
+                locate = index.locator(base, part_of_list(name), several=several)
+                try:
+                    content = reader.read_list(data, name, locate, names.near(base))
+                except reader.InvalidList as error:
+                    problem = problem or str(error)
+                    continue
                 if self._merge(content, parts, index, part_of_set):
                     return
+                break
         if reader.is_list(name) and (found := reader.labels_of_folders(data, name, folders)):
             self.folder_names = found | self.folder_names
             return
@@ -99,14 +104,20 @@ class ListedLabels:
     def _merge(self, content: reader.ListContent, parts: Parts, index: ImageIndex, part_of_set: str) -> bool:
         """Add the entries of one list, where nothing is known yet; return whether it says anything of the images."""
         known = set(self.labels)
-        missing = []
+        missing, ambiguous = [], []
         used = False
+        name_part = part_of_list(parts[-1])
         differing = 0
-        weak = _ANSWERS.search(parts[-1]) or all(entry.label.isdigit() for entry in content.entries if entry.label)
+        weak = _ANSWERS.search(parts[-1]) is not None
+        numbered = all(entry.label.isdigit() for entry in content.entries if entry.label)
         for entry in content.entries:
-            image = index.find(entry.path, parts[:-1])
+            found = index.candidates(entry.path, parts[:-1], name_part)
+            image = found[0] if len(found) == 1 else None
             if image is None and len(content.entries) == 1:  # a file for each image is called as that
                 image = index.find(PurePosixPath(parts[-1]).stem, parts[:-1])
+            if image is None and found:
+                ambiguous.append(f"“{shown(entry.path)}” ({' or '.join(shown('/'.join(one)) for one in found[:2])})")
+                continue
             if image is None:
                 missing.append(entry.path)
                 continue
@@ -120,8 +131,15 @@ class ListedLabels:
                 self.labels.setdefault(image, []).append(entry.label)
                 if weak:
                     self.weak.add(image)
+                elif numbered:
+                    self.numbered.add(image)
+        if ambiguous:
+            more = f", and {len(ambiguous) - 1:,} more" if len(ambiguous) > 1 else ""
+            self._complain(
+                f"“{shown(parts[-1])}” does not say which photo it means by {ambiguous[0]}{more}: put the folder before it."
+            )
         if not used:
-            return False
+            return bool(ambiguous)
         self.notes += content.notes
         if differing:
             self.notes.append(
@@ -133,6 +151,26 @@ class ListedLabels:
             are = "is" if len(missing) == 1 else "are"
             self._complain(f"{plural(len(missing), 'photo')} in “{shown(parts[-1])}” {are} not there: {first}{more}.")
         return True
+
+    def name_numbers(self, folders: Mapping[Parts, str]) -> None:
+        """Give names of folders to the numbers of a list that correspond to them; else the numbers are the labels.
+
+        `folders`: the label of each image by its folders, "" for none.
+        """
+        beside = {
+            image: folders[image] for image in self.numbered if folders.get(image) and len(self.labels[image]) == 1
+        }
+        pairs = {(self.labels[image][0], folder) for image, folder in beside.items()}
+        names = dict(pairs)
+        if len(pairs) != len(names) or len(set(names.values())) != len(names) or all(map(str.isdigit, names.values())):
+            if differing := sum(folder not in self.labels[image] for image, folder in beside.items()):
+                self.notes.append(
+                    f"A list gives {plural(differing, 'photo')} in {_some(names.values())} a number for a label "
+                    f"({_some(names)}), which counts: names for the numbers can stand in “classes.txt” beside it."
+                )
+            return
+        for image in self.numbered:
+            self.labels[image] = [names.get(label, label) for label in self.labels[image]]
 
     def _merge_boxes(self, boxes: list[tuple[Parts, list[str]]], names: "_ClassNames") -> None:
         """Add the classes of YOLO's boxes: an image has the label of its only class."""
@@ -188,6 +226,11 @@ class _ClassNames:
             if used := {folder for folder in folders if folder in names}:
                 return {folder: names[folder] for folder in used}
         return {}
+
+
+def _some(names: Iterable[str]) -> str:
+    distinct = sorted(set(names), key=natural)
+    return ", ".join(f"“{shown(name)}”" for name in distinct[:3]) + (", …" if len(distinct) > 3 else "")
 
 
 def _rank_of_list(name: str) -> int:

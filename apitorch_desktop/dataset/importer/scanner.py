@@ -44,7 +44,7 @@ from apitorch_desktop.dataset.sources.image_source import (
 from apitorch_desktop.dataset.sources.lists import reader
 from apitorch_desktop.dataset.sources.lists.columns import ListEntry
 from apitorch_desktop.dataset.sources.lists.index import IMAGE_SUFFIXES, FolderIndex, ImageIndex, Parts, path_parts
-from apitorch_desktop.dataset.sources.lists.names import split_of
+from apitorch_desktop.dataset.sources.lists.names import part_of_list, split_of
 from apitorch_desktop.dataset.sources.name_encoding import decode_names
 from apitorch_desktop.dataset.sources.pasted_text import data_image, file_path, in_text, is_url
 from apitorch_desktop.utils.text import natural, plural, reason, shown
@@ -255,7 +255,7 @@ class Scanner:
 
     def _add_list(self, path: Path) -> None:
         folder = path.parent
-        index = FolderIndex(folder)
+        index = FolderIndex(folder, part_of_list(path.name))
         try:
             content = reader.read_list(reader.load(path), path.name, index.locator(), _names_beside(path))
         except reader.InvalidList as error:
@@ -271,6 +271,8 @@ class Scanner:
             if isinstance(source, ImageFile) and (sentence := not_plain(source.path)):
                 if storage := re.match(r"(gs|s3|hdfs|azure|abfss?|wasbs?)://", entry.path):
                     sentence = f"It lies in a storage ({storage[1]}) and not beside the list: download it first."
+                elif several := index.candidates(entry.path):
+                    sentence = f"{plural(len(several), 'photo')} have this name: put its folder before it in the list."
                 look = InspectedFile(problem=sentence)
             self._take(source, entry.label or self._default, look, entry.split)
             if self._cancelled():
@@ -449,7 +451,6 @@ class Scanner:
         images = [entry.parts for entry in contents.images]
         listed = ListedLabels()
         listed.read(contents.lists, images, self._cancelled)
-        self.notes += listed.notes
         self.complete = self.complete and listed.complete
         spelled = self._decoded_names(images, root)
         found, notes = folder_labels(
@@ -457,7 +458,8 @@ class Scanner:
             spelled.get(root, root),
             labeled=bool(self._default or listed.labels),
         )
-        self.notes += notes
+        listed.name_numbers({entry.parts: own.label for entry, own in zip(contents.images, found, strict=True)})
+        self.notes += [*listed.notes, *notes]
         given = {label.casefold() for labels in listed.labels.values() for label in labels}
         differing = 0
         chosen: list[tuple[_Entry, str, str]] = []

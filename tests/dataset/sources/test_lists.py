@@ -291,9 +291,38 @@ def test_an_ambiguous_name_is_no_match(tmp_path):
     put(tmp_path / "l.csv", b"filename,label\n0.jpg,cat\n")
     (item,) = scan([tmp_path / "l.csv"]).items
     assert item.standing is ItemStatus.PROBLEM
+    assert "2 photos have this name" in item.problem
     put(tmp_path / "m.csv", b"filename,label\nc/0.jpg,cat\n")
     (item,) = scan([tmp_path / "m.csv"]).items
     assert "No such file" in item.problem
+    (tmp_path / "m.csv").unlink()
+    plan = scan([tmp_path])
+    assert any("does not say which photo it means by “0.jpg” (a/0.jpg or b/0.jpg)" in note for note in plan.notes)
+
+
+def test_a_list_by_a_relative_path_finds_the_same_photos(tmp_path, monkeypatch):
+    for name in ("images/x1.jpg", "IMG_2.JPG", "p3.jpg"):
+        put(tmp_path / "s" / name, photo(len(name)))
+    put(tmp_path / "s/labels.csv", b"file_name,label\nx1.jpg,cat\nimg_2.jpg,dog\nC:\\Users\\A\\p3,cat\n")
+    for folder, path in (
+        (tmp_path, "s/labels.csv"),
+        (tmp_path / "s", "labels.csv"),
+        (tmp_path / "s/images", "../labels.csv"),
+    ):
+        monkeypatch.chdir(folder)
+        assert labels(scan([Path(path)])) == {"cat": ["x1.jpg", "p3.jpg"], "dog": ["IMG_2.JPG"]}
+
+
+@pytest.mark.parametrize("name", ["trainLabels.csv", "train.csv", "train_list.txt"])
+def test_a_list_called_after_a_part_means_the_photos_in_it(tmp_path, name):
+    for part in ("train", "test"):
+        for number in range(1, 4):
+            put(tmp_path / part / f"{number}.png", photo(number + 3 * (part == "test")))
+    put(tmp_path / name, b"id,label\n1,frog\n2,truck\n3,frog\n")
+    plan = scan([tmp_path])
+    assert {label: len(found) for label, found in labels(plan).items()} == {"": 3, "frog": 2, "truck": 1}
+    assert {item.split for item in plan.items if item.label} == {"train"}
+    assert labels(scan([tmp_path / name])) == {"frog": ["1.png", "3.png"], "truck": ["2.png"]}
 
 
 NAMES = {
@@ -390,6 +419,26 @@ def test_folders_name_what_a_list_only_numbers(tmp_path):
     put(tmp_path / "dog/1.jpg", photo(2))
     put(tmp_path / "index.csv", b"path,label\ncat/0.jpg,0\ndog/1.jpg,1\n")
     assert labels(scan([tmp_path])) == {"cat": ["0.jpg"], "dog": ["1.jpg"]}
+
+
+@pytest.mark.parametrize(
+    ("paths", "rows", "expected"),
+    [
+        (["cropped/p0.jpg", "cropped/p1.jpg", "cropped/p2.jpg"], "filename,label\np0.jpg,0\np1.jpg,1\np2.jpg,0\n", {"0": 2, "1": 1}),
+        (["0/a/0a1b.jpg", "1/b/1b2c.jpg", "f/0/f00d.jpg"], "id,landmark_id\n0a1b,17\n1b2c,17\nf00d,18\n", {"17": 2, "18": 1}),
+        (["batch_0/a.jpg", "batch_0/b.jpg", "batch_1/c.jpg", "batch_1/d.jpg"], "f,label\na.jpg,0\nb.jpg,1\nc.jpg,0\nd.jpg,1\n", {"0": 2, "1": 2}),
+        (["train/cat/a.jpg", "train/dog/b.jpg", "test/c.jpg"], "path,label\ntrain/cat/a.jpg,0\ntrain/dog/b.jpg,1\ntest/c.jpg,1\n", {"cat": 1, "dog": 2}),
+        (["cat/1.jpg", "cat/2.jpg", "cat/3.jpg"], "1 cat/1.jpg\n2 cat/2.jpg\n3 cat/3.jpg\n", {"cat": 3}),
+        (["x/a.jpg", "x/b.jpg", "x/c.jpg"], "name,kind,target\na,benign,0\nb,malignant,1\nc,benign,0\n", {"benign": 2, "malignant": 1}),
+    ],
+)  # fmt: skip
+def test_numbers_in_a_list_go_before_folders_that_do_not_name_them(tmp_path, paths, rows, expected):
+    for number, path in enumerate(paths):
+        put(tmp_path / path, photo(number))
+    put(tmp_path / "labels.csv", rows.encode())
+    plan = scan([tmp_path])
+    assert {label: len(found) for label, found in labels(plan).items()} == expected
+    assert any("a number for a label" in note for note in plan.notes) == set(expected).issubset({"0", "1", "17", "18"})
 
 
 def test_what_is_not_understood_is_said_with_its_line(tmp_path):

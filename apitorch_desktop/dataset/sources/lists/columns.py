@@ -99,6 +99,16 @@ class _Columns:
         values = self.values(column)
         return bool(values) and all(isinstance(cell, str) and pattern.fullmatch(cell.strip()) for cell in values)
 
+    def counts(self, column: int) -> bool:
+        """Return whether a column holds the numbers of the rows."""
+        values = self.values(column)
+        begin = str(values[0]) if values else ""
+        return (
+            len(values) > 2
+            and begin in {"0", "1"}
+            and values == [str(int(begin) + place) for place in range(len(values))]
+        )
+
     def distinct(self, column: int) -> int:
         return len(set(self.values(column)))
 
@@ -307,6 +317,11 @@ def _label_columns(columns: _Columns, taken: set[int | None], path: int) -> tupl
     known.sort(key=columns.numeric)  # names before numbers
     one_hot = _one_hot(columns, [column for column in free if column not in columns.role("label")])
     if known and not (one_hot and names.rank(columns.header[known[0]], "label_id") is not None):
+        words = [column for column in free if not columns.numeric(column)]
+        known = [
+            *(column for column in words if columns.numeric(known[0]) and _correspond(columns, known[0], column)),
+            *known,
+        ]
         return (known if columns.table.sparse else known[:1]), []
     if one_hot:
         return [], one_hot
@@ -314,7 +329,18 @@ def _label_columns(columns: _Columns, taken: set[int | None], path: int) -> tupl
     if of_files or (columns.table.header and any(not columns.values(column) for column in named_labels)):
         return [], []  # there is a column of labels, and it is empty
     free = [column for column in free if not columns.holds(_DATA, column)]
+    if not columns.table.header:
+        free = [column for column in free if column > path or not columns.counts(column)]
     return (_guess_by_header if columns.table.header else _guess_by_place)(columns, free), []
+
+
+def _correspond(columns: _Columns, first: int, second: int) -> bool:
+    """Return whether two columns say the same in other words: each value of one has its own in the other."""
+    rows = [cells for _, cells in columns.table.rows if max(first, second) < len(cells)]
+    pairs = {(cells[first], cells[second]) for cells in rows}
+    return len({one for one, _ in pairs}) == len({other for _, other in pairs}) == len(pairs) > 1 and len(pairs) < len(
+        rows
+    )
 
 
 def _guess_by_header(columns: _Columns, free: list[int]) -> list[int]:

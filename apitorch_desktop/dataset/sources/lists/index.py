@@ -65,19 +65,26 @@ class ImageIndex:
             if len(parts) > 1:
                 self._by_place.setdefault((_key(parts[-2]), name), []).append(parts)
 
-    def locator(self, base: Parts = ()) -> Callable[[str], bool]:
-        """Return a function that returns True for what a list at `base` calls an image."""
-        return lambda path: self.find(path, base) is not None
+    def locator(self, base: Parts = (), part: str = "", *, several: bool = False) -> Callable[[str], bool]:
+        """Return a function that returns True for what a list at `base` calls an image, or `several`: see `candidates`."""
+        return lambda path: 0 < len(self.candidates(path, base, part)) < (_MAX_CANDIDATES if several else 2)
 
-    def find(self, path: str, base: Parts = ()) -> Parts | None:
-        """Return the image that a list at `base` calls `path`; None where there is none, or several are as likely.
+    def find(self, path: str, base: Parts = (), part: str = "") -> Parts | None:
+        """Return the image that a list calls `path`; None where there is none, or several are as likely."""
+        found = self.candidates(path, base, part)
+        return found[0] if len(found) == 1 else None
+
+    def candidates(self, path: str, base: Parts = (), part: str = "") -> list[Parts]:
+        """Return the images that a list at `base` may call `path`, all as likely.
 
         Spelling counts first; then case, Unicode form, slashes and a missing suffix do not, nor do folders in which
-        neither the list nor the images lie any more; at last, an image of another format will do.
+        neither the list nor the images lie any more; at last, an image of another format will do. Of several images,
+        those in folders of `part` are meant, the part of a set that the list is called after.
         """
         exact = (*base, *path.split("/"))
         if exact in self._exact:
-            return exact
+            return [exact]
+        several: list[Parts] = []
         for spelled in _spellings(path):
             parts = path_parts(spelled)
             if not parts:
@@ -96,34 +103,40 @@ class ImageIndex:
                     name = candidates[0][-1] if candidates else name
                 if not candidates or len(candidates) > _MAX_CANDIDATES:
                     continue
-                if found := _best(candidates, (*parts[:-1], name), base, absolute):
+                found = _best(candidates, (*parts[:-1], name), base, absolute)
+                if part and len(found) > 1:
+                    found = [image for image in found if part in map(split_of, image[:-1])] or found
+                if len(found) == 1:
                     return found
-        return None
+                several = several or found
+        return several
 
 
 class FolderIndex(ImageIndex):
     """Images on disk around a list; the folder is searched only when a path of the list does not exist."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, part: str = "") -> None:
         super().__init__()
+        folder = folder.absolute()  # what is found counts from the root, which has to stay apart from it
         self._folder = folder
+        self._part = part
         self._searched = False
         beside_images = normal(folder.name) in _LIST_FOLDERS
         self._root = folder.parent if beside_images else folder
         self._base: Parts = (folder.name,) if beside_images else ()
 
-    def find(self, path: str, base: Parts = ()) -> Parts | None:  # noqa: ARG002
-        """Find an image and return its path in one part, which counts from the list's folder: see `ImageIndex.find`."""
+    def candidates(self, path: str, base: Parts = (), part: str = "") -> list[Parts]:  # noqa: ARG002
+        """Return paths of images, each in one part, which counts from the list's folder: see `ImageIndex.candidates`."""
         try:
             if (self._folder / path).is_file():
-                return (path,)
+                return [(path,)]
         except (OSError, ValueError):  # a name of more than 255 bytes
-            return None
+            return []
         if not self._searched:
             self._searched = True
             super().__init__(_walk(self._root))
-        found = super().find(path, self._base)
-        return None if found is None else (str(self._root.joinpath(*found)),)
+        found = super().candidates(path, self._base, self._part)
+        return [(str(self._root.joinpath(*image)),) for image in found]
 
 
 def _walk(folder: Path) -> Iterable[Parts]:
@@ -162,8 +175,8 @@ def _key(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
 
 
-def _best(candidates: list[Parts], parts: Parts, base: Parts, absolute: bool) -> Parts | None:
-    """Choose the candidate whose path ends in most of `parts`; None where two are as good, or too little fits."""
+def _best(candidates: list[Parts], parts: Parts, base: Parts, absolute: bool) -> list[Parts]:
+    """Return the candidates whose paths end in most of `parts`, none where too little fits."""
     wanted = [_key(part) for part in parts]
     best: list[Parts] = []
     best_rank = (0, False)
@@ -185,4 +198,4 @@ def _best(candidates: list[Parts], parts: Parts, base: Parts, absolute: bool) ->
             best.append(candidate)
     if len(best) > 1:
         best = [candidate for candidate in best if candidate[: len(base)] == base] or best
-    return best[0] if len(best) == 1 else None
+    return best

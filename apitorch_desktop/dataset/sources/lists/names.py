@@ -191,6 +191,11 @@ def split_of(name: str) -> str:
     return part if part and not rest else ""
 
 
+def part_of_list(name: str) -> str:
+    """Return the part of a set that is a word of a list's name: trainLabels.csv, test_list.txt; "" for none."""
+    return split_words(name.partition(".")[0])[0]
+
+
 def is_container(name: str) -> bool:
     """Return True for the name of a folder that only holds images and gives no label."""
     return normal(name) in _CONTAINERS
