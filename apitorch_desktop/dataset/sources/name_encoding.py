@@ -1,8 +1,9 @@
-"""Names that are no UTF-8, from old systems and old archives: a guess of their encoding."""
+"""Names and texts that are no UTF-8, from old systems and old archives: a guess of their encoding."""
 
 import re
 import unicodedata
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Final
 
 _WESTERN = (
@@ -10,14 +11,28 @@ _WESTERN = (
 )  # fmt: skip
 _CENTRAL = ("áčďéěíňóřšťúůýž", "áäčďéíĺľňóôŕšťúýž", "ąćęłńóśźż", "áéíóöőúüű", "ăâîșşțţ", "čćđšž", "äöüß")
 _TURKISH = ("çğıöşüâî",)
-_LATIN: Final = (("cp1252", "cp850", _WESTERN), ("cp1250", "cp852", _CENTRAL), ("cp1254", "cp857", _TURKISH))
+_BALTIC = ("ąčęėįšųūž", "āčēģīķļņšūž", "äõöüšž")
+_LATIN: Final = (
+    ("cp1252", "cp850", _WESTERN), ("cp1250", "cp852", _CENTRAL), ("cp1254", "cp857", _TURKISH), ("cp1257", "cp775", _BALTIC),
+)  # fmt: skip
 """Encodings of Windows and of DOS, and the letters beyond ASCII of the languages they are for, in the order in which they
 are preferred where they fit alike. Names that belong together are rather in one of these languages."""
 _OTHERS: Final = (
-    "gb18030", "cp932", "cp949", "big5", "cp866", "cp1251", "koi8-r", "cp1253", "cp737", "cp1255", "cp862",
+    "gb18030", "cp932", "cp949", "big5", "cp866", "cp1251", "koi8-r", "koi8-u", "cp1253", "cp737", "cp1255",
+    "cp862", "cp1256", "cp874",
 )  # fmt: skip
 """Encodings of other scripts, in the same order."""
+_OF_TEXTS: Final = ("mac-roman", "iso8859-2")
+"""Encodings of texts that names seldom have: those of old Macs and of Linux."""
 _VOWELS: Final = {"CYRILLIC": "аеёиоуыэюяіїєѣ", "GREEK": "αεηιουωάέήίόύώϊϋΐΰ"}
+_LETTERS: Final = {
+    "CYRILLIC": "оеаинтсрвлкмдпуяыьгзбчйхжшюцщэфъёіїєґў",
+    "GREEK": "αοιετσνηυςρπκμλωγδχθφβξζψ",
+    "HEBREW": "יוהלארתבשמנםדקעחפכגסטצזןךףץ",
+    "ARABIC": "اليمنرتبودسعةهقكفحجشصطخضزذثغظىء",
+    "THAI": "านรอกเ่งมยลวดทสต้บัปีคหแิจพะชุขใไื็ูผโ์ำถซึศณธฐษญภฟฉฆ",
+}
+"""Letters of a script, the most frequent first."""
 _WORD: Final = re.compile(r"[^\W\d_]+")
 
 
@@ -38,6 +53,20 @@ def decode_names(names: Iterable[bytes], *, archive: bool = False) -> tuple[list
     ], encoding
 
 
+def decode_text(data: bytes) -> tuple[str, str]:
+    """Decode a text that may be UTF-8 in part; return it and the encoding of lines that are no UTF-8, "" where all are."""
+    try:
+        return data.decode("utf-8-sig"), ""
+    except UnicodeDecodeError:
+        lines = data.removeprefix(b"\xef\xbb\xbf").splitlines(keepends=True)
+    other = [line for line in lines if not _is_utf8(line)]
+    encoding = _guess(b"".join(other)[: 2**16], False, texts=True)
+    codec = "cp1252" if encoding == "?" else encoding
+    if encoding in _DOUBLE_BYTES:  # a few of its signs may look like UTF-8
+        return data.decode(codec, "replace"), encoding
+    return "".join(line.decode("utf-8" if _is_utf8(line) else codec, "replace") for line in lines), encoding
+
+
 def _is_utf8(name: bytes) -> bool:
     try:
         name.decode()
@@ -46,9 +75,11 @@ def _is_utf8(name: bytes) -> bool:
     return True
 
 
-def _guess(text: bytes, archive: bool) -> str:
+def _guess(text: bytes, archive: bool, *, texts: bool = False) -> str:
     latin = [one for windows, dos, _ in _LATIN for one in ((dos, windows) if archive else (windows, dos))]
     candidates = [*latin, *_OTHERS]
+    if texts:
+        candidates = [*(one[0] for one in _LATIN), *_OF_TEXTS, *(one[1] for one in _LATIN), *_OTHERS]
     scores = {encoding: _score(text, encoding) for encoding in candidates}
     best = max(candidates, key=lambda encoding: scores[encoding])
     # every common Korean syllable is a common Chinese sign as well, but not the reverse
@@ -87,10 +118,12 @@ def _score(text: bytes, encoding: str) -> float:
 def _latin(languages: tuple[str, ...]) -> Callable[[str, str, bool], float]:
     usual = frozenset("".join(languages) + "".join(languages).upper())
 
-    def score(char: str, word: str, _first: bool) -> float:
+    def score(char: str, word: str, first: bool) -> float:
         if not word or "LATIN" not in _script(char):
             return 0.0
-        isolated = any(letter.isascii() for letter in word) and not re.search(r"[^\x00-\x7f]{3}", word)
+        if char.isupper() and not first and any(letter.islower() for letter in word):
+            return 0.3
+        isolated = any(letter.isascii() for letter in word) and not re.search(r"[^\x00-\x7f]{4}", word)
         return (1.0 if char in usual else 0.6) * (1.0 if isolated else 0.3)
 
     return score
@@ -98,23 +131,49 @@ def _latin(languages: tuple[str, ...]) -> Callable[[str, str, bool], float]:
 
 def _alphabet(script: str) -> Callable[[str, str, bool], float]:
     vowels = frozenset(_VOWELS[script])
+    usual = _frequencies(script)
 
     def score(char: str, word: str, first: bool) -> float:
         if script not in _script(char) or any(letter.isascii() for letter in word):
             return 0.0
-        if len(word) > 2 and not vowels & set(word.lower()):
+        if (len(word) > 2 and not vowels & set(word.lower())) or word[:1] in {*"ьъыЬЪЫ"}:
             return 0.3
+        if script == "GREEK" and word[-1:] not in vowels | {"ς", "ν", "ρ"} and word.islower():
+            return 0.5
         if script == "GREEK" and (char == "ς") != (word.endswith(char) and char in "ςσ"):
             return 0.5
-        return 1.0 if char.islower() or first or word.isupper() else 0.3
+        shape = 1.0 if char.islower() or (first and not word.isupper()) else 0.9 if word.isupper() else 0.3
+        return shape * usual.get(_bare(char), 0.5)
 
     return score
 
 
-def _hebrew(char: str, word: str, _first: bool) -> float:
-    if "HEBREW LETTER" not in _script(char) or any(letter.isascii() for letter in word):
-        return 0.0
-    return 0.0 if re.search("[ךםןףץ](?=.)", word) else 0.95
+@cache
+def _frequencies(script: str) -> dict[str, float]:
+    """Return how frequent letters are, 1 for the frequent third of them."""
+    letters = _LETTERS[script]
+    return {letter: min(1.0, 1.1 - 0.35 * place / len(letters)) for place, letter in enumerate(letters)}
+
+
+def _caseless(script: str) -> Callable[[str, str, bool], float]:
+    usual = _frequencies(script)
+
+    def score(char: str, word: str, _first: bool) -> float:
+        if f"{script} LETTER" not in _script(char) or any(letter.isascii() for letter in word):
+            return 0.0
+        if script == "HEBREW" and re.search("[ךםןףץ](?=.)", word):
+            return 0.0
+        return 0.3 if "ة" in word[:-1] or "ى" in word[:-1] else 0.98 * usual.get(_bare(char), 0.4)
+
+    return score
+
+
+def _thai(char: str, _word: str, _first: bool) -> float:
+    return 0.9 * _frequencies("THAI").get(char, 0.3) if "THAI CHARACTER" in _script(char) else 0.0
+
+
+def _bare(char: str) -> str:
+    return unicodedata.normalize("NFD", char.lower())[0]
 
 
 def _double_byte(encoding: str, common: range, *, kana: bool = False) -> Callable[[str, str, bool], float]:
@@ -124,9 +183,9 @@ def _double_byte(encoding: str, common: range, *, kana: bool = False) -> Callabl
         coded = char.encode(encoding)
         if len(coded) != 2:
             return 0.1
-        if encoding == "gb18030" and coded[1] < 0xA1:
+        if encoding in {"gb18030", "cp949"} and coded[1] < 0xA1:
             return 0.2
-        return 0.95 if coded[0] in common else 0.2
+        return 0.92 if coded[0] in common else 0.2
 
     return usual
 
@@ -135,12 +194,18 @@ def _script(char: str) -> str:
     return unicodedata.name(char, "")
 
 
-_LANGUAGES: Final = {encoding: languages for windows, dos, languages in _LATIN for encoding in (windows, dos)}
+_DOUBLE_BYTES: Final = frozenset({"gb18030", "cp932", "cp949", "big5"})
+_LANGUAGES: Final = {encoding: languages for windows, dos, languages in _LATIN for encoding in (windows, dos)} | {
+    "mac-roman": _WESTERN,
+    "iso8859-2": _CENTRAL,
+}
 _USUAL: Final[dict[str, Callable[[str, str, bool], float]]] = {
     **{encoding: _latin(languages) for encoding, languages in _LANGUAGES.items()},
-    **dict.fromkeys(("cp866", "cp1251", "koi8-r"), _alphabet("CYRILLIC")),
+    **dict.fromkeys(("cp866", "cp1251", "koi8-r", "koi8-u"), _alphabet("CYRILLIC")),
     **dict.fromkeys(("cp1253", "cp737"), _alphabet("GREEK")),
-    **dict.fromkeys(("cp1255", "cp862"), _hebrew),
+    **dict.fromkeys(("cp1255", "cp862"), _caseless("HEBREW")),
+    "cp1256": _caseless("ARABIC"),
+    "cp874": _thai,
     # the lead bytes of the commonest signs, which each standard puts first
     "gb18030": _double_byte("gb18030", range(0xB0, 0xD8)),
     "big5": _double_byte("big5", range(0xA4, 0xC7)),

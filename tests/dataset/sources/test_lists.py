@@ -207,6 +207,30 @@ def test_encodings_of_lists(tmp_path, encoding):
     assert labels(scan([tmp_path])) == {"käfer": ["1.jpg"]}
 
 
+@pytest.mark.parametrize(
+    ("encoding", "words"),
+    [
+        ("iso8859-2", "źdźbło"), ("cp1250", "šťastný_pes"), ("koi8-r", "кошка"), ("koi8-r", "собака"), ("cp1251", "собака"),
+        ("cp1253", "σκύλος"), ("cp1255", "חתול"), ("cp1256", "كلب"), ("cp874", "ช้าง"), ("mac-roman", "Käse"), ("cp850", "Käse"),
+    ],
+)  # fmt: skip
+def test_encodings_that_are_guessed_are_said(tmp_path, encoding, words):
+    put(tmp_path / "p0.jpg", photo(0))
+    put(tmp_path / "l.csv", f"file;class\r\np0.jpg;{words}\r\n".encode(encoding))
+    plan = scan([tmp_path / "l.csv"])
+    assert [item.original_label for item in plan.items] == [words]
+    assert any(encoding in note and f"“{words}”" in note for note in plan.notes)
+
+
+def test_lines_of_two_encodings_are_read_each_in_its_own(tmp_path):
+    put(tmp_path / "p0.jpg", photo(0))
+    put(tmp_path / "p1.jpg", photo(1))
+    put(tmp_path / "l.csv", "file,class\np0.jpg,кошка\n".encode() + "p1.jpg,Käfer\n".encode("cp1252"))
+    plan = scan([tmp_path / "l.csv"])
+    assert list(labels(plan)) == ["кошка", "käfer"]
+    assert any("cp1252" in note for note in plan.notes)
+
+
 @pytest.mark.parametrize(("suffix", "pack"), [(".gz", gzip.compress), (".bz2", bz2.compress), (".xz", lzma.compress)])
 def test_a_packed_list(tmp_path, suffix, pack):
     for number, (path, _) in enumerate(ROWS):

@@ -20,6 +20,7 @@ from apitorch_desktop.dataset.sources.lists.table import (
     Located,
     Table,
     decode,
+    decode_guessing,
     is_image_address,
     looks_like_path,
     read_table,
@@ -246,9 +247,10 @@ def _entries(
     suffix = PurePosixPath(name).suffix.lower()
     if suffix == ".xml":
         return entries_of_xml(data)
-    text = decode(data)
+    text, guessed = decode_guessing(data)
     if "\0" in text[:4096]:
         raise ValueError("it is no text")
+    notes += [f"“{shown(name)}”: {guessed}."] if guessed else []
     table: Table
     if (of_class := entries_of_class(text, name)) is not None:
         return of_class

@@ -10,9 +10,9 @@ from typing import Final, Literal
 
 from apitorch_desktop.dataset.sources.lists.index import IMAGE_SUFFIXES
 from apitorch_desktop.dataset.sources.lists.names import is_known_header, is_path_header
-from apitorch_desktop.dataset.sources.name_encoding import decode_names
+from apitorch_desktop.dataset.sources.name_encoding import decode_text
 from apitorch_desktop.dataset.sources.pasted_text import data_image, is_url
-from apitorch_desktop.utils.text import restored
+from apitorch_desktop.utils.text import restored, shown
 
 Cell = str | tuple[str, ...]
 """A value; several labels of one image are a tuple."""
@@ -25,6 +25,7 @@ _MAX_COLUMNS: Final = 200
 _SUFFIXES: Final = "|".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))
 _PATH_FIRST: Final = re.compile(rf"\s*(.*?\.(?:{_SUFFIXES}))(?:(?:\s*(?:[:=]|[-=]>)\s*|\s+)(.*?))?\s*", re.IGNORECASE)
 _PATH_LAST: Final = re.compile(rf"\s*(\S+)\s+(.*\.(?:{_SUFFIXES}))\s*", re.IGNORECASE)
+_ODD_WORD: Final = re.compile(r"\w*[^\x00-\x7f](?:\w|[^\x00-\x7f])*")
 _BOX: Final = re.compile(r"-?\d+(?:\.\d+)?(?:,-?\d+(?:\.\d+)?){4}")
 """x,y,x,y,class of one object."""
 csv.field_size_limit(2**26)  # a cell may hold a whole image as a `data:` address; the default is 128 KiB
@@ -46,15 +47,22 @@ class Table:
 
 def decode(data: bytes) -> str:
     """Decode the text of a list."""
+    return decode_guessing(data)[0]
+
+
+def decode_guessing(data: bytes) -> tuple[str, str]:
+    """Decode the text of a list; return it and a sentence about its encoding, "" where that is certain."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return data.decode("utf-16", "replace")
+        return data.decode("utf-16", "replace"), ""
     if data[1:2] == b"\0" or data[:1] == b"\0":
-        return data.decode("utf-16-le" if data[1:2] == b"\0" else "utf-16-be", "replace")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        _, encoding = decode_names([data[: 2**16]])
-        return data.decode("cp1252" if encoding == "?" else encoding, "replace")
+        return data.decode("utf-16-le" if data[1:2] == b"\0" else "utf-16-be", "replace"), ""
+    text, encoding = decode_text(data)
+    if not encoding:
+        return text, ""
+    odd = list(dict.fromkeys(_ODD_WORD.findall(text)))[:3]
+    known = "its encoding is not known, and it was read as cp1252" if encoding == "?" else f"it was read as {encoding}"
+    words = f" ({', '.join(f'“{shown(word)}”' for word in odd)})" if odd else ""
+    return text, f"it is no UTF-8: {known}{words}. If that is wrong, save it as UTF-8"
 
 
 def read_table(text: str, locate: Located) -> Table:
