@@ -274,6 +274,30 @@ def test_several_labels_of_one_photo_are_said(tmp_path, text):
     assert any("gives several labels to “p0.jpg” (cat, dog)" in note for note in plan.notes)
 
 
+@pytest.mark.parametrize(
+    ("text", "expected", "said"),
+    [
+        ("file,class,Usage\np0.jpg,a,Training\np1.jpg,b,PublicTest\n", {"a": "train", "b": ""}, "“PublicTest” in the column “Usage” is no"),
+        ("Path,ClassId,Occluded\np0.jpg,0,0\np1.jpg,1,0\np2.jpg,0,1\np3.jpg,1,1\n", {"0": "", "1": ""}, ""),
+        ("Path,ClassId,A,B\np0.jpg,0,0,1\np1.jpg,1,1,0\np2.jpg,0,0,1\n", {"b": "", "a": ""}, ""),
+        ("file,label\np0.jpg,0.5\np1.jpg,1\np2.jpg,2\n", {"0_5": "", "1": "", "2": ""}, ""),
+        ("file,label\np0.jpg,0.51\np1.jpg,0.2\n", {"": ""}, "“0.2”, “0.51” in the column “label” are no label"),
+        ("image,class,species\np0.jpg,Aves,Parus major\np1.jpg,Aves,Turdus merula\np2.jpg,Aves,Parus major\n", {"parus_major": "", "turdus_merula": ""}, ""),
+        ("image,label,finding\np0.jpg,cat,big\np1.jpg,dog,big\np2.jpg,dog,small\n", {"cat": "", "dog": ""}, "the column “label”, not of “finding”"),
+        ('file,label\np0.jpg,"big \\"cat\\", red"\np1.jpg,dog\n', {"big_cat_red": "", "dog": ""}, ""),
+        ("p0 Boeing 737\np1 Boeing 747\np2 Cessna 172\n", {"boeing_737": "", "boeing_747": "", "cessna_172": ""}, ""),
+        ("p0.jpg Boeing 737\np1.jpg Boeing 747\np2.jpg A340\n", {"boeing_737": "", "boeing_747": "", "a340": ""}, ""),
+        ("p0.jpg cat 1\np1.jpg dog 2\np2.jpg cat 1\n", {"cat": "", "dog": ""}, ""),
+    ],
+)  # fmt: skip
+def test_columns_beside_the_labels(tmp_path, text, expected, said):
+    for number, (path, _) in enumerate(ROWS):
+        put(tmp_path / path, photo(number))
+    plan = scan([put(tmp_path / ("l.csv" if "," in text else "l.txt"), text.encode())])
+    assert {item.label: item.split for item in plan.items} == expected
+    assert any(said in note for note in plan.notes) if said else not plan.notes
+
+
 def test_a_label_of_several_words_is_one(tmp_path):
     for name in ("p0.jpg", "p1.jpg", "p2.jpg"):
         put(tmp_path / name, photo(int(name[1])))

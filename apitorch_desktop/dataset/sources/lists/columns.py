@@ -3,14 +3,16 @@
 import ast
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from apitorch_desktop.dataset.sources.lists import names
 from apitorch_desktop.dataset.sources.lists.table import Cell, Located, Table, is_image_address, looks_like_path
+from apitorch_desktop.utils.text import shown
 
 _SAMPLE: Final = 300
+_MAX_FRACTIONS: Final = 20
 _LABEL_ROLES: Final = ("label_name", "label", "label_id")
 _ONE: Final = frozenset({"1", "1.0", "true", "x", "yes"})
 _ZERO: Final = frozenset({"0", "0.0", "false", "no", "", "-1", "nan"})
@@ -45,6 +47,8 @@ _DATA: Final = re.compile(
     re.IGNORECASE,
 )
 """Hashes, UUIDs, addresses, dates, times and media types: what stands beside photos and is no label."""
+_KINDS: Final = frozenset({"species", "breed", "variety", "variant", "model", "subclass", "subcategory"})
+"""Names of columns of kinds within the classes that another column has."""
 _SEVERAL: Final = frozenset({
     "labels", "tags", "classes", "categories", "annotations", "findinglabels", "keywords", "choices", "classnames",
     "labelnames", "species", "targets", "diagnoses",
@@ -79,10 +83,10 @@ class _Columns:
         missing = [""] * (self.width - len(table.header))
         # where names stand over all columns but the first, that one holds the paths
         self.header = [*missing, *table.header] if len(missing) == 1 else [*table.header, *missing]
-        self._sample = [cells for _, cells in table.rows[:_SAMPLE]]
+        self.sample = [cells for _, cells in table.rows[:_SAMPLE]]
 
     def values(self, column: int) -> list[Cell]:
-        return [cells[column] for cells in self._sample if column < len(cells) and not _is_empty(cells[column])]
+        return [cells[column] for cells in self.sample if column < len(cells) and not _is_empty(cells[column])]
 
     def located(self, column: int) -> int:
         return sum(
@@ -111,6 +115,13 @@ class _Columns:
 
     def distinct(self, column: int) -> int:
         return len(set(self.values(column)))
+
+    def note_values(self, column: int, values: Iterable[str], what: str) -> None:
+        """Notify of values that are not what a column is taken for."""
+        distinct = sorted(set(values))
+        quoted = ", ".join(f"“{shown(value)}”" for value in distinct[:3]) + (", …" if len(distinct) > 3 else "")
+        are = "is no" if len(distinct) == 1 else "are no"
+        self.table.notes.append(f"{quoted} in the column “{shown(self.header[column])}” {are} {what}")
 
     def role(self, role: str) -> list[int]:
         """Columns that may have a role by their names, the most usual name first."""
@@ -246,6 +257,11 @@ def _split_column(columns: _Columns, path: int) -> int | None:
             continue
         if column in by_name or not columns.header[column] or len(parts) > 1:
             return column
+    for column in by_name:
+        values = {value.strip() for value in columns.values(column) if isinstance(value, str)}
+        if column != path and any(map(names.split_of, values)):
+            columns.note_values(column, [value for value in values if not names.split_of(value)], "known part of a set")
+            return column
     headers = [names.normal(header) for header in columns.header]
     for column in by_name:
         numbers = set(columns.values(column))
@@ -315,8 +331,11 @@ def _label_columns(columns: _Columns, taken: set[int | None], path: int) -> tupl
     free = [column for column in free if not (of_files and headers[column] in _WEAK)]
     known = [column for role in _LABEL_ROLES for column in columns.role(role) if column in free]
     known.sort(key=columns.numeric)  # names before numbers
-    one_hot = _one_hot(columns, [column for column in free if column not in columns.role("label")])
-    if known and not (one_hot and names.rank(columns.header[known[0]], "label_id") is not None):
+    of_classes = [*columns.role("label"), *columns.role("label_id")]
+    one_hot = _one_hot(columns, [column for column in free if column not in of_classes])
+    if known and not (one_hot and known[0] in of_classes and _correspond(columns, known[0], *one_hot)):
+        if (finer := _finer(columns, known)) is not None:
+            known.insert(0, finer)
         words = [column for column in free if not columns.numeric(column)]
         known = [
             *(column for column in words if columns.numeric(known[0]) and _correspond(columns, known[0], column)),
@@ -334,10 +353,31 @@ def _label_columns(columns: _Columns, taken: set[int | None], path: int) -> tupl
     return (_guess_by_header if columns.table.header else _guess_by_place)(columns, free), []
 
 
-def _correspond(columns: _Columns, first: int, second: int) -> bool:
-    """Return whether two columns say the same in other words: each value of one has its own in the other."""
-    rows = [cells for _, cells in columns.table.rows if max(first, second) < len(cells)]
-    pairs = {(cells[first], cells[second]) for cells in rows}
+def _finer(columns: _Columns, known: list[int]) -> int | None:
+    """Return the column of kinds of what is in the first of several columns of labels: species of classes of animals.
+
+    Of others of words, the label is chosen by the name of its column, which is noted.
+    """
+    first = known[0]
+    others = [column for column in known[1:] if column in columns.role("label") and not columns.numeric(column)]
+    if columns.numeric(first) or columns.table.sparse:
+        return None
+    for column in others:
+        values = {(cells[first], cells[column]) for cells in columns.sample if max(first, column) < len(cells)}
+        finer = columns.distinct(column) == len(values) > columns.distinct(first)
+        if finer and names.normal(columns.header[column]) in _KINDS and first in columns.role("label"):
+            return column
+    if passed := [f"“{shown(columns.header[column])}”" for column in others if columns.distinct(column) > 1]:
+        columns.table.notes.append(
+            f"the labels are those of the column “{shown(columns.header[first])}”, not of {', '.join(passed[:3])}"
+        )
+    return None
+
+
+def _correspond(columns: _Columns, first: int, *others: int) -> bool:
+    """Return whether columns say the same in other words: each value of the first has its own in all the others."""
+    rows = [cells for _, cells in columns.table.rows if max(first, *others) < len(cells)]
+    pairs = {(cells[first], tuple(cells[other] for other in others)) for cells in rows}
     return len({one for one, _ in pairs}) == len({other for _, other in pairs}) == len(pairs) > 1 and len(pairs) < len(
         rows
     )
@@ -394,6 +434,7 @@ def _one_hot(columns: _Columns, free: list[int]) -> list[int]:
 
 def _entries(columns: _Columns, roles: _Roles) -> Iterator[ListEntry]:
     whole_numbers = bool(roles.labels) and columns.numeric(roles.labels[0])
+    fractions = whole_numbers and _has_fractions(columns, roles.labels[0])
     separator = _separator(columns, roles.labels)
     for number, (line, cells) in enumerate(columns.table.rows, 1):
         path = _first_of(cells, roles.paths)
@@ -414,7 +455,8 @@ def _entries(columns: _Columns, roles: _Roles) -> Iterator[ListEntry]:
                 if str(_first_of(cells, [column])).strip().lower() in _ONE
             ]
         else:
-            labels, several = labels_in(_first_of(cells, roles.labels))
+            cell = _first_of(cells, roles.labels)
+            labels, several = ([_clean(str(cell))], False) if fractions and cell else labels_in(cell)
             if separator and not several:
                 labels = list(dict.fromkeys(part.strip() for label in labels for part in label.split(separator)))
             labels += [label for column in roles.more_labels for label in labels_in(_first_of(cells, [column]))[0]]
@@ -424,6 +466,18 @@ def _entries(columns: _Columns, roles: _Roles) -> Iterator[ListEntry]:
             yield ListEntry(path, "", split, line or number, tuple(labels))
         else:
             yield from (ListEntry(path, label, split, line or number) for label in labels or [""])
+
+
+def _has_fractions(columns: _Columns, column: int) -> bool:
+    """Return whether numbers with decimals are labels: few of them in a column of labels, beside whole ones."""
+    values = {str(value).strip() for value in columns.values(column)}
+    fractions = {value for value in values if _FRACTION.fullmatch(value)}
+    if not fractions or (column not in columns.role("label") and column not in columns.role("label_name")):
+        return False
+    if fractions == values or len(values) > _MAX_FRACTIONS:
+        columns.note_values(column, fractions, "label, as a number with decimals")
+        return False
+    return True
 
 
 def _first_of(cells: Sequence[Cell], columns: Sequence[int]) -> Cell:

@@ -276,6 +276,7 @@ def _entries(
     else:
         table = read_table(text, locate)
     entries = entries_of(table, locate, class_names)
+    notes += [f"“{shown(name)}”: {sentence}." for sentence in table.notes]
     if table.unread:
         more = f" and {plural(len(table.unread) - 1, 'more line')} like it" if len(table.unread) > 1 else ""
         notes.append(f"“{shown(name)}”: {table.unread[0]}{more}.")

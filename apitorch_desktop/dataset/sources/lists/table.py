@@ -28,6 +28,8 @@ _PATH_LAST: Final = re.compile(rf"\s*(\S+)\s+(.*\.(?:{_SUFFIXES}))\s*", re.IGNOR
 _ODD_WORD: Final = re.compile(r"\w*[^\x00-\x7f](?:\w|[^\x00-\x7f])*")
 _BOX: Final = re.compile(r"-?\d+(?:\.\d+)?(?:,-?\d+(?:\.\d+)?){4}")
 """x,y,x,y,class of one object."""
+_NUMBERED_NAME: Final = re.compile(r"([^\W\d_][^\d\s]*(?: [^\W\d_][^\d\s]*)*) (\d+)\s*")
+"""Words and one whole number."""
 csv.field_size_limit(2**26)  # a cell may hold a whole image as a `data:` address; the default is 128 KiB
 
 
@@ -43,6 +45,8 @@ class Table:
     """True where rows come from JSON objects, each with keys of its own: a value may be in another column in every row."""
     unread: list[str] = field(default_factory=list)
     """Sentences about rows that were left out; the caller puts the list's name in front."""
+    notes: list[str] = field(default_factory=list)
+    """Sentences about columns, in the same way."""
 
 
 def decode(data: bytes) -> str:
@@ -101,15 +105,23 @@ def _parsers(text: str, separator: str) -> Iterator[Parse]:
         if delimiter in text:
             for quote in quotes:
                 yield lambda delimiter=delimiter, quote=quote: _delimited(text, delimiter, quote)  # type: ignore[misc]
+            if '\\"' in text:
+                yield lambda delimiter=delimiter: _delimited(text, delimiter, '"', "\\")  # type: ignore[misc]
     yield lambda: _lines(text, lambda line: [line])
+    if _has_numbered_names(text):
+        yield lambda: _lines(text, _split_after_name)
     yield lambda: _lines(text, _split_after_path)
     yield lambda: _lines(text, _split_before_path)
     yield lambda: _lines(text, lambda line: list(line.split()))
 
 
-def _delimited(text: str, delimiter: str, quote: str | None) -> Iterator[tuple[int, list[Cell]]]:
+def _delimited(
+    text: str, delimiter: str, quote: str | None, escape: str | None = None
+) -> Iterator[tuple[int, list[Cell]]]:
     quoting: Literal[0, 3] = csv.QUOTE_NONE if quote is None else csv.QUOTE_MINIMAL
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quotechar=quote, quoting=quoting)
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=delimiter, quotechar=quote, quoting=quoting, escapechar=escape
+    )
     before = 0
     for cells in reader:
         if any(cell.strip() for cell in cells):
@@ -131,6 +143,22 @@ def _split_after_path(line: str) -> list[Cell]:
     if rest and all(_BOX.fullmatch(token) for token in rest):
         return [found[1], tuple(dict.fromkeys(token.rpartition(",")[2] for token in rest))]
     return [found[1], *([found[2]] if found[2] and not re.search(r"[\d.]$", found[2]) and len(rest) > 1 else rest)]
+
+
+def _split_after_name(line: str) -> list[Cell]:
+    found = _PATH_FIRST.fullmatch(line)
+    return [found[1], found[2]] if found and found[2] else list(line.split(None, 1))
+
+
+def _has_numbered_names(text: str) -> bool:
+    """Return whether lines end in names with numbers, as “Boeing 737”: most have a word, and one word several numbers."""
+    numbers: dict[str, set[str]] = {}
+    rests = [str(cells[1]) for _, cells in _lines(text[: 2**16], _split_after_name) if len(cells) > 1]
+    for rest in rests:
+        if found := _NUMBERED_NAME.fullmatch(rest):
+            numbers.setdefault(found[1], set()).add(found[2])
+    words = sum(re.match(r"[^\W\d_]", rest) is not None and "," not in rest and len(rest) < 60 for rest in rests)
+    return words > 0.9 * len(rests) and any(len(several) > 1 for several in numbers.values())
 
 
 def _split_before_path(line: str) -> list[Cell]:
