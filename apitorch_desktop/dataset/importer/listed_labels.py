@@ -9,7 +9,7 @@ from apitorch_desktop.dataset.importer.folder_labels import quoted
 from apitorch_desktop.dataset.sources.lists import reader
 from apitorch_desktop.dataset.sources.lists.annotations import yolo_classes
 from apitorch_desktop.dataset.sources.lists.index import ImageIndex, Parts
-from apitorch_desktop.dataset.sources.lists.names import part_of_list, split_of
+from apitorch_desktop.dataset.sources.lists.names import normal, split_words
 from apitorch_desktop.dataset.sources.lists.table import decode
 from apitorch_desktop.utils.text import natural, plural, shown
 
@@ -85,7 +85,7 @@ class ListedLabels:
         problem = ""
         if reader.is_list(name) and not _SUBMISSION.search(name):
             for several in (False, True):  # at last, names that several images have are names of images too
-                locate = index.locator(base, part_of_list(name), several=several)
+                locate = index.locator(base, _words_of_list(name)[0], several=several)
                 try:
                     content = reader.read_list(data, name, locate, names.near(base))
                 except reader.InvalidList as error:
@@ -106,7 +106,9 @@ class ListedLabels:
         known = set(self.labels)
         missing, ambiguous = [], []
         used = False
-        name_part = part_of_list(parts[-1])
+        name_part, _ = _words_of_list(parts[-1])
+        of_part = not any(entry.label or entry.split or entry.several for entry in content.entries)
+        part_of_set = name_part if of_part else part_of_set  # nothing but photos: the list is the part
         differing = 0
         weak = _ANSWERS.search(parts[-1]) is not None
         numbered = all(entry.label.isdigit() for entry in content.entries if entry.label)
@@ -138,9 +140,10 @@ class ListedLabels:
             self._complain(
                 f"“{shown(parts[-1])}” does not say which photo it means by {ambiguous[0]}{more}: put the folder before it."
             )
+        if len(missing) < len(content.entries):
+            self.notes += content.notes
         if not used:
             return bool(ambiguous)
-        self.notes += content.notes
         if differing:
             self.notes.append(
                 f"“{shown(parts[-1])}” gives {plural(differing, 'photo')} another label than a list before it, which counts."
@@ -235,18 +238,22 @@ def _some(names: Iterable[str]) -> str:
 
 def _rank_of_list(name: str) -> int:
     """Return which lists are read first: those meant for images, then others, then a classifier's and both parts in one."""
-    return 0 if name in _META else 2 if _ANSWERS.search(name) or "trainval" in name.lower() else 1
+    return 0 if name in _META else 2 if _ANSWERS.search(name) or "trainval" in normal(name) else 1
 
 
 def _parts_by_list(lists: Iterable[Parts]) -> dict[Parts, str]:
-    """Return list → part of a set, where several lists in a folder are called after parts: train.csv and test.csv."""
-    by_folder: dict[Parts, dict[Parts, str]] = {}
+    """Return list → part of a set, where several lists in a folder differ in the part alone: train.csv and test.csv."""
+    alike: dict[tuple[Parts, tuple[str, ...]], dict[Parts, str]] = {}
     for parts in lists:
-        if reader.is_list(parts[-1]) and (part := split_of(parts[-1].partition(".")[0])):
-            by_folder.setdefault(parts[:-1], {})[parts] = part
-    return {
-        parts: part for named in by_folder.values() if len(set(named.values())) > 1 for parts, part in named.items()
-    }
+        part, others = _words_of_list(parts[-1])
+        if reader.is_list(parts[-1]) and part:
+            alike.setdefault((parts[:-1], others), {})[parts] = part
+    return {parts: part for named in alike.values() if len(set(named.values())) > 1 for parts, part in named.items()}
+
+
+def _words_of_list(name: str) -> tuple[str, tuple[str, ...]]:
+    """Return the part of a set in the name of a list ("" for none), and its other words: trainLabels.csv, test_list.txt."""
+    return split_words(name.partition(".")[0])
 
 
 def _leads_to_images(data: bytes, parts: Parts, index: ImageIndex) -> bool:

@@ -44,7 +44,7 @@ from apitorch_desktop.dataset.sources.image_source import (
 from apitorch_desktop.dataset.sources.lists import reader
 from apitorch_desktop.dataset.sources.lists.columns import ListEntry
 from apitorch_desktop.dataset.sources.lists.index import IMAGE_SUFFIXES, FolderIndex, ImageIndex, Parts, path_parts
-from apitorch_desktop.dataset.sources.lists.names import part_of_list, split_of
+from apitorch_desktop.dataset.sources.lists.names import split_of, split_words
 from apitorch_desktop.dataset.sources.name_encoding import decode_names
 from apitorch_desktop.dataset.sources.pasted_text import data_image, file_path, in_text, is_url
 from apitorch_desktop.utils.text import natural, plural, reason, shown
@@ -255,7 +255,7 @@ class Scanner:
 
     def _add_list(self, path: Path) -> None:
         folder = path.parent
-        index = FolderIndex(folder, part_of_list(path.name))
+        index = FolderIndex(folder, split_words(path.stem)[0])
         try:
             content = reader.read_list(reader.load(path), path.name, index.locator(), _names_beside(path))
         except reader.InvalidList as error:

@@ -51,7 +51,53 @@ LAYOUTS = {
     "a kit of VOC": (
         {"VOCdevkit/VOC2012/JPEGImages/a.jpg": None, "VOCdevkit/VOC2012/ImageSets/Main/train.txt": "a\n",
          "VOCdevkit/VOC2012/Annotations/a.xml": "<annotation><filename>a.jpg</filename><object><name>cat</name></object></annotation>"},
-        {"cat": 1}, {""},
+        {"cat": 1}, {"train"},
+    ),
+    "several words of one line": (
+        {"images/banded/1.jpg": None, "images/lined/1.jpg": None, "labels/joint.txt": "banded/1.jpg banded lined \nlined/1.jpg lined \n"},
+        {"banded": 1, "lined": 2}, {""},
+    ),
+    "masks of runs": (
+        {"train_v2/0.jpg": None, "train_v2/1.jpg": None, "runs.csv": "ImageId,EncodedPixels\n0.jpg,\n1.jpg,264661 17 265429 33\n"},
+        {"": 2}, {"train"},
+    ),
+    "labels that images have not": (
+        {"train/0b6.jpg": None, "train/0b7.jpg": None, "class-descriptions.csv": "/m/014j1m,Apple\n/m/01g317,Person\n",
+         "a.csv": "ImageID,Source,LabelName,Confidence\n0b6,verification,/m/014j1m,0\n0b6,verification,/m/01g317,1\n0b7,verification,/m/014j1m,1\n"},
+        {"apple": 1, "person": 1}, {"train"},
+    ),
+    "numbers of kinds and of kinds of kinds": (
+        {**{f"images/{name}_1.jpg": None for name in ("Abyssinian", "Bengal", "beagle", "boxer")},
+         "annotations/list.txt": "#Image CLASS-ID SPECIES BREED ID\nAbyssinian_1 1 1 1\nBengal_1 6 1 2\nbeagle_1 5 2 2\nboxer_1 9 2 4\n"},
+        {"1": 1, "6": 1, "5": 1, "9": 1}, {""},
+    ),
+    "parts in lists of images alone": (
+        {"images/0.png": None, "images/1.png": None, "train_val_list.txt": "0.png\n", "test_list.txt": "1.png\n",
+         "entry.csv": "Image Index,Finding Labels\n0.png,Mass\n1.png,No Finding\n"},
+        {"mass": 1, "no_finding": 1}, {"train", "test"},
+    ),
+    "parts in lists of one other name": (
+        {"bicycle_final/1.JPG": None, "chair_final/2.JPG": None,
+         **{f"Ebay_{part}.txt": f"image_id class_id super_class_id path\n{row}\n" for part, row in (("train", "1 1 1 bicycle_final/1.JPG"), ("test", "2 2 2 chair_final/2.JPG"))}},
+        {"bicycle_final": 1, "chair_final": 1}, {"train", "test"},
+    ),
+    "lists of validation by number": (
+        {"data_large/a/airfield/1.jpg": None, "data_large/b/bar/1.jpg": None, "val_large/val_1.jpg": None, "test_large/test_1.jpg": None,
+         "filelist/categories_places.txt": "/a/airfield 0\n/b/bar 1\n", "filelist/places_val.txt": "val_1.jpg 1\n",
+         "filelist/places_train.txt": "/a/airfield/1.jpg 0\n/b/bar/1.jpg 1\n", "filelist/places_test.txt": "test_1.jpg\n"},
+        {"a_airfield": 1, "b_bar": 2, "": 1}, {"train", "validation", "test"},
+    ),
+    "a header in Dutch": (
+        {**{f"{n}.jpg": None for n in range(4)}, "l.csv": "bestand;soort;bron\n" + "".join(f"{n}.jpg;{('kat', 'hond')[n % 2]};thuis\n" for n in range(4))},
+        {"kat": 2, "hond": 2}, {""},
+    ),
+    "parts in Italian": (
+        {f"{part}/{name}/1.jpg": None for part in ("addestramento", "convalida", "prova") for name in ("cane", "gatto")},
+        {"cane": 3, "gatto": 3}, {"train", "validation", "test"},
+    ),
+    "parts in Russian": (
+        {f"{part}/{name}/1.jpg": None for part in ("Обучающая выборка", "тестовый набор") for name in ("кошка", "собака")},
+        {"кошка": 2, "собака": 2}, {"train", "test"},
     ),
     "boxes of YOLO by parts": (
         {"train/images/a.jpg": None, "train/labels/a.txt": "0 .5 .5 .1 .1\n", "valid/images/b.jpg": None, "valid/labels/b.txt": "1 .5 .5 .1 .1",

@@ -5,11 +5,12 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any, Final
 
 from apitorch_desktop.dataset.sources.lists import names
 from apitorch_desktop.dataset.sources.lists.table import Cell, Located, Table, is_image_address, looks_like_path
-from apitorch_desktop.utils.text import shown
+from apitorch_desktop.utils.text import plural, shown
 
 _SAMPLE: Final = 300
 _MAX_FRACTIONS: Final = 20
@@ -49,6 +50,8 @@ _DATA: Final = re.compile(
 """Hashes, UUIDs, addresses, dates, times and media types: what stands beside photos and is no label."""
 _KINDS: Final = frozenset({"species", "breed", "variety", "variant", "model", "subclass", "subcategory"})
 """Names of columns of kinds within the classes that another column has."""
+_MASK: Final = re.compile(r"\d+ \d+(?: \d+ \d+)*")
+"""Runs of pixels, each by its begin and length."""
 _SEVERAL: Final = frozenset({
     "labels", "tags", "classes", "categories", "annotations", "findinglabels", "keywords", "choices", "classnames",
     "labelnames", "species", "targets", "diagnoses",
@@ -291,8 +294,11 @@ def _part_of(header: str, value: str) -> str:
     return ""
 
 
-def _separator(columns: _Columns, labels: list[int]) -> str:
-    """Return what stands between several labels in one cell, "" where cells hold one each."""
+def _separator(columns: _Columns, labels: list[int], path: int) -> str:
+    """Return what stands between several labels in one cell, "" where cells hold one each.
+
+    Each is the label of another image too, or in lines without a header the folder of one.
+    """
     if not labels:
         return ""
     cells = {
@@ -302,13 +308,17 @@ def _separator(columns: _Columns, labels: list[int]) -> str:
         if isinstance(cell, str)
     }
     plural = names.normal(columns.header[labels[0]]) in _SEVERAL
+    lines = not columns.table.header and labels[0] > path
+    folders = (
+        {PurePosixPath(str(cell).replace("\\", "/")).parent.name for cell in columns.values(path)} if lines else set()
+    )
     for separator in ("|", ";", ",", " "):
         joined = [[part.strip() for part in cell.split(separator)] for cell in cells if separator in cell]
         if not joined or any(cell[:1] in "[{" for cell in cells) or not all(all(parts) for parts in joined):
             continue
-        alone = [[part in cells for part in parts] for parts in joined]
+        alone = [[part in cells or part in folders for part in parts] for parts in joined]
         known = all(map(all, alone)) or (separator == "|" and any(map(any, alone)))
-        if (plural and (known or separator != " ")) or (known and separator != " "):
+        if (plural and (known or separator != " ")) or (known and (lines or separator != " ")):
             return separator
     return ""
 
@@ -347,10 +357,19 @@ def _label_columns(columns: _Columns, taken: set[int | None], path: int) -> tupl
     named_labels = [column for role in ("label_name", "label") for column in columns.role(role)]
     if of_files or (columns.table.header and any(not columns.values(column) for column in named_labels)):
         return [], []  # there is a column of labels, and it is empty
+    for column in [column for column in free if columns.table.header and columns.holds(_MASK, column)]:
+        free.remove(column)
+        columns.table.notes.append(f"the masks in the column “{shown(columns.header[column])}” are no labels")
     free = [column for column in free if not columns.holds(_DATA, column)]
     if not columns.table.header:
         free = [column for column in free if column > path or not columns.counts(column)]
     return (_guess_by_header if columns.table.header else _guess_by_place)(columns, free), []
+
+
+def _is_finer(columns: _Columns, column: int, than: int) -> bool:
+    """Return whether each value of a column is in one value of another, which holds several."""
+    pairs = {(cells[than], cells[column]) for cells in columns.sample if max(than, column) < len(cells)}
+    return columns.distinct(column) == len(pairs) > columns.distinct(than)
 
 
 def _finer(columns: _Columns, known: list[int]) -> int | None:
@@ -360,12 +379,19 @@ def _finer(columns: _Columns, known: list[int]) -> int | None:
     """
     first = known[0]
     others = [column for column in known[1:] if column in columns.role("label") and not columns.numeric(column)]
-    if columns.numeric(first) or columns.table.sparse:
+    if columns.table.sparse:
+        return None
+    for column in columns.role("label_id") if columns.numeric(first) else ():
+        if column in known and _is_finer(columns, column, first):
+            return column
+    if columns.numeric(first):
         return None
     for column in others:
-        values = {(cells[first], cells[column]) for cells in columns.sample if max(first, column) < len(cells)}
-        finer = columns.distinct(column) == len(values) > columns.distinct(first)
-        if finer and names.normal(columns.header[column]) in _KINDS and first in columns.role("label"):
+        if (
+            _is_finer(columns, column, first)
+            and names.normal(columns.header[column]) in _KINDS
+            and first in columns.role("label")
+        ):
             return column
     if passed := [f"“{shown(columns.header[column])}”" for column in others if columns.distinct(column) > 1]:
         columns.table.notes.append(
@@ -389,6 +415,7 @@ def _guess_by_header(columns: _Columns, free: list[int]) -> list[int]:
         column for column in free if not columns.numeric(column) and names.rank(columns.header[column], "other") is None
     ]
     few = [column for column in words if columns.distinct(column) <= max(2, len(columns.values(column)) // 2)]
+    few = [column for column in few if columns.distinct(column) > 1] or few
     found = few if len(words) > 1 else words
     if (
         not words
@@ -434,8 +461,10 @@ def _one_hot(columns: _Columns, free: list[int]) -> list[int]:
 
 def _entries(columns: _Columns, roles: _Roles) -> Iterator[ListEntry]:
     whole_numbers = bool(roles.labels) and columns.numeric(roles.labels[0])
+    denying = _denying_column(columns)
+    denied: list[str] = []
     fractions = whole_numbers and _has_fractions(columns, roles.labels[0])
-    separator = _separator(columns, roles.labels)
+    separator = _separator(columns, roles.labels, roles.paths[0])
     for number, (line, cells) in enumerate(columns.table.rows, 1):
         path = _first_of(cells, roles.paths)
         if not isinstance(path, str) or not path.strip():
@@ -460,12 +489,27 @@ def _entries(columns: _Columns, roles: _Roles) -> Iterator[ListEntry]:
             if separator and not several:
                 labels = list(dict.fromkeys(part.strip() for label in labels for part in label.split(separator)))
             labels += [label for column in roles.more_labels for label in labels_in(_first_of(cells, [column]))[0]]
+        if denying is not None and labels and str(_first_of(cells, [denying])).strip() in _ZERO:
+            denied += labels
+            labels = []
         if whole_numbers:
             labels = [re.sub(r"[.,]0+$", "", label) for label in labels]
         if several and len(labels) > 1:
             yield ListEntry(path, "", split, line or number, tuple(labels))
         else:
             yield from (ListEntry(path, label, split, line or number) for label in labels or [""])
+    if denied:
+        are = "is" if len(denied) == 1 else "are"
+        columns.table.notes.append(f"{plural(len(denied), 'label')} of a confidence of 0 {are} left out")
+
+
+def _denying_column(columns: _Columns) -> int | None:
+    """The column of confidence, where it says of each row by 1 and 0 whether the image has the label or has it not."""
+    for column, header in enumerate(columns.header):
+        values = {str(value).strip() for value in columns.values(column)}
+        if names.normal(header) == "confidence" and len(values) == 2 and len(values & _ONE) == len(values & _ZERO) == 1:
+            return column
+    return None
 
 
 def _has_fractions(columns: _Columns, column: int) -> bool:

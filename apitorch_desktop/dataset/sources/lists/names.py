@@ -9,6 +9,11 @@ def _words(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
 
+def _unaccented(word: str) -> str:
+    decomposed = unicodedata.normalize("NFD", word)
+    return unicodedata.normalize("NFC", re.sub("[\u0300-\u036f]", "", decomposed))
+
+
 _PATHS: Final = _words(
     "filename file_path path filepath file image_path img_path image_file image_filename image_name img_name photo_path "
     "file_name filenames fname image img photo picture image_url img_url url src uri image_uri gcs_uri image_gcs_uri "
@@ -52,30 +57,34 @@ _OTHERS: Final = _words(
     "attachments reactions content message messages sender_name media_metadata exif_data data file_type mime_type"
 )
 _PARTS: Final = {
-    **dict.fromkeys(
-        _words(
-            "train training trainings trn trainset trainval learn learning entrenamiento apprentissage entrainement treino "
-            "treinamento addestramento обучение 训练 訓練 学習 학습 훈련"
+    _unaccented(word): part
+    for word, part in {
+        **dict.fromkeys(
+            _words(
+                "train training trainings trn trainset trainval learn learning entrenamiento apprentissage entrainement treino "
+                "treinamento addestramento обучение обучающая обучающий тренировочная 训练 訓練 学習 학습 훈련"
+            ),
+            "train",
         ),
-        "train",
-    ),
-    **dict.fromkeys(
-        _words(
-            "val valid validation validate validierung validierungs dev development eval evaluation validacion validacao "
-            "validazione валидация 验证 驗證 検証 검증"
+        **dict.fromkeys(
+            _words(
+                "val valid validation validate validierung validierungs dev development eval evaluation validacion validacao "
+                "validazione convalida валидация валидационная проверочная 验证 驗證 検証 검증"
+            ),
+            "validation",
         ),
-        "validation",
-    ),
-    **dict.fromkeys(
-        _words(
-            "test testing tests tst testset holdout heldout prueba pruebas teste testes тест 测试 測試 テスト 테스트"
+        **dict.fromkeys(
+            _words(
+                "test testing tests tst testset holdout heldout prueba pruebas teste testes prova тест тестовая тестовый "
+                "测试 測試 テスト 테스트"
+            ),
+            "test",
         ),
-        "test",
-    ),
-    **dict.fromkeys(
-        _words("pred predict prediction predictions unlabeled unlabelled unseen inference submission"), "unlabeled"
-    ),
-    **dict.fromkeys(_words("labeled labelled annotated"), "labeled"),
+        **dict.fromkeys(
+            _words("pred predict prediction predictions unlabeled unlabelled unseen inference submission"), "unlabeled"
+        ),
+        **dict.fromkeys(_words("labeled labelled annotated"), "labeled"),
+    }.items()
 }
 _JOINED: Final = re.compile(
     r"(?i)\b(?:trainings?|test|validierungs)(?=(?:daten|bilder|fotos|satz|menge|datensatz)(?:[\W\d_]|$))|"
@@ -86,8 +95,9 @@ _FILLERS: Final = frozenset(
     _words(
         "set sets data dataset datasets images image imgs img photos photo pics pictures picture folder folders split splits "
         "files file samples sample seg the all full new final raw x jpg jpeg png aug augmented augmentation original orig "
-        "resized cropped balanced mini small large subset dir ds daten bilder fotos satz menge datensatz donnees datos imagenes "
-        "dados imagens dati immagini 集 数据 数据集 图片 图像 用 データ セット データセット 画像"
+        "resized cropped balanced mini small large subset dir ds v daten bilder fotos satz menge datensatz donnees datos "
+        "imagenes dados imagens dati immagini выборка выборки набор данные "
+        "集 数据 数据集 图片 图像 用 データ セット データセット 画像"
     )
 )
 _CONTAINERS: Final = frozenset(
@@ -167,11 +177,6 @@ def split_words(name: str) -> tuple[str, tuple[str, ...]]:
     return part, tuple(rest)
 
 
-def _unaccented(word: str) -> str:
-    decomposed = unicodedata.normalize("NFD", word)
-    return unicodedata.normalize("NFC", re.sub("[\u0300-\u036f]", "", decomposed))
-
-
 def without_split(name: str) -> str:
     """Return a folder's name without the word for a part of a split: `train_cat_1` → `cat_1`."""
     kept = "_".join(word for word in re.split(r"[\s_.-]+", name) if word and not split_of(word))
@@ -189,11 +194,6 @@ def split_of(name: str) -> str:
     """Return the part of a split that a name means by itself: train, validation, test, unlabeled; "" for none."""
     part, rest = split_words(name)
     return part if part and not rest else ""
-
-
-def part_of_list(name: str) -> str:
-    """Return the part of a set that is a word of a list's name: trainLabels.csv, test_list.txt; "" for none."""
-    return split_words(name.partition(".")[0])[0]
 
 
 def is_container(name: str) -> bool:

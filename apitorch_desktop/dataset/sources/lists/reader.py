@@ -358,7 +358,7 @@ def _json_lines(text: str, name: str, notes: list[str]) -> list[tuple[int, Any]]
 CLASS_NAME_FILES: Final = re.compile(
     r"(?:.*[._-])?(?:classes|class_?names|classnames|labels?|label_?names|names|categories|label_?map|class_?map(?:ping)?|"
     r"labels?_list|class_?list|class_?dict|(?:cat|idx|id|index|label|class)_?(?:to|2)_?(?:name|class|label|cat|idx|index)s?|"
-    r"id2label|class_?indices|class_?index|synsets?|synset_?words|words|synset_mapping)(?:\.txt|\.json|\.csv|\.names|\.ya?ml|\.pbtxt)"
+    r"id2label|class_?indices|class_?index|synsets?|synset_?words|words|synset_mapping|categories_\w+|class-?descriptions(?:-\w+)*)(?:\.txt|\.json|\.csv|\.names|\.ya?ml|\.pbtxt)"
     r"|README\.md|.*(?:label|class|categor|map).*\.json|.*\.names|data\.ya?ml|dataset\.ya?ml|.*\.labels|.*labels?\.txt",
     re.IGNORECASE,
 )
@@ -466,7 +466,7 @@ def _from_lines(text: str) -> dict[str, str]:
         if not all(re.match(r"\d+,", line) for line in lines) and not all(re.search(r",\d+$", line) for line in lines):
             return {}
     split = [re.split(r"\s*[,;:\t]\s*|\s+", line, maxsplit=1) for line in lines]
-    if all(len(pair) == 2 and re.fullmatch(r"\d+|n\d{8}", pair[0]) for pair in split):
+    if all(len(pair) == 2 and re.fullmatch(r"\d+|n\d{8}|/[mgt]/\w+", pair[0]) for pair in split):
         found = {key: label.split(",")[0].strip() for key, label in split}
         if split and split[0][0].startswith("n"):  # lists may also mean the place of a synset
             found |= {str(number): label.split(",")[0].strip() for number, (_, label) in enumerate(split)}
