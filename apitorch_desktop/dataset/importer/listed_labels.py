@@ -9,7 +9,7 @@ from apitorch_desktop.dataset.importer.folder_labels import quoted
 from apitorch_desktop.dataset.sources.lists import reader
 from apitorch_desktop.dataset.sources.lists.annotations import yolo_classes
 from apitorch_desktop.dataset.sources.lists.index import ImageIndex, Parts
-from apitorch_desktop.dataset.sources.lists.names import normal, split_words
+from apitorch_desktop.dataset.sources.lists.names import is_container, normal, split_of, split_words
 from apitorch_desktop.dataset.sources.lists.table import decode
 from apitorch_desktop.utils.text import natural, plural, shown
 
@@ -158,22 +158,33 @@ class ListedLabels:
     def name_numbers(self, folders: Mapping[Parts, str]) -> None:
         """Give names of folders to the numbers of a list that correspond to them; else the numbers are the labels.
 
-        `folders`: the label of each image by its folders, "" for none.
+        `folders`: the label of each image by its folders, "" for none; the innermost folders may name the numbers too.
         """
-        beside = {
-            image: folders[image] for image in self.numbered if folders.get(image) and len(self.labels[image]) == 1
-        }
-        pairs = {(self.labels[image][0], folder) for image, folder in beside.items()}
-        names = dict(pairs)
-        if len(pairs) != len(names) or len(set(names.values())) != len(names) or all(map(str.isdigit, names.values())):
-            if differing := sum(folder not in self.labels[image] for image, folder in beside.items()):
-                self.notes.append(
-                    f"A list gives {plural(differing, 'photo')} in {_some(names.values())} a number for a label "
-                    f"({_some(names)}), which counts: names for the numbers can stand in “classes.txt” beside it."
-                )
-            return
-        for image in self.numbered:
+        beside = {image: label for image in self.numbered if (label := folders.get(image))}
+        inner = {image: image[-2] for image in self.numbered if len(image) > 1 and len(self.labels[image]) == 1}
+        names = self._names_of_numbers(beside) or (
+            self._names_of_numbers(inner) if len(set(inner.values())) > 1 else {}
+        )
+        for image in self.numbered if names else ():
             self.labels[image] = [names.get(label, label) for label in self.labels[image]]
+        differing = [image for image, label in beside.items() if label not in self.labels[image]]
+        if differing and not names:
+            self.notes.append(
+                f"A list gives {plural(len(differing), 'photo')} in {_some(beside[image] for image in differing)} a number "
+                f"for a label ({_some(label for image in differing for label in self.labels[image])}), which counts: "
+                "names for the numbers can stand in “classes.txt” beside it."
+            )
+
+    def _names_of_numbers(self, folders: Mapping[Parts, str]) -> dict[str, str]:
+        """Return number → folder where each number has a folder of its own, called by a name; else nothing."""
+        pairs = {(label, folder) for image, folder in folders.items() for label in self.labels[image]}
+        names = dict(pairs)
+        distinct = len(pairs) == len(names) == len(set(names.values()))
+        return (
+            names
+            if distinct and not any(one.isdigit() or is_container(one) or split_of(one) for one in names.values())
+            else {}
+        )
 
     def _merge_boxes(self, boxes: list[tuple[Parts, list[str]]], names: "_ClassNames") -> None:
         """Add the classes of YOLO's boxes: an image has the label of its only class."""

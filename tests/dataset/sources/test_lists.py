@@ -473,9 +473,11 @@ def test_folders_name_what_a_list_only_numbers(tmp_path):
     ("paths", "rows", "expected"),
     [
         (["cropped/p0.jpg", "cropped/p1.jpg", "cropped/p2.jpg"], "filename,label\np0.jpg,0\np1.jpg,1\np2.jpg,0\n", {"0": 2, "1": 1}),
-        (["0/a/0a1b.jpg", "1/b/1b2c.jpg", "f/0/f00d.jpg"], "id,landmark_id\n0a1b,17\n1b2c,17\nf00d,18\n", {"17": 2, "18": 1}),
+        (["0/a/0a1b.jpg", "1/b/1b2c.jpg", "f/0/f00d.jpg"], "id,url,landmark_id\n0a1b,https://e.org/0a1b.jpg,17\n1b2c,https://e.org/1b2c.jpg,18\nf00d,https://e.org/f00d.jpg,19\n", {"17": 1, "18": 1, "19": 1}),
         (["batch_0/a.jpg", "batch_0/b.jpg", "batch_1/c.jpg", "batch_1/d.jpg"], "f,label\na.jpg,0\nb.jpg,1\nc.jpg,0\nd.jpg,1\n", {"0": 2, "1": 2}),
         (["train/cat/a.jpg", "train/dog/b.jpg", "test/c.jpg"], "path,label\ntrain/cat/a.jpg,0\ntrain/dog/b.jpg,1\ntest/c.jpg,1\n", {"cat": 1, "dog": 2}),
+        (["clip/cat/a.jpg", "clip/dog/b.jpg", "real/cat/c.jpg", "real/dog/d.jpg"], "clip/cat/a.jpg 0\nclip/dog/b.jpg 1\nreal/cat/c.jpg 0\nreal/dog/d.jpg 1\n", {"cat": 2, "dog": 2}),
+        (["cat/1.jpg", "dog/2.jpg"], "0000139e-21dc cat/1.jpg\n00027bd4-aa dog/2.jpg\n", {"cat": 1, "dog": 1}),
         (["cat/1.jpg", "cat/2.jpg", "cat/3.jpg"], "1 cat/1.jpg\n2 cat/2.jpg\n3 cat/3.jpg\n", {"cat": 3}),
         (["x/a.jpg", "x/b.jpg", "x/c.jpg"], "name,kind,target\na,benign,0\nb,malignant,1\nc,benign,0\n", {"benign": 2, "malignant": 1}),
     ],
@@ -486,7 +488,9 @@ def test_numbers_in_a_list_go_before_folders_that_do_not_name_them(tmp_path, pat
     put(tmp_path / "labels.csv", rows.encode())
     plan = scan([tmp_path])
     assert {label: len(found) for label, found in labels(plan).items()} == expected
-    assert any("a number for a label" in note for note in plan.notes) == set(expected).issubset({"0", "1", "17", "18"})
+    assert any("a number for a label" in note for note in plan.notes) == set(expected).issubset(
+        {"0", "1", "17", "18", "19"}
+    )
 
 
 def test_what_is_not_understood_is_said_with_its_line(tmp_path):

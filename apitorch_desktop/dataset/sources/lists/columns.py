@@ -50,6 +50,7 @@ _DATA: Final = re.compile(
 """Hashes, UUIDs, addresses, dates, times and media types: what stands beside photos and is no label."""
 _KINDS: Final = frozenset({"species", "breed", "variety", "variant", "model", "subclass", "subcategory"})
 """Names of columns of kinds within the classes that another column has."""
+_IDENTIFIER: Final = re.compile(r"(?=.*\d)(?=.*[-_a-f])[\da-f_-]{8,}", re.IGNORECASE)
 _MASK: Final = re.compile(r"\d+ \d+(?: \d+ \d+)*")
 """Runs of pixels, each by its begin and length."""
 _SEVERAL: Final = frozenset({
@@ -107,8 +108,10 @@ class _Columns:
         return bool(values) and all(isinstance(cell, str) and pattern.fullmatch(cell.strip()) for cell in values)
 
     def counts(self, column: int) -> bool:
-        """Return whether a column holds the numbers of the rows."""
+        """Return whether a column holds the numbers of the rows, or other identifiers of them."""
         values = self.values(column)
+        if len(set(values)) == len(values) > 1 and all(_IDENTIFIER.fullmatch(str(value)) for value in values):
+            return True
         begin = str(values[0]) if values else ""
         return (
             len(values) > 2
@@ -417,13 +420,10 @@ def _guess_by_header(columns: _Columns, free: list[int]) -> list[int]:
     few = [column for column in words if columns.distinct(column) <= max(2, len(columns.values(column)) // 2)]
     few = [column for column in few if columns.distinct(column) > 1] or few
     found = few if len(words) > 1 else words
-    if (
-        not words
-        and len(free) == 1
-        and columns.numeric(free[0])
-        and columns.distinct(free[0]) <= max(2, len(columns.values(free[0])) // 2)
-    ):
-        found = free
+    if not words and len(free) == 1 and columns.numeric(free[0]):
+        identifies = names.rank(columns.header[free[0]], "path") is not None
+        least = 0 if identifies else 2
+        found = free if columns.distinct(free[0]) <= max(least, len(columns.values(free[0])) // 2) else []
     return found if len(found) == 1 else []
 
 
