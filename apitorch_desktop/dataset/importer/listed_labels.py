@@ -127,6 +127,10 @@ class ListedLabels:
             used = used or bool(entry.label or split or entry.several)
             if split:
                 self.splits.setdefault(image, split)
+            if entry.label and not (numbered or weak) and image in self.numbered:  # a name goes before a number
+                self.numbered.discard(image)
+                known.discard(image)
+                self.labels[image] = []
             if entry.label and image in known and entry.label not in self.labels[image]:
                 differing += 1
             if entry.label and image not in known:

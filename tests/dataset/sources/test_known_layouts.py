@@ -87,6 +87,19 @@ LAYOUTS = {
          "filelist/places_train.txt": "/a/airfield/1.jpg 0\n/b/bar/1.jpg 1\n", "filelist/places_test.txt": "test_1.jpg\n"},
         {"a_airfield": 1, "b_bar": 2, "": 1}, {"train", "validation", "test"},
     ),
+    "a list of numbers before one of names": (
+        {"train/0.jpg": None, "train/1.jpg": None, "found.csv": "file,category\n0.jpg,1\n1.jpg,1\n", "labels.csv": "file,category\n0.jpg,tapir\n1.jpg,empty\n"},
+        {"tapir": 1, "empty": 1}, {"train"},
+    ),
+    "words about the photos": (
+        {**{f"imgs/{n}.jpg": None for n in range(4)},
+         "meta.csv": "image,age_approx,site,sex\n" + "".join(f"{n},55,{('torso', 'leg')[n % 2]},female\n" for n in range(4))},
+        {"set": 4}, {""},
+    ),
+    "several labels with underscores": (
+        {"0.jpg": None, "1.jpg": None, "l.csv": "image,labels\n0.jpg,scab frog_eye\n1.jpg,scab\n"},
+        {"scab": 2, "frog_eye": 1}, {""},
+    ),
     "a header in Dutch": (
         {**{f"{n}.jpg": None for n in range(4)}, "l.csv": "bestand;soort;bron\n" + "".join(f"{n}.jpg;{('kat', 'hond')[n % 2]};thuis\n" for n in range(4))},
         {"kat": 2, "hond": 2}, {""},

@@ -321,7 +321,8 @@ def _separator(columns: _Columns, labels: list[int], path: int) -> str:
             continue
         alone = [[part in cells or part in folders for part in parts] for parts in joined]
         known = all(map(all, alone)) or (separator == "|" and any(map(any, alone)))
-        if (plural and (known or separator != " ")) or (known and (lines or separator != " ")):
+        spaced = separator != " " or any("_" in part for parts in joined for part in parts)
+        if (plural and (known or spaced)) or (known and (lines or separator != " ")):
             return separator
     return ""
 
@@ -418,7 +419,8 @@ def _guess_by_header(columns: _Columns, free: list[int]) -> list[int]:
         column for column in free if not columns.numeric(column) and names.rank(columns.header[column], "other") is None
     ]
     few = [column for column in words if columns.distinct(column) <= max(2, len(columns.values(column)) // 2)]
-    few = [column for column in few if columns.distinct(column) > 1] or few
+    if len(words) == len(free):  # beside numbers, a table is rather about the photos
+        few = [column for column in few if columns.distinct(column) > 1] or few
     found = few if len(words) > 1 else words
     if not words and len(free) == 1 and columns.numeric(free[0]):
         identifies = names.rank(columns.header[free[0]], "path") is not None
