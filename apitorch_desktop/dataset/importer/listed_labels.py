@@ -164,8 +164,16 @@ class ListedLabels:
 
         `folders`: the label of each image by its folders, "" for none; the innermost folders may name the numbers too.
         """
-        beside = {image: label for image in self.numbered if (label := folders.get(image))}
-        inner = {image: image[-2] for image in self.numbered if len(image) > 1 and len(self.labels[image]) == 1}
+        called = self.folder_names
+        beside = {image: called.get(label, label) for image in self.numbered if (label := folders.get(image))}
+        inner = {
+            image: called.get(image[-2], image[-2])
+            for image in self.numbered
+            if len(image) > 1 and len(self.labels[image]) == 1
+        }
+        if len(set(beside.values())) > len({label for image in beside for label in self.labels[image]}) == 1:
+            self.weak.update(beside)  # one number for all says less than their folders
+            return
         names = self._names_of_numbers(beside) or (
             self._names_of_numbers(inner) if len(set(inner.values())) > 1 else {}
         )

@@ -100,6 +100,11 @@ LAYOUTS = {
         {"0.jpg": None, "1.jpg": None, "l.csv": "image,labels\n0.jpg,scab frog_eye\n1.jpg,scab\n"},
         {"scab": 2, "frog_eye": 1}, {""},
     ),
+    "numbers of synsets in folders of synsets": (
+        {"train/n01440764/a.jpg": None, "train/n01443537/b.jpg": None, "val/c.jpg": None, "words.txt": "n01440764\ttench, Tinca\nn01443537\tgoldfish\n",
+         "all.csv": "path,label\ntrain/n01440764/a.jpg,7\ntrain/n01443537/b.jpg,9\nval/c.jpg,9\n"},
+        {"tench": 1, "goldfish": 2}, {"train", "validation"},
+    ),
     "a header in Dutch": (
         {**{f"{n}.jpg": None for n in range(4)}, "l.csv": "bestand;soort;bron\n" + "".join(f"{n}.jpg;{('kat', 'hond')[n % 2]};thuis\n" for n in range(4))},
         {"kat": 2, "hond": 2}, {""},

@@ -477,6 +477,7 @@ def test_folders_name_what_a_list_only_numbers(tmp_path):
         (["batch_0/a.jpg", "batch_0/b.jpg", "batch_1/c.jpg", "batch_1/d.jpg"], "f,label\na.jpg,0\nb.jpg,1\nc.jpg,0\nd.jpg,1\n", {"0": 2, "1": 2}),
         (["train/cat/a.jpg", "train/dog/b.jpg", "test/c.jpg"], "path,label\ntrain/cat/a.jpg,0\ntrain/dog/b.jpg,1\ntest/c.jpg,1\n", {"cat": 1, "dog": 2}),
         (["clip/cat/a.jpg", "clip/dog/b.jpg", "real/cat/c.jpg", "real/dog/d.jpg"], "clip/cat/a.jpg 0\nclip/dog/b.jpg 1\nreal/cat/c.jpg 0\nreal/dog/d.jpg 1\n", {"cat": 2, "dog": 2}),
+        (["cat/a.jpg", "dog/b.jpg"], "path,label\ncat/a.jpg,1\ndog/b.jpg,1\n", {"cat": 1, "dog": 1}),
         (["cat/1.jpg", "dog/2.jpg"], "0000139e-21dc cat/1.jpg\n00027bd4-aa dog/2.jpg\n", {"cat": 1, "dog": 1}),
         (["cat/1.jpg", "cat/2.jpg", "cat/3.jpg"], "1 cat/1.jpg\n2 cat/2.jpg\n3 cat/3.jpg\n", {"cat": 3}),
         (["x/a.jpg", "x/b.jpg", "x/c.jpg"], "name,kind,target\na,benign,0\nb,malignant,1\nc,benign,0\n", {"benign": 2, "malignant": 1}),
