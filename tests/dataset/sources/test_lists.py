@@ -429,6 +429,68 @@ def test_one_file_of_annotations_for_each_image(tmp_path):
     assert labels(scan([tmp_path / "labelme"])) == PETS
 
 
+def records(*rows, **more):
+    return [{"img": path, **({"label": label} if label else {}), **more} for path, label in rows]
+
+
+BARE = [(path, "") for path, _ in ROWS]
+CATS, DOGS = [("p0.jpg", ""), ("p2.jpg", "")], [("p1.jpg", ""), ("p3.jpg", "")]
+PARTED = {"dataset": {"train": records(*ROWS[:2]), "val": records(*ROWS[2:])}}
+SEVERAL_LISTS = {
+    "parts": PARTED,
+    "parts of pairs": {"version": 1, "reviewed": ROWS[:3], "pending": ROWS[3:]},
+    "states": {"version": 1, "reviewed": records(*ROWS[:3]), "pending": records(*ROWS[3:])},
+    "classes": {"cat": records(*CATS), "dog": records(*DOGS)},
+    "classes and more": {"version": 2, "classes": {"cat": records(*CATS, note="a b"), "dog": records(*DOGS, note="c")}},
+    "classes of paths": {"made": "2024", "cat": PETS["cat"], "dog": PETS["dog"]},
+    "classes with fields": {"cat": {"images": PETS["cat"], "n": 2}, "dog": {"images": PETS["dog"], "n": 2}},
+    "classes by part": {"train": {"cat": records(*CATS), "dog": records(DOGS[0])}, "val": {"dog": records(DOGS[1])}},
+    "paths of a class": [{"label": "cat", "images": PETS["cat"]}, {"label": "dog", "images": PETS["dog"]}],
+    "albums": {"albums": [{"name": label, "photos": [{"uri": path} for path in paths]} for label, paths in PETS.items()]},
+    "keys of a database": {"images": {"-a": {"path": "p0.jpg", "label": "cat"}, "-b": {"path": "p2.jpg", "label": "cat"}},
+                           "more": {"-c": {"path": "p1.jpg", "label": "dog"}, "-d": {"path": "p3.jpg", "label": "dog"}}},
+    "licenses": {"licenses": [{"url": "http://e.org/by", "id": n} for n in range(9)], "images": records(*ROWS)},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SEVERAL_LISTS)
+def test_all_lists_in_a_json_count(tmp_path, name):
+    for number, (path, _) in enumerate(ROWS):
+        put(tmp_path / path, photo(number))
+    plan = scan([put(tmp_path / "all.json", json.dumps(SEVERAL_LISTS[name]).encode())])
+    assert {label: sorted(paths) for label, paths in labels(plan).items()} == PETS, plan.notes
+    if SEVERAL_LISTS[name] is PARTED:
+        assert [item.split for item in plan.items] == ["train", "train", "validation", "validation"]
+
+
+def test_lists_in_a_json_that_say_no_label(tmp_path):
+    for number, (path, _) in enumerate(ROWS):
+        put(tmp_path / path, photo(number))
+    for value in (
+        {"images": records(*BARE[:3]), "stories": records(*BARE[3:])},
+        {"images": [path for path, _ in ROWS]},
+    ):
+        assert labels(scan([put(tmp_path / "all.json", json.dumps(value).encode())])) == {
+            "": [path for path, _ in ROWS]
+        }
+    lines = "".join(
+        json.dumps({"class": label, "files": paths, "split": "val"}) + "\n" for label, paths in PETS.items()
+    )
+    plan = scan([put(tmp_path / "all.jsonl", lines.encode())])
+    assert labels(plan) == PETS
+    assert {item.split for item in plan.items} == {"validation"}
+
+
+def test_images_of_a_json_that_are_not_taken_are_said(tmp_path):
+    for number, (path, _) in enumerate(ROWS):
+        put(tmp_path / path, photo(number))
+    value = {"images": records(*ROWS), "checked": records(("p0.jpg", "dog")), "overlays": [{"mask": "m0.png"}]}
+    plan = scan([put(tmp_path / "all.json", json.dumps(value).encode())])
+    assert labels(plan) == PETS
+    assert "“all.json”: it lists “p0.jpg” again with another label: the first counts." in plan.notes
+    assert "“all.json”: the images under “overlays.mask” are not taken." in plan.notes
+
+
 def test_an_image_with_objects_of_several_classes_is_named(tmp_path):
     for number, (path, _) in enumerate(ROWS):
         put(tmp_path / path, photo(number))
