@@ -429,6 +429,22 @@ def test_one_file_of_annotations_for_each_image(tmp_path):
     assert labels(scan([tmp_path / "labelme"])) == PETS
 
 
+BIG, ODD_NAME = "'dog, [big]'", r'"it\'s \"so\" # x"'.replace(r"\'", "'")
+QUOTED = {
+    "flow": f"names: [cat, {BIG}, {ODD_NAME}, plain]\nnc: 4\n",
+    "lines": f"nc: 4\nnames: [\n  cat,  # the first, of four\n  {BIG},\n  'it''s \"so\" # x', plain\n]\n",
+    "mapping": f"names: {{0: cat, 1: {BIG}, 2: {ODD_NAME}, 3: plain}}\n",
+    "block": f"names:\n  - cat # the first\n  - {BIG}\n  - {ODD_NAME}\n  - plain\n",
+    "numbered": f"names:\n  0: cat\n  1: {BIG}\n  2: 'it''s \"so\" # x'\n  3: plain\n",
+}
+
+
+@pytest.mark.parametrize("form", QUOTED)
+def test_quotes_in_yaml_keep_what_is_in_them(form):
+    read = reader.class_names(QUOTED[form].encode(), "data.yaml")
+    assert read == {"0": "cat", "1": "dog, [big]", "2": 'it\'s "so" # x', "3": "plain"}
+
+
 def records(*rows, **more):
     return [{"img": path, **({"label": label} if label else {}), **more} for path, label in rows]
 

@@ -521,20 +521,25 @@ def _of_json(
         if isinstance(value, dict)
         else {}
     )
-    if parts and all(names.split_of(str(key)) for key in parts):
-        if any(entries_of_json(part) is not None for part in parts.values()):
-            return [
-                replace(entry, split=entry.split or names.split_of(str(key)))
-                for key, part in parts.items()
-                for entry in _of_json(part, locate, class_names, "", notes)
-            ]
+    if (
+        parts
+        and all(names.split_of(str(key)) for key in parts)
+        and any(entries_of_json(part) is not None for part in parts.values())
+    ):
+        return [
+            replace(entry, split=entry.split or names.split_of(str(key)))
+            for key, part in parts.items()
+            for entry in _of_json(part, locate, class_names, "", notes)
+        ]
     said: list[str] = []
     entries = named(_entries_of_value(value, locate, said), class_names)
     notes += [f"“{shown(name)}”: {sentence}." for sentence in said]
     return named(entries, own) if (own := _own_names(value)) else entries
 
 
-_NAME_KEYS: Final = frozenset({"classes", "classnames", "categories", "labelnames", "id2label", "names", "labelmap"})
+_NAME_KEYS: Final = frozenset(
+    {"classes", "classnames", "categories", "labelnames", "id2label", "names", "labelmap", "detectioncategories"}
+)
 """Keys of a JSON under which it names its own numbered classes, as `names.normal` spells them."""
 _TEXT: Final = re.compile(r"\S")
 _MAX_VALUES: Final = 1_000_000
@@ -668,21 +673,44 @@ def _from_yaml(text: str) -> dict[str, str]:
     if not found:
         return {}
     inline, block = found[1].strip(), found[2]
-    if inline.startswith("["):
-        listed = re.search(r"names\s*:\s*\[(.*?)\]", text, re.DOTALL)
-        items = [item.strip().strip("\"'") for item in (listed[1] if listed else "").split(",")]
-        return {str(number): item for number, item in enumerate(items) if item}
-    if inline.startswith("{"):
-        flow = re.search(r"names\s*:\s*\{(.*?)\}", text, re.DOTALL)
-        pairs = re.findall(r"[\"']?(\d+)[\"']?\s*:\s*([^,]+)", flow[1] if flow else "")
-        return {number: item.strip().strip("\"'") for number, item in pairs}
+    if inline[:1] in {"[", "{"}:
+        items = _flow_items(text[found.start(1) :])
+        if inline.startswith("["):
+            return {str(number): item for number, item in enumerate(map(_scalar, items)) if item}
+        pairs = [_NUMBERED.match(item) for item in items]
+        return {pair[1]: _scalar(pair[2]) for pair in pairs if pair}
     names: dict[str, str] = {}
-    for line in (re.sub(r"\s#.*", "", line) for line in block.splitlines()):
-        if numbered := re.match(r"\s*[\"']?(\d+)[\"']?\s*:\s*(.+)", line):
-            names[numbered[1]] = numbered[2].strip().strip("\"'")
-        elif item := re.match(r"\s*-\s*(.+)", line):
-            names[str(len(names))] = item[1].strip().strip("\"'")
+    for line in block.splitlines():
+        if numbered := _NUMBERED.match(line):
+            names[numbered[1]] = _scalar(numbered[2])
+        elif item := re.match(r"\s*-\s+(.+)", line):
+            names[str(len(names))] = _scalar(item[1])
     return names
+
+
+_NUMBERED: Final = re.compile(r"\s*[\"']?(\d+)[\"']?\s*:\s*(.+)", re.DOTALL)
+_QUOTED: Final = re.compile(r"'((?:[^']|'')*)'|\"((?:[^\"\\]|\\.)*)\"", re.DOTALL)
+_FLOW: Final = re.compile(r"(?:" + _QUOTED.pattern + r"|(?<![^\s,\[{])#[^\n]*|[^,\[\]{}])*", re.DOTALL)
+"""An item of a list in brackets, with the commas and brackets in its quotes."""
+
+
+def _flow_items(text: str) -> list[str]:
+    """Return the items of a list or mapping in brackets, which a text begins with."""
+    items, place = list[str](), 1
+    while (found := _FLOW.match(text, place)) is not None:
+        items.append(found[0].strip())
+        place = found.end() + 1
+        if text[found.end() : place] != ",":
+            break
+    return items
+
+
+def _scalar(text: str) -> str:
+    """Return a plain or quoted value of YAML, without the comments around it."""
+    text = re.sub(r"^(?:\s*#[^\n]*\n)+", "", text).strip()
+    if quoted := _QUOTED.match(text):
+        return quoted[1].replace("''", "'") if quoted[1] is not None else re.sub(r"\\(.)", r"\1", quoted[2])
+    return re.sub(r"(?:^|\s)#.*", "", text).strip()
 
 
 def _from_lines(text: str) -> dict[str, str]:
