@@ -170,6 +170,40 @@ LISTS: dict[str, str] = {
         "imageGcsUri": f"gs://bucket/{path}", "classificationAnnotation": {"displayName": label},
         "dataItemResourceLabels": {"aiplatform.googleapis.com/ml_use": "training"},
     }) + "\n" for path, label in ROWS),
+    "vertex boxes.jsonl": "".join(json.dumps({
+        "imageGcsUri": f"gs://bucket/{path}", "boundingBoxAnnotations": [{"displayName": label, "xMin": 0.1, "yMin": 0.1}],
+        "dataItemResourceLabels": {"aiplatform.googleapis.com/ml_use": "training"},
+    }) + "\n" for path, label in ROWS),
+    "several labels.manifest": "".join(json.dumps({
+        "source-ref": f"s3://bucket/{path}", "pets": [int(NUMBERS[label])], "pets-metadata": {
+            "class-map": {NUMBERS[label]: label}, "confidence-map": {NUMBERS[label]: 0.5}, "type": "groundtruth/image-classification-multilabel"},
+    }) + "\n" for path, label in ROWS),
+    "boxes.manifest": "".join(json.dumps({
+        "source-ref": f"s3://bucket/{path}", "box": {"image_size": [{"width": 5}], "annotations": [{"class_id": int(NUMBERS[label]), "left": 1}]},
+        "box-metadata": {"objects": [{"confidence": 0.8}], "class-map": {"0": "cat", "1": "dog"}, "type": "groundtruth/object-detection"},
+    }) + "\n" for path, label in ROWS),
+    "via 3.json": json.dumps({
+        "project": {"data_format_version": "3.1.0"}, "config": {},
+        "attribute": {"1": {"aname": "animal", "type": 4, "options": {"0": "cat", "1": "dog"}}, "2": {"aname": "note", "type": 1, "options": {}}},
+        "file": {str(n): {"fid": n, "fname": path, "type": 2, "loc": 1} for n, (path, _) in enumerate(ROWS)},
+        "metadata": {f"{n}_a": {"vid": str(n), "xy": [], "av": {"1": NUMBERS[label], "2": "far away"}} for n, (_, label) in enumerate(ROWS)},
+        "view": {str(n): {"fid_list": [str(n)]} for n in range(len(ROWS))},
+    }),
+    "via two attributes.json": json.dumps({
+        "_via_img_metadata": {path: {"filename": path, "regions": [], "file_attributes": {"remark": "x", "animal": label}} for path, label in ROWS},
+        "_via_attributes": {"region": {}, "file": {"remark": {"type": "text"}, "animal": {"type": "radio", "options": {"cat": "", "dog": ""}}}},
+    }),
+    "superannotate.json": json.dumps({
+        path: {"metadata": {"name": path, "status": "Completed"}, "instances": [{"type": "tag", "className": label}], "tags": []}
+        for path, label in ROWS
+    }),
+    "kili.json": json.dumps([{"externalId": path, "labels": [
+        {"author": {"email": "a@e.org"}, "jsonResponse": {"JOB": {"categories": [{"confidence": 100, "name": label}]}}}]} for path, label in ROWS]),
+    "encord.json": json.dumps([{
+        "data_title": path, "data_units": {f"u{path}": {"data_title": path, "labels": {"objects": [], "classifications": [{"name": "Animal", "classificationHash": "h"}]}}},
+        "classification_answers": {"h": {"classifications": [{"name": "Animal", "answers": [{"name": label, "value": label}]}]}},
+    } for path, label in ROWS]),
+    "lvis.json": json.dumps({**COCO, "images": [{"id": n, "coco_url": f"http://e.org/train2017/{path}"} for n, (path, _) in enumerate(ROWS)]}),
     "crlf.jsonl": "".join(json.dumps({"image": path, "category": label}) + "\r\n" for path, label in ROWS),
     "cvat.xml": "<?xml version='1.0'?><annotations>" + "".join(
         f'<image id="0" name="{path}"><box label="{label}" xtl="1"/></image>' for path, label in ROWS

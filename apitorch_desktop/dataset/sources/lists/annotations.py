@@ -1,21 +1,24 @@
-"""Annotation formats with a structure of their own: COCO, FiftyOne, Label Studio, VIA, LabelMe, Pascal VOC, CVAT, YOLO.
+"""Annotation formats with a structure of their own: COCO, FiftyOne, Label Studio, VIA, LabelMe, SageMaker, Pascal VOC, CVAT.
 
 Annotations of objects give an image the label of its only class; an image with several classes gets
 none, and its `ListEntry` has all of them.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, Final
+from urllib.parse import unquote, urlsplit
 from xml.etree import ElementTree as ET
 
 from apitorch_desktop.dataset.sources.lists import names
 from apitorch_desktop.dataset.sources.lists.columns import ListEntry, join_objects, labels_of
+from apitorch_desktop.dataset.sources.lists.table import Located
+from apitorch_desktop.dataset.sources.pasted_text import is_url
 
 _YOLO_LINE: Final = re.compile(r"\s*(\d+)((?:\s+-?\d*\.?\d+(?:e-?\d+)?){4,})\s*", re.IGNORECASE)
 
 
-def entries_of_json(value: Any, stem: str = "") -> list[ListEntry] | None:
+def entries_of_json(value: Any, locate: Located, stem: str = "") -> list[ListEntry] | None:
     """Return the entries of a known structure, None where it is none of them.
 
     `stem`: name of the list without its suffix, after which files for one image each are called.
@@ -28,18 +31,25 @@ def entries_of_json(value: Any, stem: str = "") -> list[ListEntry] | None:
         if stem and isinstance(value.get("tags"), list) and isinstance(value.get("objects"), list):
             return [_supervisely(value, stem)]
         if _dicts(value.get("images")) and "annotations" in value:
-            return list(_coco(value))
+            return list(_coco(value, locate))
         if isinstance(value.get("classes"), list) and isinstance(value.get("labels"), dict):
             return list(_fiftyone(value["classes"], value["labels"]))
         if isinstance(value.get("imagePath"), str) and ("shapes" in value or "flags" in value):
             return [_labelme(value)]
+        if all(isinstance(value.get(key), dict) for key in ("attribute", "file", "metadata", "view")):
+            return list(_via_project(value))
         regions = value.get("_via_img_metadata", value)
         if isinstance(regions, dict) and regions and all(_is_via(entry) for entry in regions.values()):
-            return [_via(entry) for entry in regions.values()]
+            chosen = _attributes_of_choice(value.get("_via_attributes"))
+            return [_via(entry, chosen) for entry in regions.values()]
     if isinstance(value, list) and value and all(_is_task(entry) for entry in value):
         return [_task(entry, number) for number, entry in enumerate(value, 1)]
     if isinstance(value, list) and value and all(_is_via(entry) for entry in value):
         return [_via(entry) for entry in value]
+    if isinstance(value, list) and any(map(_mapped, value)) and all(isinstance(entry, dict) for entry in value):
+        return [_of_manifest(entry, number) for number, entry in enumerate(value, 1)]
+    if isinstance(value, list) and value and all(_refers_to_answers(entry) for entry in value):
+        return [found for entry in value for found in _answered(entry)]
     if isinstance(value, list) and value and all(_is_choice(entry) for entry in value):
         return [_choice(entry, number) for number, entry in enumerate(value, 1)]
     return None
@@ -53,7 +63,7 @@ def _dicts(value: Any) -> list[dict[str, Any]]:
     return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
 
 
-def _coco(value: dict[str, Any]) -> Iterator[ListEntry]:
+def _coco(value: dict[str, Any], locate: Located) -> Iterator[ListEntry]:
     categories = {_text(entry.get("id")): _text(entry.get("name")) for entry in _dicts(value.get("categories"))}
     labels: dict[str, list[str]] = {}
     for annotation in _dicts(value.get("annotations")):
@@ -63,6 +73,8 @@ def _coco(value: dict[str, Any]) -> Iterator[ListEntry]:
                 labels.setdefault(_text(annotation.get("image_id")), []).append(label)
     for number, image in enumerate(_dicts(value["images"]), 1):
         path = _text(image.get("file_name") or image.get("path") or image.get("coco_url") or image.get("url"))
+        if is_url(path) and locate(here := unquote(urlsplit(path).path)):  # as LVIS names the images of COCO
+            path = here
         if path:
             yield _of_objects(path, labels.get(_text(image.get("id")), []), number)
 
@@ -133,18 +145,57 @@ def _is_via(entry: Any) -> bool:
     )
 
 
-def _via(entry: dict[str, Any]) -> ListEntry:
+def _via(entry: dict[str, Any], chosen: Collection[str] = ()) -> ListEntry:
+    """Return the entry of an image; `chosen` are the attributes that the annotator chose values for."""
     regions = entry.get("regions")
     objects = [
         label
         for region in _dicts(list(regions.values()) if isinstance(regions, dict) else regions)
-        for label in _attributes(region.get("region_attributes"))
+        for label in _attributes(region.get("region_attributes"), chosen)
     ]
-    return _of_objects(entry["filename"], _attributes(entry.get("file_attributes")) or objects)
+    return _of_objects(entry["filename"], _attributes(entry.get("file_attributes"), chosen) or objects)
 
 
-def _attributes(value: Any) -> list[str]:
-    """Return the labels in attributes that the annotator named: by a usual name, else the only ones."""
+def _attributes_of_choice(value: Any) -> list[str]:
+    """Return the names of the attributes that have options, rather than free text."""
+    kinds = [kind for kind in value.values() if isinstance(kind, dict)] if isinstance(value, dict) else []
+    return [
+        str(name)
+        for kind in kinds
+        for name, attribute in kind.items()
+        if isinstance(attribute, dict) and attribute.get("options")
+    ]
+
+
+def _via_project(value: dict[str, Any]) -> Iterator[ListEntry]:
+    """Yield the entries of a project of VIA 3, whose parts refer to each other by number."""
+    options = {key: part["options"] for key, part in value["attribute"].items() if _has_options(part)}
+    of_files: dict[str, list[str]] = {}
+    of_objects: dict[str, list[str]] = {}
+    for one in _dicts(list(value["metadata"].values())):
+        given = one.get("av")
+        labels = [
+            _text(options[key].get(number))
+            for key, chosen in (given.items() if isinstance(given, dict) else ())
+            if key in options
+            for number in _text(chosen).split(",")
+        ]
+        (of_objects if one.get("xy") else of_files).setdefault(_text(one.get("vid")), []).extend(labels)
+    files = value["file"]
+    for number, (view, part) in enumerate(value["view"].items(), 1):
+        numbers = part.get("fid_list") if isinstance(part, dict) else None
+        for one in numbers if isinstance(numbers, list) else ():
+            file = files.get(_text(one))
+            path = _text(file.get("fname") or file.get("src")) if isinstance(file, dict) else ""
+            yield _of_objects(path, of_files.get(view) or of_objects.get(view, []), number)
+
+
+def _has_options(attribute: Any) -> bool:
+    return isinstance(attribute, dict) and isinstance(attribute.get("options"), dict)
+
+
+def _attributes(value: Any, chosen: Collection[str]) -> list[str]:
+    """Return the labels in attributes that the annotator named: by a usual name, else of choice, else the only ones."""
     if not isinstance(value, dict):
         return []
     usual = [
@@ -152,7 +203,8 @@ def _attributes(value: Any) -> list[str]:
         for key, part in value.items()
         if any(names.rank(str(key), role) is not None for role in ("label", "label_name"))
     ]
-    parts = usual or (list(value.values()) if len(value) == 1 else [])
+    of_choice = [part for key, part in value.items() if key in chosen]
+    parts = usual or of_choice or (list(value.values()) if len(value) == 1 else [])
     return [label.strip() for part in parts for label in _chosen(part)]
 
 
@@ -160,6 +212,65 @@ def _chosen(part: Any) -> list[str]:
     if isinstance(part, dict):  # check boxes: {"cat": true}
         return [str(key) for key, on in part.items() if on]
     return [part] if isinstance(part, str) and part.strip() else []
+
+
+def _mapped(entry: Any) -> list[tuple[Any, dict[str, Any]]]:
+    """Return the parts of a line of SageMaker that name their classes by number, each with number → name."""
+    if not isinstance(entry, dict):
+        return []
+    about = [(part, entry.get(f"{key}-metadata")) for key, part in entry.items()]
+    return [
+        (part, meta["class-map"])
+        for part, meta in about
+        if isinstance(meta, dict) and isinstance(meta.get("class-map"), dict)
+    ]
+
+
+def _of_manifest(entry: dict[str, Any], number: int) -> ListEntry:
+    path = _path_key(entry)
+    labels: list[str] = []
+    for part, class_map in _mapped(entry):
+        found = part.get("annotations") if isinstance(part, dict) else part
+        numbers = [
+            one.get("class_id") if isinstance(one, dict) else one
+            for one in (found if isinstance(found, list) else [found])
+        ]
+        labels += [_text(class_map.get(_text(one))) for one in numbers]
+        if any(labels):
+            break
+    return _of_objects(_text(entry.get(path)), labels, number)
+
+
+def _refers_to_answers(entry: Any) -> bool:
+    return isinstance(entry, dict) and all(
+        isinstance(entry.get(key), dict) for key in ("data_units", "classification_answers")
+    )
+
+
+def _answered(entry: dict[str, Any]) -> Iterator[ListEntry]:
+    """Yield the entries of Encord, where the label of an image is an answer elsewhere."""
+    answers = entry["classification_answers"]
+    for unit in entry["data_units"].values():
+        labels = unit.get("labels") if isinstance(unit, dict) else None
+        if not isinstance(labels, dict):
+            continue
+        given = [answers.get(_text(one.get("classificationHash"))) for one in _dicts(labels.get("classifications"))]
+        chosen = [
+            label
+            for answer in given
+            for question in _dicts(answer.get("classifications") if isinstance(answer, dict) else None)
+            for label in labels_of(question.get("answers"))
+        ]
+        objects = [_text(found.get("name")) for found in _dicts(labels.get("objects"))]
+        yield _of_objects(_text(unit.get("data_title") or entry.get("data_title")), chosen or objects)
+
+
+def _path_key(data: dict[str, Any]) -> str:
+    return min(
+        (key for key, part in data.items() if isinstance(part, str) and names.rank(str(key), "path") is not None),
+        key=lambda key: names.rank(str(key), "path") or 0,
+        default=next((key for key, part in data.items() if isinstance(part, str)), ""),
+    )
 
 
 def _is_task(entry: Any) -> bool:
@@ -172,11 +283,7 @@ def _is_task(entry: Any) -> bool:
 
 def _task(entry: dict[str, Any], number: int) -> ListEntry:
     data = entry["data"]
-    path = min(
-        (key for key, part in data.items() if isinstance(part, str) and names.rank(str(key), "path") is not None),
-        key=lambda key: names.rank(str(key), "path") or 0,
-        default=next((key for key, part in data.items() if isinstance(part, str)), ""),
-    )
+    path = _path_key(data)
     labels: list[str] = []
     for annotation in _dicts(entry.get("annotations") or entry.get("completions")):
         if annotation.get("was_cancelled"):

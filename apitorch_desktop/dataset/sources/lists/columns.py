@@ -578,12 +578,24 @@ def labels_of(value: Any) -> tuple[str, ...]:
         if value and all(isinstance(part, str) for part in value.values()) and len(value) == 1:
             return tuple(value.values())
         chosen = tuple(str(key) for key, part in value.items() if part is True)  # {"cat": true, "dog": false}
-        return chosen or tuple(
-            label for part in value.values() if isinstance(part, (dict, list)) for label in labels_of(part)
-        )
+        held = [part for part in value.values() if isinstance(part, (dict, list))]
+        held = [part for part in held if _holds_label(part)] or held  # a label, rather than the name of something
+        return chosen or tuple(label for part in held for label in labels_of(part))
     return ()
 
 
+def _holds_label(value: Any) -> bool:
+    """Return whether something in a value is called a label, a class or the like."""
+    if isinstance(value, list):
+        return any(map(_holds_label, value))
+    return isinstance(value, dict) and any(
+        ((rank := _label_rank(str(key))) is not None and rank < _UNSURE and part not in (None, "", []))
+        or _holds_label(part)
+        for key, part in value.items()
+    )
+
+
+_UNSURE: Final = 5000
 _KEY_RANKS: Final = {
     **dict.fromkeys(("answer", "answers", "radio_answer", "checklist_answers"), 100),
     **dict.fromkeys(("rectanglelabels", "polygonlabels", "brushlabels", "keypointlabels", "ellipselabels"), 500),
@@ -599,7 +611,7 @@ def _label_rank(key: str) -> int | None:
     for offset, role in enumerate(_LABEL_ROLES):
         if (rank := names.rank(key, role)) is not None:
             return offset * 1000 + rank
-    return 5000 if key.lower() in {"name", "title"} else None
+    return _UNSURE if key.lower() in {"name", "title"} else None
 
 
 def _clean(label: str) -> str:

@@ -486,7 +486,7 @@ def _entries(
         records = _json_lines(text, name, notes)
         if len(records) == 1 and not isinstance(records[0][1], dict):
             return _of_json(records[0][1], locate, class_names, name, notes)
-        if (known := entries_of_json([record for _, record in records])) is not None:
+        if (known := entries_of_json([record for _, record in records], locate)) is not None:
             return named(known, class_names)
         table = records_table(
             _unfolded([(line, record) for line, record in records if isinstance(record, dict)], locate)
@@ -514,7 +514,7 @@ def _entries(
 def _of_json(
     value: Any, locate: Located, class_names: Mapping[str, str], name: str, notes: list[str]
 ) -> list[ListEntry]:
-    if (known := entries_of_json(value, PurePosixPath(name).stem)) is not None:
+    if (known := entries_of_json(value, locate, PurePosixPath(name).stem)) is not None:
         return named(known, class_names)
     parts = (
         {key: part for key, part in value.items() if part and isinstance(part, (dict, list))}
@@ -524,7 +524,7 @@ def _of_json(
     if (
         parts
         and all(names.split_of(str(key)) for key in parts)
-        and any(entries_of_json(part) is not None for part in parts.values())
+        and any(entries_of_json(part, locate) is not None for part in parts.values())
     ):
         return [
             replace(entry, split=entry.split or names.split_of(str(key)))
