@@ -44,6 +44,7 @@ class ListedLabels:
         self.unused: list[Parts] = []
         self.notes: list[str] = []
         self.complete = True
+        self._answers: list[tuple[reader.ListContent, Parts]] = []
 
     def read(self, lists: Sequence[ListFile], images: Sequence[Parts], cancelled: Callable[[], bool]) -> None:
         """Read lists that lie among images; `cancelled` ends it."""
@@ -71,6 +72,9 @@ class ListedLabels:
                 boxes.append((image, numbers))
             else:
                 self._use(data, parts, index, names, folders, parts_of_set.get(parts, ""))
+        for content, parts in self._answers:
+            if not self._merge(content, parts, index, parts_of_set.get(parts, "")):
+                self.unused.append(parts)
         self._merge_boxes(boxes, names)
 
     def _complain(self, sentence: str) -> None:
@@ -91,6 +95,9 @@ class ListedLabels:
                 except reader.InvalidList as error:
                     problem = problem or str(error)
                     continue
+                if content.answers:  # what people say goes first
+                    self._answers.append((content, parts))
+                    return
                 if self._merge(content, parts, index, part_of_set):
                     return
                 break
@@ -110,7 +117,7 @@ class ListedLabels:
         of_part = not any(entry.label or entry.split or entry.several for entry in content.entries)
         part_of_set = name_part if of_part else part_of_set  # nothing but photos: the list is the part
         differing = 0
-        weak = _ANSWERS.search(parts[-1]) is not None
+        weak = content.answers or _ANSWERS.search(parts[-1]) is not None
         numbered = all(entry.label.isdigit() for entry in content.entries if entry.label)
         for entry in content.entries:
             found = index.candidates(entry.path, parts[:-1], name_part)

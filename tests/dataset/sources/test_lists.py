@@ -551,6 +551,26 @@ def test_an_image_with_objects_of_several_classes_is_named(tmp_path):
     assert any("“p1.jpg” (dog, cat)" in note for note in plan.notes)
 
 
+def test_labels_of_people_go_before_those_of_a_detector(tmp_path):
+    for number, (path, _) in enumerate(ROWS):
+        put(tmp_path / path, photo(number))
+    found = [{"file": path, "detections": [{"category": "1", "conf": 0.9, "bbox": [0, 0, 1, 1]}]} for path, _ in ROWS]
+    found.append({**found[0], "file": "p4.jpg"})
+    animals = json.dumps({"images": found, "detection_categories": {"1": "animal", "2": "person"}}).encode()
+    put(tmp_path / "p4.jpg", photo(4))
+    assert set(labels(scan([put(tmp_path / "a_found.json", animals)]))) == {"animal"}
+    put(tmp_path / "z_annotations.json", json.dumps(COCO).encode())
+    away = {"images": [{"file_name": "p4.jpg", "location": 1}], "categories": COCO["categories"]}
+    put(tmp_path / "b_unlabeled.json", json.dumps(away).encode())
+    plan = scan([tmp_path])
+    assert labels(plan) == {**PETS, "animal": ["p4.jpg"]}
+    assert any("“a_found.json” gives 4 photos another label" in note for note in plan.notes)
+    for label, path in (("cat", "p0.jpg"), ("dog", "p1.jpg")):
+        put(tmp_path / "sorted" / label / path, photo(label == "dog"))
+    put(tmp_path / "sorted/found.json", animals)
+    assert labels(scan([tmp_path / "sorted"])) == {"cat": ["p0.jpg"], "dog": ["p1.jpg"]}
+
+
 def test_a_split_in_a_list_is_kept(tmp_path):
     for number, (path, _) in enumerate(ROWS):
         put(tmp_path / path, photo(number))

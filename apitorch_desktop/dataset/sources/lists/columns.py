@@ -422,7 +422,12 @@ def _guess_by_header(columns: _Columns, free: list[int]) -> list[int]:
     if len(words) == len(free):  # beside numbers, a table is rather about the photos
         few = [column for column in few if columns.distinct(column) > 1] or few
     found = few if len(words) > 1 else words
-    if not words and len(free) == 1 and columns.numeric(free[0]):
+    if (
+        not words
+        and len(free) == 1
+        and columns.numeric(free[0])
+        and names.rank(columns.header[free[0]], "other") is None
+    ):
         identifies = names.rank(columns.header[free[0]], "path") is not None
         least = 0 if identifies else 2
         found = free if columns.distinct(free[0]) <= max(least, len(columns.values(free[0])) // 2) else []
@@ -579,18 +584,18 @@ def labels_of(value: Any) -> tuple[str, ...]:
             return tuple(value.values())
         chosen = tuple(str(key) for key, part in value.items() if part is True)  # {"cat": true, "dog": false}
         held = [part for part in value.values() if isinstance(part, (dict, list))]
-        held = [part for part in held if _holds_label(part)] or held  # a label, rather than the name of something
+        held = [part for part in held if holds_label(part)] or held  # a label, rather than the name of something
         return chosen or tuple(label for part in held for label in labels_of(part))
     return ()
 
 
-def _holds_label(value: Any) -> bool:
+def holds_label(value: Any) -> bool:
     """Return whether something in a value is called a label, a class or the like."""
     if isinstance(value, list):
-        return any(map(_holds_label, value))
+        return any(map(holds_label, value))
     return isinstance(value, dict) and any(
         ((rank := _label_rank(str(key))) is not None and rank < _UNSURE and part not in (None, "", []))
-        or _holds_label(part)
+        or holds_label(part)
         for key, part in value.items()
     )
 

@@ -10,12 +10,13 @@ from bisect import bisect_left
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from io import BufferedIOBase, BytesIO
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from apitorch_desktop.dataset.sources.lists import names
 from apitorch_desktop.dataset.sources.lists.annotations import entries_of_class, entries_of_json, entries_of_xml
-from apitorch_desktop.dataset.sources.lists.columns import ListEntry, Objects, entries_of, labels_of, named
+from apitorch_desktop.dataset.sources.lists.columns import ListEntry, Objects, entries_of, holds_label, labels_of, named
 from apitorch_desktop.dataset.sources.lists.table import (
     Cell,
     Located,
@@ -76,7 +77,7 @@ def _entries_of_value(value: Any, locate: Located, notes: list[str]) -> list[Lis
     by_key = any(labels)
     for group in joined.values():
         table, ends = _joined([lists[number].table for number in group])
-        known = any(names.rank(cell, role) is not None for cell in table.header for role in _LABEL_ROLES)
+        known = any(map(_is_class, table.header))
         for entry in entries_of(table, locate):
             number = group[bisect_left(ends, entry.line)]
             if labels[number] and table.sparse and not known:  # what was guessed from the columns
@@ -160,10 +161,10 @@ def _find(value: Any, locate: Located, keys: tuple[str, ...]) -> list[_Found]:
     records = ""
     if len(keys) <= _MAX_DEPTH and len(value) < _MAX_KEYS:
         records = own[0].key if own and own[0].table.sparse else ""
-        if sum(_has_image(part, records) for part in value.values()) < 2:
+        if sum(_has_text(part, records) for part in value.values()) < 2:
             records = ""
         for key, part in value.items():
-            if isinstance(part, (dict, list)) and not (records and _has_image(part, records)):
+            if isinstance(part, (dict, list)) and not (records and _has_text(part, records)):
                 below += _find(part, locate, (*keys, str(key)))
     more = sum(one.images for one in below)
     if records and below:  # records by their id, and others that hold lists
@@ -173,12 +174,16 @@ def _find(value: Any, locate: Located, keys: tuple[str, ...]) -> list[_Found]:
     return own if own and own[0].images >= more else below
 
 
-def _has_image(record: Any, key: str) -> bool:
-    """Return whether a record has something in a field, which a dotted key names."""
+def _field(record: Any, key: str) -> Any:
+    """Return what a record has in a field, which a dotted key names."""
     part = record
     for name in key.split("."):
         part = part.get(name) if isinstance(part, dict) else None
-    return isinstance(part, str) and bool(part)
+    return part
+
+
+def _has_text(record: Any, key: str) -> bool:
+    return isinstance(part := _field(record, key), str) and bool(part)
 
 
 def _best(tables: list[Table], locate: Located, keys: tuple[str, ...]) -> list[_Found]:
@@ -269,7 +274,7 @@ def _of_dictionary(value: dict[str, Any], locate: Located) -> list[Table]:
         if pairs and (known or len(keys) == 1):
             found.append(Table(["path", "label"] if known else [], pairs))
     if any(isinstance(part, str) and _is_label(key) for key, part in value.items()):  # one label and its paths
-        found.append(records_table([(0, record) for record in _held_images(value, locate) or [value]]))
+        found.append(records_table([(0, record) for record in _held_images(value, locate)]))
     if all(isinstance(part, dict) for part in parts):
         found.append(
             records_table([(number, {"id": key, **part}) for number, (key, part) in enumerate(value.items(), 1)])
@@ -282,8 +287,9 @@ def records_table(records: list[tuple[int, dict[str, Any]]]) -> Table:
     flat = [(line, _flat(record)) for line, record in records]
     keys = list(dict.fromkeys(key for _, record in flat for key in record))
     header = keys
-    if not any(names.rank(key, role) is not None for key in keys for role in _LABEL_ROLES):
-        named = {key for _, record in flat for key, cell in record.items() if isinstance(cell, Objects) and cell}
+    if not any(map(_is_class, keys)):
+        objects = {key for _, record in flat[:_SAMPLE] for key, cell in record.items() if isinstance(cell, Objects)}
+        named = {key for key in objects if any(holds_label(_field(record, key)) for _, record in records[:_SAMPLE])}
         header = [f"{key}.label" if key in named else key for key in keys]  # what names the classes of objects
     return Table(header, [(line, [record.get(key, "") for key in keys]) for line, record in flat], sparse=True)
 
@@ -303,7 +309,7 @@ def _unfolded(
     for number, (line, record) in enumerate(records):
         if number == _SAMPLE and not nested:
             return records
-        inner = [] if any(_has_image(record, key) for key in own) else _held_images(record, locate, depth)
+        inner = [] if any(_has_text(record, key) for key in own) else _held_images(record, locate, depth)
         nested += bool(inner)
         found += [(line, one) for one in inner] or [(line, record)]
     return found if nested else records
@@ -337,7 +343,7 @@ def _flat(record: dict[str, Any], above: str = "", depth: int = 0) -> dict[str, 
     for key, value in record.items():
         qualified = _QUALIFIED.fullmatch(str(key))
         name = f"{above}{qualified[1] if qualified else key}"
-        is_label = any(names.rank(str(key), role) is not None for role in _LABEL_ROLES)
+        is_label = _is_class(str(key))
         if isinstance(value, dict) and depth < _MAX_DEPTH and not (is_label and labels_of(value)):
             flat |= _flat(value, f"{name}.", depth + 1)
         else:
@@ -373,10 +379,14 @@ class InvalidList(UserError):  # noqa: N818 - named for what is wrong
 
 @dataclass(slots=True)
 class ListContent:
-    """Entries of a list in their order, and sentences about what was not understood."""
+    """Entries of a list in their order, and sentences about what was not understood.
+
+    `answers`: True where the labels are those of a detector, which says of each object how sure it is.
+    """
 
     entries: list[ListEntry]
     notes: list[str] = field(default_factory=list)
+    answers: bool = False
 
 
 def is_list(name: str) -> bool:
@@ -433,7 +443,7 @@ def read_list(data: bytes, name: str, locate: Located, class_names: Mapping[str,
     """
     content = ListContent([])
     try:
-        entries = _entries(_unpacked(data, name), _unpacked_name(name), locate, class_names or {}, content.notes)
+        entries = _entries(_unpacked(data, name), _unpacked_name(name), locate, class_names or {}, content)
         content.entries = [entry for entry in entries if entry.path]
     except (ValueError, RecursionError) as error:
         what = " ".join(str(error).split()).rstrip(".")
@@ -468,7 +478,7 @@ def _repeated(entries: list[ListEntry], name: str) -> list[str]:
 
 
 def _entries(
-    data: bytes, name: str, locate: Located, class_names: Mapping[str, str], notes: list[str]
+    data: bytes, name: str, locate: Located, class_names: Mapping[str, str], content: ListContent
 ) -> list[ListEntry]:
     suffix = PurePosixPath(name).suffix.lower()
     if suffix == ".xml":
@@ -483,11 +493,12 @@ def _entries(
     if suffix == ".txt" and text.lstrip()[:1] in {"{", "["}:
         suffix = ".json"
     if suffix in {".jsonl", ".ndjson", ".manifest"}:
-        records = _json_lines(text, name, notes)
+        records = _json_lines(text, name, content.notes)
         if len(records) == 1 and not isinstance(records[0][1], dict):
-            return _of_json(records[0][1], locate, class_names, name, notes)
+            return _of_json(records[0][1], locate, class_names, name, content)
         if (known := entries_of_json([record for _, record in records], locate)) is not None:
             return named(known, class_names)
+        content.answers = _is_of_detector([record for _, record in records])
         table = records_table(
             _unfolded([(line, record) for line, record in records if isinstance(record, dict)], locate)
         )
@@ -498,21 +509,21 @@ def _entries(
             if (
                 getattr(error, "msg", "") == "Extra data" and text.lstrip()[:1] == "{"
             ):  # lines of JSON under another name
-                return _entries(data, f"{name}.jsonl", locate, class_names, notes)
+                return _entries(data, f"{name}.jsonl", locate, class_names, content)
             raise ValueError(f"line {getattr(error, 'lineno', 1)}: {getattr(error, 'msg', error)}") from None
-        return _of_json(value, locate, class_names, name, notes)
+        return _of_json(value, locate, class_names, name, content)
     else:
         table = read_table(text, locate)
     entries = entries_of(table, locate, class_names)
     notes += [f"“{shown(name)}”: {sentence}." for sentence in table.notes]
     if table.unread:
         more = f" and {plural(len(table.unread) - 1, 'more line')} like it" if len(table.unread) > 1 else ""
-        notes.append(f"“{shown(name)}”: {table.unread[0]}{more}.")
+        content.notes.append(f"“{shown(name)}”: {table.unread[0]}{more}.")
     return entries
 
 
 def _of_json(
-    value: Any, locate: Located, class_names: Mapping[str, str], name: str, notes: list[str]
+    value: Any, locate: Located, class_names: Mapping[str, str], name: str, content: ListContent
 ) -> list[ListEntry]:
     if (known := entries_of_json(value, locate, PurePosixPath(name).stem)) is not None:
         return named(known, class_names)
@@ -529,12 +540,35 @@ def _of_json(
         return [
             replace(entry, split=entry.split or names.split_of(str(key)))
             for key, part in parts.items()
-            for entry in _of_json(part, locate, class_names, "", notes)
+            for entry in _of_json(part, locate, class_names, "", content)
         ]
     said: list[str] = []
     entries = named(_entries_of_value(value, locate, said), class_names)
-    notes += [f"“{shown(name)}”: {sentence}." for sentence in said]
+    content.notes += [f"“{shown(name)}”: {sentence}." for sentence in said]
+    content.answers = _is_of_detector(value)
     return named(entries, own) if (own := _own_names(value)) else entries
+
+
+_CONFIDENCE: Final = frozenset({"conf", "confidence", "score", "probability", "prob"})
+
+
+def _is_of_detector(value: Any, in_list: int = 0) -> bool:
+    """Return whether objects in a list of an image have a label and a confidence below 1."""
+    if isinstance(value, list):
+        return in_list < _MAX_DEPTH and any(_is_of_detector(part, in_list + 1) for part in value[:_SAMPLE])
+    if not isinstance(value, dict):
+        return False
+    parts = list(islice(value.items(), _SAMPLE))
+    sure = any(
+        names.normal(str(key)) in _CONFIDENCE and isinstance(part, float) and 0 < part < 1 for key, part in parts
+    )
+    if in_list > 1 and sure and any(isinstance(part, (str, int)) and _is_class(str(key)) for key, part in parts):
+        return True
+    return any(_is_of_detector(part, in_list) for _, part in parts if isinstance(part, (dict, list)))
+
+
+def _is_class(key: str) -> bool:
+    return any(names.rank(key, role) is not None for role in _LABEL_ROLES)
 
 
 _NAME_KEYS: Final = frozenset(
