@@ -523,6 +523,11 @@ def test_lists_in_a_json_that_say_no_label(tmp_path):
         assert labels(scan([put(tmp_path / "all.json", json.dumps(value).encode())])) == {
             "": [path for path, _ in ROWS]
         }
+    value = {"cat": PETS["cat"], "unlabeled": PETS["dog"]}
+    assert labels(scan([put(tmp_path / "all.json", json.dumps(value).encode())])) == {
+        "cat": PETS["cat"],
+        "": PETS["dog"],
+    }
     lines = "".join(
         json.dumps({"class": label, "files": paths, "split": "val"}) + "\n" for label, paths in PETS.items()
     )

@@ -2,8 +2,9 @@
 
 reader       bytes of a list → `ListContent`; chooses the format
 table        text → rows and columns: delimiter, quotes, header, comments
+records      JSON of any form → tables, and what the keys above them mean
 columns      columns → their roles (path, label, split), and rows → entries
-annotations  formats of annotation tools: COCO, VIA, LabelMe, Pascal VOC, CVAT, YOLO, Datumaro, Darwin, Supervisely, Prodigy
+annotations  formats of annotation tools: COCO, VIA, LabelMe, SageMaker, Encord, Pascal VOC, CVAT, YOLO, Datumaro, …
 names        words for columns, parts of a split and folders without a label
 index        path in a list → an existing image
 """
