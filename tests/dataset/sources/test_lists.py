@@ -499,6 +499,7 @@ SEVERAL_LISTS = {
     "albums": {"albums": [{"name": label, "photos": [{"uri": path} for path in paths]} for label, paths in PETS.items()]},
     "keys of a database": {"images": {"-a": {"path": "p0.jpg", "label": "cat"}, "-b": {"path": "p2.jpg", "label": "cat"}},
                            "more": {"-c": {"path": "p1.jpg", "label": "dog"}, "-d": {"path": "p3.jpg", "label": "dog"}}},
+    "images and labels": {"images": [{"file_name": path} for path, _ in ROWS], "annotations": records(*ROWS)},
     "licenses": {"licenses": [{"url": "http://e.org/by", "id": n} for n in range(9)], "images": records(*ROWS)},
 }  # fmt: skip
 

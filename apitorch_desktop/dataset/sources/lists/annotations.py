@@ -30,7 +30,12 @@ def entries_of_json(value: Any, locate: Located, stem: str = "") -> list[ListEnt
             return [_darwin(value)]
         if stem and isinstance(value.get("tags"), list) and isinstance(value.get("objects"), list):
             return [_supervisely(value, stem)]
-        if _dicts(value.get("images")) and "annotations" in value:
+        about = _dicts(value.get("annotations"))
+        if (
+            _dicts(value.get("images"))
+            and "annotations" in value
+            and (not about or any("image_id" in one for one in about))
+        ):
             return list(_coco(value, locate))
         if isinstance(value.get("classes"), list) and isinstance(value.get("labels"), dict):
             return list(_fiftyone(value["classes"], value["labels"]))

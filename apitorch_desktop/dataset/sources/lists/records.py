@@ -71,19 +71,22 @@ def entries_of_value(value: Any, locate: Located, notes: list[str]) -> list[List
 
 
 def _without_repeats(entries: list[tuple[int, ListEntry]], notes: list[str]) -> list[ListEntry]:
-    """Leave out the images that a list before names already."""
-    first: dict[str, tuple[int, str]] = {}
-    differing: list[str] = []
+    """Leave out the images that another list names already: the first that has a label for one counts."""
+    chosen: dict[str, tuple[int, ListEntry]] = {}
+    for number, entry in sorted(entries, key=lambda one: (not (one[1].label or one[1].several), one[0])):
+        chosen.setdefault(entry.path, (number, entry))
+    splits = {entry.path: entry.split for _, entry in reversed(entries) if entry.split}
+    differing: dict[str, None] = {}
     kept = []
     for number, entry in sorted(entries, key=lambda one: one[0]):
-        known, label = first.setdefault(entry.path, (number, entry.label))
+        known, first = chosen[entry.path]
         if known == number:
-            kept.append(entry)
-        elif entry.label != label and entry.label:
-            differing.append(entry.path)
+            kept.append(replace(entry, split=entry.split or splits.get(entry.path, "")))
+        elif entry.label and entry.label != first.label:
+            differing[entry.path] = None
     if differing:
         more = f" and {plural(len(differing) - 1, 'more photo')}" if len(differing) > 1 else ""
-        notes.append(f"it lists “{shown(differing[0])}”{more} again with another label: the first counts")
+        notes.append(f"it lists “{shown(next(iter(differing)))}”{more} again with another label: the first counts")
     return kept
 
 
@@ -319,8 +322,12 @@ def _held_images(record: dict[str, Any], locate: Located, depth: int = 0) -> lis
             continue
         taken.add(key)
         found += inner
-    above = {key: part for key, part in record.items() if key not in taken}
+    above = {key: part for key, part in record.items() if key not in taken and not (key == "id" and _is_number(part))}
     return [{**above, **one} for one in found]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) or (isinstance(value, str) and value.isdigit())
 
 
 def _flat(record: dict[str, Any], above: str = "", depth: int = 0) -> dict[str, Cell]:
