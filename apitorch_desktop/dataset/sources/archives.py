@@ -534,7 +534,7 @@ class _Tar(tarfile.TarFile):
     reason: HeaderError | None = None
 
 
-class _Header(tarfile.TarInfo):
+class _TarHeader(tarfile.TarInfo):
     """Header in a `_Tar`."""
 
     @classmethod
@@ -610,7 +610,7 @@ class _TarArchive(_SequentialArchive):
         self.close()
         self._numbering = _Numbering()
         self._stream = _BoundedStream(self._opener(self._path), self._budget, shown(self._path.name), self._cancelled)
-        self._tar = _Tar.open(fileobj=self._stream, mode="r|", errorlevel=1, tarinfo=_Header)
+        self._tar = _Tar.open(fileobj=self._stream, mode="r|", errorlevel=1, tarinfo=_TarHeader)
 
     def _next(self, limit: int) -> Member | None:
         assert self._tar is not None  # noqa: S101 - for mypy: `_restart` made it
