@@ -4,7 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Final
+from typing import Final, TypedDict
 from urllib.parse import urlsplit
 
 from apitorch_desktop.utils.errors import UserError
@@ -98,8 +98,15 @@ BLOB_VARIABLE: Final = "APITORCH_BLOB_URL"
 SCHEDULER_VARIABLE: Final = "APITORCH_SCHEDULER_URL"
 
 
-def storage_urls(environment: Mapping[str, str] | None = None) -> dict[str, str | None]:
-    """Return `database_url` and `blob_url` for `Store.open`, None where not set.
+class StorageUrls(TypedDict):
+    """Where the rows and the images lie, for `Store.open`; None is the data folder."""
+
+    database_url: str | None
+    blob_url: str | None
+
+
+def storage_urls(environment: Mapping[str, str] | None = None) -> StorageUrls:
+    """Return what is set in the environment.
 
     Raises InvalidConfig for a value that is no URL, and for a bucket that would reject every request.
     """
@@ -118,9 +125,7 @@ def storage_urls(environment: Mapping[str, str] | None = None) -> dict[str, str 
     return {"database_url": database, "blob_url": blobs}
 
 
-def scheduler_url(
-    given: str | None, storage: Mapping[str, str | None], environment: Mapping[str, str] | None = None
-) -> str | None:
+def scheduler_url(given: str | None, storage: StorageUrls, environment: Mapping[str, str] | None = None) -> str | None:
     """Return the address of a Dask scheduler: the option, else of the environment; None where neither is there.
 
     Raises InvalidConfig for a value that is no such address, and where its workers could not reach the data.
@@ -137,7 +142,7 @@ def scheduler_url(
     return url
 
 
-def storage_sentence(named: Mapping[str, str | None]) -> str:
+def storage_sentence(named: StorageUrls) -> str:
     """Return a sentence about remote storage, without user names and passwords; empty where there is none."""
     database, blobs = named["database_url"], named["blob_url"]
     places = [f"rows in {without_password(database)}"] if database else []

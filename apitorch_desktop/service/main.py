@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -54,6 +55,7 @@ from apitorch_desktop.service.storage.store import Store
 from apitorch_desktop.service.storage.sweeper import QUARANTINE_DAYS
 from apitorch_desktop.utils import paths
 from apitorch_desktop.utils.files import atomic_write
+from apitorch_desktop.utils.parallel import lower_priority
 from apitorch_desktop.vision.encoder import Encoder, UnusableEncoder
 
 _FIRST_SWEEP, _SWEEP = 3600.0, 24 * 3600.0  # seconds: nothing is deleted at a start
@@ -129,7 +131,7 @@ def _assembled_parts(options: ServiceOptions) -> Iterator[_ServiceParts]:
         scheduler = None if _is_child() else scheduler_url(options.scheduler, named)
         if sentence := storage_sentence(named):
             _print_message(sentence)
-        with Store.open(options.folder or paths.service_folder(), **named) as store:
+        with Store.open(options.folder or paths.service_folder(), **named, scan=False) as store:
             _set_up_key(store, given_key)
             attach_key = make_key()
             store.owners.add_temporary_key(attach_key)
@@ -204,14 +206,15 @@ async def _sweep(store: Store, trainer: Trainer) -> None:
 
     Of several processes one does it for all, as long as it renews its lease; each cares for its own thumbnails.
     """
+    scanner = ThreadPoolExecutor(1, "scan", lower_priority)  # a thread cannot raise its priority again
     try:
-        report = store.startup_sweep
-        if report is None and await asyncio.to_thread(store.leads, _LEADER, _LEADERSHIP):
-            report = await asyncio.to_thread(store.sweeper.scan)
-        if report is not None:
+        if await asyncio.to_thread(store.leads, _LEADER, _LEADERSHIP):
+            report = await asyncio.get_running_loop().run_in_executor(scanner, store.sweeper.scan)
             _report_sweep(report, store.folder)
     except StoreError:
         _log.exception("the storage could not be compared with the database")
+    finally:
+        scanner.shutdown(wait=False)
     due = time.monotonic() + _FIRST_SWEEP
     while True:
         await asyncio.sleep(_TRIM)

@@ -52,7 +52,7 @@ class Store:
     """An open data folder; opened by `Store.open`, closed by `close` or as a context manager."""
 
     def __init__(
-        self, folder: Path, database: Database, images: Blobs, reserve: DiskReserve, resources: ExitStack
+        self, folder: Path, database: Database, images: Blobs, reserve: DiskReserve, resources: ExitStack, *, scan: bool
     ) -> None:
         self.folder = folder
         self.secret = database.secret
@@ -83,12 +83,17 @@ class Store:
             self._listener.subscribe(self._receive)
             self._listener.start()
             resources.callback(self._listener.stop)
-        self.startup_sweep = self.sweeper.scan() if images.fast_listing else None
-        """The result of the scan at the start, which deletes nothing; None where listing the files takes too long for it."""
+        self.startup_sweep = self.sweeper.scan() if scan and images.fast_listing else None
+        """The result of the scan at the start, which deletes nothing; None where it is left to the caller."""
 
     @classmethod
-    def open(cls, folder: Path, *, database_url: str | None = None, blob_url: str | None = None) -> "Store":
+    def open(
+        cls, folder: Path, *, database_url: str | None = None, blob_url: str | None = None, scan: bool = True
+    ) -> "Store":
         """Open a data folder, created if missing, and clean up after a crash.
+
+        `scan`: compare files with rows, which takes seconds for a million; where listing the files takes too long, it is
+        left to the caller.
 
         `database_url` is an SQLAlchemy URL (`postgresql+psycopg://…`) used instead of the SQLite file in the folder;
         `blob_url` an obstore URL (`s3://bucket/prefix`) used instead of its `images` folder. Raises InUse when another
@@ -104,7 +109,7 @@ class Store:
             resources.callback(database.close)
             _check_database_id(images, database)
             images.shared = not database.sqlite
-            store = cls(folder, database, images, reserve, resources)
+            store = cls(folder, database, images, reserve, resources, scan=scan)
             store._resources = resources.pop_all()
         return store
 

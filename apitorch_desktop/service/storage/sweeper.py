@@ -43,6 +43,7 @@ class Sweeper:
         self._writer = writer
         self._blobs = blobs
         self._shared = not database.sqlite
+        self._opened_at = time.time()
         self.leads: Callable[[], bool] = lambda: True
         """Whether this process is the one that scrubs."""
         self.load_damaged()
@@ -223,7 +224,9 @@ class Sweeper:
         if newest is None:
             return len(orphans)
         limit = datetime.fromisoformat(newest).timestamp() + _CLOCK_TOLERANCE
-        return sum(self._blobs.modified(sha256) > limit for sha256 in orphans)
+        stored = [self._blobs.modified(sha256) for sha256 in orphans]
+        # what came since this process opened the folder are uploads whose rows are on their way
+        return sum(modified > limit and not self._opened_at < modified <= time.time() for modified in stored)
 
     def _update_register(self, new: set[str], obsolete: set[str]) -> None:
         table = schema.quarantine

@@ -2,9 +2,10 @@
 
 import os
 import shutil
+import sqlite3
 import threading
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -81,12 +82,31 @@ def test_files_newer_than_every_row_are_counted(tmp_path):
         assert store.startup_sweep.newer == 25
 
 
+def set_times_of_rows(folder: Path, time: str) -> None:
+    with closing(sqlite3.connect(folder / "store.db")) as database, database:
+        for table in ("training_sets", "images"):
+            database.execute(f"UPDATE {table} SET created_at = ?", (time,))
+
+
 def test_a_file_of_a_crash_is_not_taken_for_an_older_database(tmp_path):
     with Store.open(tmp_path / "data") as store:
         add(store, store.training_sets.create(ME, "Zebras").id, "a", b"x")
     (tmp_path / "data" / "images" / "a" / ("a" * 64)).write_bytes(b"crash")
     with Store.open(tmp_path / "data") as store:
         assert (store.startup_sweep.new, store.startup_sweep.newer) == (1, 0)
+
+
+def test_an_upload_whose_row_is_on_its_way_is_not_taken_for_an_older_database(tmp_path):
+    folder = tmp_path / "data"
+    with Store.open(folder) as store:
+        add(store, store.training_sets.create(ME, "Zebras").id, "a", b"x")
+    set_times_of_rows(folder, "2020-01-01T00:00:00.000Z")
+    with Store.open(folder, scan=False) as store:
+        (folder / "images" / "a" / ("a" * 64)).write_bytes(b"upload")
+        assert (found := store.sweeper.scan()).new == 1
+        assert found.newer == 0
+    with Store.open(folder) as store:  # still without a row, and of before this start
+        assert store.sweeper.quarantined().keys() == {"a" * 64}
 
 
 def test_files_are_removed_after_their_time_and_only_a_share_at_once(tmp_path, monkeypatch, caplog):
