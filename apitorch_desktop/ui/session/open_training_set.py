@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -95,15 +97,16 @@ class LocalChanges:
         """
         own, left_out = self._images, set[str]()
 
-        def holds(name: str) -> bool:
-            if name in own:
-                left_out.add(name)
-            return name not in own
+        def without_own(names: Sequence[str]) -> list[str]:
+            held = own.intersection(names)
+            left_out.update(held)
+            return [name for name in names if name not in held] if len(held) < len(names) else []
 
+        new = set(without_own([image.image_id for image in found.added if not is_known(image.image_id)]))
         kept = ListingDiff(
-            [image for image in found.added if is_known(image.image_id) or holds(image.image_id)],
-            [name for name in found.missing if holds(name)],
-            {label: [name for name in names if holds(name)] for label, names in found.moved.items()},
+            [image for image in found.added if image.image_id in new or is_known(image.image_id)],
+            without_own(found.missing),
+            {label: some for label, names in found.moved.items() if (some := without_own(names))},
         )
         return kept, not left_out <= frozenset().union(*self._held)
 
@@ -380,8 +383,7 @@ class OpenTrainingSet(QObject):
     def _apply(self, found: ListingDiff) -> None:
         if found.missing:
             self.remove_images(found.missing)
-        for label, ids in found.moved.items():
-            self.move_images(ids, label)
+        self.move_each(found.moved)
         self.add_images(found.added)
 
     # --- changes, also by edits
@@ -419,12 +421,8 @@ class OpenTrainingSet(QObject):
             if self._images.remove(images):
                 self._touched()
 
-    def move_images(self, images: Collection[str] | LazyImages, label: str) -> None:
-        """Move images, given by id or as a snapshot, to a label."""
-        self.move_each({label: images})
-
     def move_each(self, images: Mapping[str, Collection[str] | LazyImages]) -> None:
-        """Move images to labels, label → images."""
+        """Move images, given by id or as snapshots, to labels, label → images."""
         for some in images.values():
             self.local_changes.note(_ids(some))
         if any(map(len, images.values())) and self._images.move_each(images):
@@ -470,8 +468,8 @@ class OpenTrainingSet(QObject):
         moved = outcome.moved
         if self.local_changes.holding:  # a later edit is shown already
             moved = {one: label for one, label in moved.items() if not self.local_changes.holds(one)}
-        for image_id, label in moved.items():
-            by_label.setdefault(label, []).append(image_id)
+        for label, pairs in groupby(moved.items(), key=itemgetter(1)):  # in one go for each run: there may be 100,000
+            by_label.setdefault(label, []).extend(map(itemgetter(0), pairs))
         known_already = set(self._images.known([image.image_id for image in outcome.added]))
         for image in outcome.added if known_already else ():
             if image.image_id in known_already:
