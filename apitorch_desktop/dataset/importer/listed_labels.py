@@ -1,6 +1,7 @@
 """Labels that the lists among the files of a folder or an archive give to the images in it."""
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Final
@@ -26,11 +27,16 @@ _ANSWERS: Final = re.compile(r"predict|(?:^|[_-])preds?[_.-]|inference", re.IGNO
 """Part of the name of a list whose labels are a classifier's: the folders' go before them."""
 
 
+_AGREEING: Final = 0.8
+"""Share of the images of a list that lie in the folders which correspond to its numbers, from which these name them."""
+
+
 class ListedLabels:
     """Labels and parts of a split by image, from all lists of a folder or an archive: the first that names an image counts.
 
     `weak`: images whose label gives way to that of a folder, since it is a classifier's answer. `numbered`: images whose
-    label is a number without a name, which a folder may have: see `name_numbers`.
+    label is a number without a name, which a folder may have: see `name_numbers`; `guessed`: those of which nothing says
+    that the number is a label.
     `folder_names`: label by name of a folder, where a list says what folders stand for. `unused`: files that give nothing.
     `notes` and `complete` are those of the plan.
     """
@@ -40,6 +46,7 @@ class ListedLabels:
         self.splits: dict[Parts, str] = {}
         self.weak: set[Parts] = set()
         self.numbered: set[Parts] = set()
+        self.guessed: set[Parts] = set()
         self.folder_names: dict[str, str] = {}
         self.unused: list[Parts] = []
         self.notes: list[str] = []
@@ -117,8 +124,9 @@ class ListedLabels:
         of_part = not any(entry.label or entry.split or entry.several for entry in content.entries)
         part_of_set = name_part if of_part else part_of_set  # nothing but photos: the list is the part
         differing = 0
-        weak = content.answers or _ANSWERS.search(parts[-1]) is not None
         numbered = all(entry.label.isdigit() for entry in content.entries if entry.label)
+        guessed = numbered and any(entry.guessed for entry in content.entries)
+        weak = content.answers or _ANSWERS.search(parts[-1]) is not None
         for entry in content.entries:
             found = index.candidates(entry.path, parts[:-1], name_part)
             image = found[0] if len(found) == 1 else None
@@ -146,6 +154,8 @@ class ListedLabels:
                     self.weak.add(image)
                 elif numbered:
                     self.numbered.add(image)
+                    if guessed:
+                        self.guessed.add(image)
         if ambiguous:
             more = f", and {len(ambiguous) - 1:,} more" if len(ambiguous) > 1 else ""
             self._complain(
@@ -184,10 +194,15 @@ class ListedLabels:
         names = self._names_of_numbers(beside) or (
             self._names_of_numbers(inner) if len(set(inner.values())) > 1 else {}
         )
-        for image in self.numbered if names else ():
-            self.labels[image] = [names.get(label, label) for label in self.labels[image]]
-        differing = [image for image, label in beside.items() if label not in self.labels[image]]
-        if differing and not names:
+        if names:
+            for image in self.numbered:
+                self.labels[image] = [names.get(label, label) for label in self.labels[image]]
+            return
+        self.weak |= self.guessed
+        differing = [
+            image for image, label in beside.items() if image not in self.guessed and label not in self.labels[image]
+        ]
+        if differing:
             self.notes.append(
                 f"A list gives {plural(len(differing), 'photo')} in {_some(beside[image] for image in differing)} a number "
                 f"for a label ({_some(label for image in differing for label in self.labels[image])}), which counts: "
@@ -195,15 +210,20 @@ class ListedLabels:
             )
 
     def _names_of_numbers(self, folders: Mapping[Parts, str]) -> dict[str, str]:
-        """Return number → folder where each number has a folder of its own, called by a name; else nothing."""
-        pairs = {(label, folder) for image, folder in folders.items() for label in self.labels[image]}
-        names = dict(pairs)
-        distinct = len(pairs) == len(names) == len(set(names.values()))
-        return (
-            names
-            if distinct and not any(one.isdigit() or is_container(one) or split_of(one) for one in names.values())
-            else {}
-        )
+        """Return number → folder where each number has a folder of its own, called by a name; else nothing.
+
+        Some images may lie in the folder of another number.
+        """
+        counts: dict[str, Counter[str]] = {}
+        for image, folder in folders.items():
+            for label in self.labels[image]:
+                counts.setdefault(label, Counter())[folder] += 1
+        names = {label: of_label.most_common(1)[0][0] for label, of_label in counts.items()}
+        agreeing = sum(of_label[names[label]] for label, of_label in counts.items())
+        if len(set(names.values())) < len(names) or agreeing < _AGREEING * sum(map(Counter.total, counts.values())):
+            return {}
+        unnamed = any(one.isdigit() or is_container(one) or split_of(one) for one in names.values())
+        return {} if unnamed else names
 
     def _merge_boxes(self, boxes: list[tuple[Parts, list[str]]], names: "_ClassNames") -> None:
         """Add the classes of YOLO's boxes: an image has the label of its only class."""

@@ -600,6 +600,9 @@ def test_several_lists_in_a_folder_are_one(tmp_path):
     assert {item.name: item.split for item in plan.items}["p0.jpg"] == "train"
 
 
+CAT_AND_DOG = [f"{'cat' if number < 3 else 'dog'}/{number}.jpg" for number in range(6)]
+
+
 def test_folders_name_what_a_list_only_numbers(tmp_path):
     put(tmp_path / "cat/0.jpg", photo(1))
     put(tmp_path / "dog/1.jpg", photo(2))
@@ -630,6 +633,34 @@ def test_numbers_in_a_list_go_before_folders_that_do_not_name_them(tmp_path, pat
     assert any("a number for a label" in note for note in plan.notes) == set(expected).issubset(
         {"0", "1", "17", "18", "19"}
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("ages.csv", "file,age\ncat/0.jpg,1\ncat/1.jpg,2\ncat/2.jpg,1\ndog/3.jpg,2\ndog/4.jpg,1\ndog/5.jpg,2\n"),
+        ("counts.txt", "".join(f"{path} {number % 2}\n" for number, path in enumerate(CAT_AND_DOG))),
+        ("sizes.json", json.dumps({path: 1000 + number for number, path in enumerate(CAT_AND_DOG)})),
+        ("boxes.json", json.dumps({path: [40, 30] for path in CAT_AND_DOG})),
+        ("labels.csv", "file,label\ncat/0.jpg,0\ncat/1.jpg,0\ncat/2.jpg,0\ndog/3.jpg,1\ndog/4.jpg,1\ndog/5.jpg,1\n"),
+    ],
+)
+def test_numbers_that_nothing_calls_labels_give_way_to_folders(tmp_path, name, text):
+    for number, path in enumerate(CAT_AND_DOG):
+        put(tmp_path / path, photo(number))
+    put(tmp_path / name, text.encode())
+    found = labels(scan([tmp_path]))
+    assert found == {"cat": ["0.jpg", "1.jpg", "2.jpg"], "dog": ["3.jpg", "4.jpg", "5.jpg"]}
+
+
+def test_one_photo_in_another_folder_leaves_the_numbers_of_a_list_their_names(tmp_path):
+    for number, path in enumerate(CAT_AND_DOG):
+        put(tmp_path / path, photo(number))
+    rows = "".join(f"{path},{int(number > 1)}\n" for number, path in enumerate(CAT_AND_DOG))
+    put(tmp_path / "labels.csv", f"file,label\n{rows}".encode())
+    plan = scan([tmp_path])
+    assert labels(plan) == {"cat": ["0.jpg", "1.jpg"], "dog": ["2.jpg", "3.jpg", "4.jpg", "5.jpg"]}
+    assert any("in the folder of another label" in note for note in plan.notes)
 
 
 def test_what_is_not_understood_is_said_with_its_line(tmp_path):

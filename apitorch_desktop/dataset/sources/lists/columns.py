@@ -4,7 +4,7 @@ import ast
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any, Final
 
@@ -67,6 +67,7 @@ class ListEntry:
     """Image in a list: its path or address as it stands there, its label and part of a split, "" where there is none.
 
     `line`: its line in the list, or its number. `several`: labels of the objects in it, where they are more than one.
+    `guessed`: True where no name of a column says that this is the label.
     """
 
     path: str
@@ -74,6 +75,7 @@ class ListEntry:
     split: str = ""
     line: int = 0
     several: tuple[str, ...] = ()
+    guessed: bool = False
 
 
 class _Columns:
@@ -158,7 +160,10 @@ def entries_of(table: Table, locate: Located, class_names: Mapping[str, str] | N
     numbers = 0 if table.header else sum(columns.numeric(column) for column in range(columns.width))
     if table.boxes or columns.role("box") or numbers >= 4:
         entries = join_objects(entries)
-    return named(_distinct(entries), class_names or {})
+    entries = named(_distinct(entries), class_names or {})
+    if labels and (table.guessed or not any(labels[0] in columns.role(role) for role in _LABEL_ROLES)):
+        entries = [replace(entry, guessed=True) for entry in entries]
+    return entries
 
 
 @dataclass(slots=True)

@@ -130,7 +130,7 @@ def _joined(tables: list[Table]) -> tuple[Table, list[int]]:
             row = [cells[place] if place is not None else "" for place in places] if header != table.header else cells
             rows.append((len(rows) + 1, row))
         ends.append(len(rows))
-    return Table(header, rows, sparse=tables[0].sparse), ends
+    return Table(header, rows, sparse=tables[0].sparse, guessed=tables[0].guessed), ends
 
 
 def _is_image(cell: Cell, locate: Located) -> bool:
@@ -252,7 +252,7 @@ def _of_dictionary(value: dict[str, Any], locate: Located) -> list[Table]:
             return found
     if _names_images(keys, locate):  # path → label
         rows: list[tuple[int, list[Cell]]] = [(0, [key, _label_cell(part)]) for key, part in value.items()]
-        found.append(Table(["path", "label"], rows))
+        found.append(Table(["path", "label"], rows, guessed=True))
     of_paths = all(isinstance(part, list) and all(isinstance(path, str) for path in part) for part in parts)
     if of_paths and not all(map(names.split_of, keys)):  # label → paths
         known = not any(map(_is_structure, keys))

@@ -43,6 +43,8 @@ class Table:
     """True where the rows are boxes: the labels of one image are those of the objects in it."""
     sparse: bool = False
     """True where rows come from JSON objects, each with keys of its own: a value may be in another column in every row."""
+    guessed: bool = False
+    """True where nothing in the list says that its labels are labels: the header was made up."""
     unread: list[str] = field(default_factory=list)
     """Sentences about rows that were left out; the caller puts the list's name in front."""
     notes: list[str] = field(default_factory=list)
