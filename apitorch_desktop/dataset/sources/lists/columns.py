@@ -67,7 +67,7 @@ class ListEntry:
     """Image in a list: its path or address as it stands there, its label and part of a split, "" where there is none.
 
     `line`: its line in the list, or its number. `several`: labels of the objects in it, where they are more than one.
-    `guessed`: True where no name of a column says that this is the label.
+    `guessed`: True where the name of its column does not say that this is the label.
     """
 
     path: str
@@ -161,7 +161,9 @@ def entries_of(table: Table, locate: Located, class_names: Mapping[str, str] | N
     if table.boxes or columns.role("box") or numbers >= 4:
         entries = join_objects(entries)
     entries = named(_distinct(entries), class_names or {})
-    if labels and (table.guessed or not any(labels[0] in columns.role(role) for role in _LABEL_ROLES)):
+    header = columns.header[labels[0]] if labels else ""
+    of_label = names.is_label_header(header) or names.rank(header, "label_id") is not None
+    if labels and (table.guessed or not of_label):
         entries = [replace(entry, guessed=True) for entry in entries]
     return entries
 

@@ -151,6 +151,12 @@ def rank(header: str, role: str) -> int | None:
     return None
 
 
+def is_label_header(cell: str) -> bool:
+    """Return True for the name of a column or field that holds the label of something, rather than its kind or quality."""
+    found, kind = rank(cell, "label"), rank("type", "label")
+    return rank(cell, "label_name") is not None or (found is not None and kind is not None and found < kind)
+
+
 def is_path_header(cell: str) -> bool:
     """Return True for a usual name of the column of paths."""
     found = rank(cell, "path")

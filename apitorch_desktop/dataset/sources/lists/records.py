@@ -219,12 +219,6 @@ def _names_images(keys: list[str], locate: Located) -> bool:
     return paths > 0 or (len(keys) > 1 and images > 0.8 * min(len(keys), _SAMPLE))
 
 
-def _is_label(key: str) -> bool:
-    """Return True for the name of a field that holds the label of something, rather than its kind or quality."""
-    rank = names.rank(key, "label")
-    return names.rank(key, "label_name") is not None or (rank is not None and rank < (names.rank("type", "label") or 0))
-
-
 def _are_columns(value: dict[str, Any]) -> bool:
     """Return whether the keys of a dictionary are the names of columns, and the parts their values."""
     return _of_one_length(value) and any(
@@ -261,7 +255,9 @@ def _of_dictionary(value: dict[str, Any], locate: Located) -> list[Table]:
         ]
         if pairs and (known or len(keys) == 1):
             found.append(Table(["path", "label"] if known else [], pairs))
-    if any(isinstance(part, str) and _is_label(key) for key, part in value.items()):  # one label and its paths
+    if any(
+        isinstance(part, str) and names.is_label_header(key) for key, part in value.items()
+    ):  # one label and its paths
         found.append(records_table([(0, record) for record in _held_images(value, locate)]))
     if all(isinstance(part, dict) for part in parts):
         found.append(
