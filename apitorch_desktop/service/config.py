@@ -99,7 +99,7 @@ SCHEDULER_VARIABLE: Final = "APITORCH_SCHEDULER_URL"
 
 
 class StorageUrls(TypedDict):
-    """Where the rows and the images lie, for `Store.open`; None is the data folder."""
+    """Addresses of the rows and of the images, for `Store.open`; None is the data folder."""
 
     database_url: str | None
     blob_url: str | None
