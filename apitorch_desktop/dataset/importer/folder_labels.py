@@ -27,6 +27,8 @@ _NO_CLASS: Final = re.compile(r"(?i)unlabell?ed|predict")
 """Part of the names of folders without labels, which no class is called."""
 _SAMPLES: Final = "-samples"
 """End of the names that Teachable Machine gives to the photos of a class."""
+_COUNTER: Final = re.compile(r"[^\W\d_]*[\W_]*\d{1,5}[\W_]*")
+"""Names that files get by counting, as other files do elsewhere: 12, IMG_0012, cat (12)."""
 _DEEPEST: Final = 100
 """Folders of a path that may be labels; an archive may have any number."""
 _MAX_STRAY: Final = 3
@@ -68,7 +70,7 @@ def folder_labels(images: Sequence[Parts], root: str, *, labeled: bool = False) 
         for name in map(named_value, parts[:-1][:_DEEPEST]):
             folder = folder.folders.setdefault(name, _Folder(name))
         folder.images.append(number)
-    finder = _Finder([FolderLabel() for _ in images])
+    finder = _Finder(images)
     finder.tidy(top)
     finder.descend(top, split_of(root), root if split_of(root) else "")
     found, notes = finder.found, [*finder.notes, *finder.unused_names()]
@@ -91,7 +93,8 @@ class _Finder:
     """Goes down the folders and decides which of them are labels.
 
     First folders that say nothing are taken out (`tidy`): the only one in one of its own name, a copy of the folders beside
-    it, and an alphabetical index. Then, in each folder, the first rule decides that fits its sub-folders:
+    it (`_is_copy`), and an alphabetical index (`_is_index`). Then, in each folder, the first rule decides that fits its
+    sub-folders:
 
     1. all name a part of a set and a label: train_cat, train_dog, test_cat (`_paired`);
     2. parts of a set and containers are no labels, what they hold is: train, test, images (`_transparent`);
@@ -101,8 +104,9 @@ class _Finder:
     6. else each is a label, with all that is below it.
     """
 
-    def __init__(self, found: list[FolderLabel]) -> None:
-        self.found = found
+    def __init__(self, images: Sequence[Parts]) -> None:
+        self.images = images
+        self.found = [FolderLabel() for _ in images]
         self.notes: list[str] = []
         self.unlabeled: dict[str, int] = {}
         self.first: dict[str, int] = {}
@@ -124,7 +128,7 @@ class _Finder:
         only = list(folder.folders.values())
         if len(only) == 1 and not folder.images and _plain(only[0].name) == _plain(folder.name):
             folder.folders, folder.images = only[0].folders, only[0].images
-        copies = [child for child in folder.folders.values() if _is_copy(child, folder)][:1]
+        copies = [child for child in folder.folders.values() if self._is_copy(child, folder)][:1]
         if copies:
             beside = [name for name in folder.folders if name != copies[0].name]
             self.notes.append(
@@ -137,6 +141,40 @@ class _Finder:
         for child in copies or index:
             del folder.folders[child.name]
             _merge(folder, child)
+
+    def _is_copy(self, child: _Folder, folder: _Folder) -> bool:
+        """Return whether a sub-folder holds all the folders beside it once more, as archives do that were packed twice.
+
+        It is called as its parent, is a container, or holds the same files. Any other one sorts the photos: rejected/cat.
+        """
+        beside = {_plain(name): other for name, other in folder.folders.items() if other is not child}
+        inside = {_plain(name): other for name, other in child.folders.items()}
+        if child.images or not beside or not beside.keys() <= inside.keys():
+            return False
+        if _plain(child.name) == _plain(folder.name):
+            return True
+        if split_words(child.name)[0]:
+            return False
+        if _is_container(child):
+            return True
+        counters = any(map(is_container, _name_words(child.name)))
+        return len(beside) > 1 and self._are_same(beside, inside, counters=counters)
+
+    def _are_same(self, beside: dict[str, _Folder], inside: dict[str, _Folder], *, counters: bool) -> bool:
+        """Return whether folders hold files of the same names as those of a copy, by names that are not there by chance.
+
+        `counters`: names that count the files, other ones in each folder, are enough.
+        """
+        seen: set[str] = set()
+        for name, folder in beside.items():
+            files, copied = (
+                {self.images[image][-1] for image, *_ in one.everything()} for one in (folder, inside[name])
+            )
+            counted = not counters and all(_COUNTER.fullmatch(file.rpartition(".")[0]) for file in files)
+            if files != copied or counted or not seen.isdisjoint(files):
+                return False
+            seen |= files
+        return True
 
     def descend(self, folder: _Folder, split: str, part: str, *, innermost: bool | None = None) -> None:
         """Label what is in a folder that is no label itself; `part` is the name of the folder that made the split.
@@ -229,19 +267,6 @@ def _merge(into: _Folder, folder: _Folder) -> None:
     into.images += folder.images
     for name, child in folder.folders.items():
         _merge(into.folders.setdefault(name, _Folder(name)), child)
-
-
-def _is_copy(child: _Folder, folder: _Folder) -> bool:
-    """Return whether a sub-folder holds all the folders beside it once more, as archives do that were packed twice."""
-    count = len(folder.folders) - 1
-    if child.images or not 0 < count <= len(child.folders):
-        return False
-    same_name = _plain(child.name) == _plain(folder.name)
-    if split_words(child.name)[0] and not same_name:
-        return False
-    if count == 1 and not same_name and not _is_container(child):
-        return False
-    return {_plain(name) for name in folder.folders if name != child.name} <= set(map(_plain, child.folders))
 
 
 def _is_index(folder: _Folder) -> bool:
@@ -382,7 +407,11 @@ def _is_container(folder: _Folder) -> bool:
         return True
     if folder.images or re.search(r"\d", folder.name) or split_words(folder.name) != ("", ()):
         return False
-    return any(map(is_container, re.split(r"[\W_]+", folder.name)))
+    return any(map(is_container, _name_words(folder.name)))
+
+
+def _name_words(name: str) -> list[str]:
+    return re.split(r"[\W_]+", name)
 
 
 def same_numbers(labels: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -58,7 +58,8 @@ TREES = {
     "kinds of kinds by parts": ({"train/animal/mammal/cat": "cat", "train/animal/bird/owl": "owl", "train/plant/tree/oak": "oak", "val/animal/bird/owl": "owl"}, {"train", "validation"}),
     "packed twice": ({"cells/Cells/ill": "ill", "cells/Cells/well": "well", "cells/ill": "ill", "cells/well": "well"}, {""}),
     "parts packed twice": ({"chest/chest/train/ill": "ill", "chest/chest/val/well": "well", "chest/train/ill": "ill", "chest/val/well": "well"}, {"train", "validation"}),
-    "a copy of another name": ({"all/rock": "rock", "all/paper": "paper", "rock": "rock", "paper": "paper"}, {""}),
+    "photos sorted out": ({"rejected/cat": "rejected", "rejected/dog": "rejected", "cat": "cat", "dog": "dog"}, {""}),
+    "photos sorted out of a part": ({"train/wrong/cat": "wrong", "train/wrong/dog": "wrong", "train/cat": "cat", "train/dog": "dog", "test/cat": "cat"}, {"train", "test"}),
     "a copy in a container": ({"data/pets/cat": "cat", "data/pets/dog": "dog", "pets/cat": "cat", "pets/dog": "dog"}, {""}),
     "a folder with one of the folders beside it": ({"cat": "cat", "dog/cat": "dog"}, {""}),
     "a part beside its labels": ({"train/cat": "cat", "train/dog": "dog", "cat": "cat", "dog": "dog"}, {"train", ""}),
@@ -93,6 +94,25 @@ def test_labels_and_parts_of_a_tree(name):
 def test_names_of_folders_that_are_no_labels_are_said():
     _, notes = folder_labels([("mammal", "cat", "1.jpg"), ("mammal", "dog", "2.jpg"), ("bird", "3.jpg")], "root")
     assert any("“mammal” holds folders of its own (“cat” and “dog”)" in note for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("name", "rock", "paper", "copied"),
+    [
+        ("rps", ["0aP8TqdzF9.png", "1.png"], ["Zr8pQw2bX.png"], True),
+        ("rps", ["rock_1.png", "rock_2.png"], ["paper_1.png"], False),
+        ("rps-cv-images", ["rock_1.png", "rock_2.png"], ["paper_1.png"], True),
+        ("rps-cv-images", ["1.png", "2.png"], ["1.png", "2.png"], False),
+        ("rps", ["front_left.png"], ["front_left.png"], False),
+    ],
+)
+def test_a_copy_of_another_name_holds_the_same_files(name, rock, paper, copied):
+    files = [("rock", file) for file in rock] + [("paper", file) for file in paper]
+    found, notes = folder_labels([*files, *((name, *file) for file in files)], "root")
+    assert {entry.label for entry in found} == {"rock", "paper"} | (set() if copied else {name})
+    assert any("once more" in note for note in notes) == copied
+    found, _ = folder_labels([*files, *((name, *file) for file in files[1:]), (name, "rock", "x.png")], "root")
+    assert name in {entry.label for entry in found}
 
 
 def test_photos_of_an_archive_that_was_packed_twice_come_once(tmp_path):
