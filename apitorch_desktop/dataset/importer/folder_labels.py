@@ -73,7 +73,7 @@ def folder_labels(images: Sequence[Parts], root: str, *, labeled: bool = False) 
     finder = _Finder(images)
     finder.tidy(top)
     finder.descend(top, split_of(root), root if split_of(root) else "")
-    found, notes = finder.found, [*finder.notes, *finder.unused_names()]
+    found, notes = finder.found, [*dict.fromkeys(finder.notes), *finder.unused_names()]
     if all(entry.label.endswith(_SAMPLES) for entry in found if entry.label):
         for entry in found:
             entry.label = entry.label.removesuffix(_SAMPLES)
@@ -239,8 +239,9 @@ class _Finder:
             and all(_is_kind(folder) for folder in folders)
         )
         if nested:
-            note = f"The folders are kinds of kinds: the innermost ones are the labels, as “{shown(leaves[0][1])}”."
-            self.notes += [note] if note not in self.notes else []
+            self.notes.append(
+                f"The folders are kinds of kinds: the innermost ones are the labels, as “{shown(leaves[0][1])}”."
+            )
         return nested
 
 
@@ -270,14 +271,21 @@ def _merge(into: _Folder, folder: _Folder) -> None:
 
 
 def _is_index(folder: _Folder) -> bool:
-    """Return whether all sub-folders are letters that those below begin with: a/abbey, b/bar."""
-    return len(folder.folders) > 1 and all(
-        len(child.name) == 1
-        and child.name.isalpha()
-        and child.folders
-        and not child.images
-        and all(_plain(name).startswith(_plain(child.name)) for name in child.folders)
-        for child in folder.folders.values()
+    """Return whether the sub-folders are letters that words below go on from: a/abbey, b/bar, and 0-9/3d printer.
+
+    What is below the letters of a sign alphabet begins with them as well, but not as a word does: A/A_1, A/a upper.
+    """
+    letters = [child for child in folder.folders.values() if len(child.name) == 1 and child.name.isalpha()]
+    others = [child for child in folder.folders.values() if child not in letters]
+    below = [(_plain(child.name), _plain(name)) for child in letters for name in child.folders]
+    words = [name for letter, name in below if re.match(r"[^\W\d_]{3}", name)]
+    return (
+        len(letters) > 1
+        and all(child.folders and not child.images for child in letters)
+        and all(re.fullmatch(r"[\W\d_]+", child.name) for child in others)
+        and all(name.startswith(letter) for letter, name in below)
+        and len(words) >= 0.8 * len(below)
+        and (len(letters) > 2 or len(words) >= 2 * len(letters))
     )
 
 
