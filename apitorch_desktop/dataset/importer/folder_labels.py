@@ -225,7 +225,7 @@ class _Finder:
             else:
                 for image, inner, name in child.everything():
                     self.found[image] = FolderLabel(name if innermost else child.name, split or inner)
-                names = [below.name for below in child.folders.values() if _is_word(below.name)]
+                names = sorted(filter(_is_word, _classes(child)))
                 if names and not innermost:
                     self.unused.setdefault(child.name, names)
 
@@ -334,11 +334,17 @@ def _are_series(folders: list[_Folder]) -> bool:
 
 
 def _share_classes(folders: list[_Folder]) -> bool:
-    """Return whether all folders have labels in common, which lie in a part of a set or a container in some of them."""
+    """Return whether all folders have labels in common, which lie in a part of a set or a container in some of them.
+
+    Where there are only containers, the folders may be the labels themselves: cat/photos/indoor. More names in common than
+    folders are labels.
+    """
     classes = [_classes(folder) for folder in folders]
     common = set.intersection(*classes)
     deeper = any(names != folder.folders.keys() for names, folder in zip(classes, folders, strict=True))
-    return deeper and len(common) > 1 and all(map(_is_word, common))
+    parted = any(split_words(name)[0] for folder in folders for name in folder.folders)
+    fewest = 2 if parted else max(3, len(folders) + 1)
+    return deeper and len(common) >= fewest and all(map(_is_word, common))
 
 
 def _classes(folder: _Folder) -> set[str]:

@@ -65,7 +65,8 @@ TREES = {
     "a part beside its labels": ({"train/cat": "cat", "train/dog": "dog", "cat": "cat", "dog": "dog"}, {"train", ""}),
     "sets with and without parts": ({"raw512/raw512/ok": "ok", "raw512/raw512/bad": "bad", "parts/parts/train/ok": "ok", "parts/parts/test/bad": "bad"}, {"train", "test", ""}),
     "a doubled part without labels": ({"asl_train/asl_train/A": "A", "asl_train/asl_train/B": "B", "asl_test/asl_test": ""}, {"train", "test"}),
-    "sources with a container each": ({"shop/images/bike": "bike", "shop/images/mug": "mug", "web/images/bike": "bike", "web/images/mug": "mug"}, {""}),
+    "sources with a container each": ({f"{source}/images/{label}": label for source in ("shop", "web") for label in ("bike", "mug", "pen")}, {""}),
+    "labels with a container for forms": ({"cat/photos/indoor": "cat", "cat/photos/outdoor": "cat", "dog/photos/indoor": "dog", "dog/photos/outdoor": "dog"}, {""}),
     "sources without a container": ({"shop/bike": "shop", "shop/mug": "shop", "web/bike": "web", "web/mug": "web"}, {""}),
     "labels with a container each": ({"cat/images/day1": "cat", "cat/images/day2": "cat", "dog/images/day1": "dog", "dog/images/day2": "dog"}, {""}),
     "an index": ({"sun/a/abbey": "abbey", "sun/a/attic": "attic", "sun/b/bar/indoor": "bar", "sun/b/barn": "barn"}, {""}),
@@ -98,6 +99,8 @@ def test_labels_and_parts_of_a_tree(name):
 def test_names_of_folders_that_are_no_labels_are_said():
     _, notes = folder_labels([("mammal", "cat", "1.jpg"), ("mammal", "dog", "2.jpg"), ("bird", "3.jpg")], "root")
     assert any("“mammal” holds folders of its own (“cat” and “dog”)" in note for note in notes)
+    _, notes = folder_labels([(label, "img", "old", "1.jpg") for label in ("apple", "pear")], "root")
+    assert any("“apple” holds folders of its own (“old”)" in note for note in notes)
 
 
 @pytest.mark.parametrize(
