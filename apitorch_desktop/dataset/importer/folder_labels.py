@@ -31,6 +31,8 @@ _COUNTER: Final = re.compile(r"[^\W\d_]*[\W_]*\d{1,5}[\W_]*")
 """Names that files get by counting, as other files do elsewhere: 12, IMG_0012, cat (12)."""
 _DEEPEST: Final = 100
 """Folders of a path that may be labels; an archive may have any number."""
+_OWN: Final = frozenset(["my", "our", "meine", "unsere", "mes", "nos", "mis", "minhas", "mie"])
+"""Words in the name of a container that say whose the images are."""
 _MAX_STRAY: Final = 3
 """Images beside an only folder of folders up to which that folder is still no label."""
 
@@ -218,6 +220,11 @@ class _Finder:
         if holding and not (len(holding) == 1 and split_of(folder.name)):
             are = "are taken for parts of one set: their" if len(holding) > 1 else "is taken for a part of a set: its"
             self.notes.append(f"{quoted(holding)} {are} sub-folders are the labels.")
+        if len(transparent) < len(folders) and (
+            holders := [child.name for child in folders if child.name in transparent and _is_container(child)]
+        ):
+            are = "are taken for holders" if len(holders) > 1 else "is taken for a holder"
+            self.notes.append(f"{quoted(holders)} {are} of images: the sub-folders are labels, not the name.")
         for child in folders:
             if child.name in transparent:
                 own = child.name if child.name in splits else part
@@ -251,9 +258,18 @@ def _transparent(folder: _Folder, splits: dict[str, str]) -> set[str]:
     if len(found) < len(folder.folders) and len(set(splits.values())) < 2:  # a class may be called “train” or “photos”
         found = {name for name in splits if folder.folders[name].folders and not folder.folders[name].images}
         found |= {name for name, part in splits.items() if part == "unlabeled" and _NO_CLASS.search(name)}
+        found |= {
+            name for name, child in folder.folders.items() if _is_container(child) and _alone_has_folders(child, folder)
+        }
     if folder.name.upper() == "DCIM":
         found |= set(filter(_CAMERA_FOLDER.fullmatch, folder.folders))
     return found
+
+
+def _alone_has_folders(child: _Folder, folder: _Folder) -> bool:
+    """Return whether a sub-folder holds folders, and none of those beside it does: data beside docs."""
+    others = (other for other in folder.folders.values() if other is not child)
+    return bool(child.folders) and len(child.images) <= _MAX_STRAY and not any(other.folders for other in others)
 
 
 def _below(folders: list[_Folder]) -> list[_Folder]:
@@ -413,13 +429,14 @@ def _is_structure(folder: _Folder) -> bool:
 
 
 def _is_container(folder: _Folder) -> bool:
-    """Return True for a folder whose name says no more than that images are in it: images, data_large.
+    """Return True for a folder whose name says no more than that images are in it: images, data_large, my photos.
 
     One of several words may be a label where it holds images itself: original photos.
     """
     if is_container(folder.name):
         return True
-    if folder.images or re.search(r"\d", folder.name) or split_words(folder.name) != ("", ()):
+    part, words = split_words(folder.name)
+    if folder.images or re.search(r"\d", folder.name) or part or not _OWN.issuperset(words):
         return False
     return any(map(is_container, _name_words(folder.name)))
 

@@ -75,6 +75,10 @@ TREES = {
     "letters in sessions": ({"train/A/A_1": "A", "train/A/A_2": "A", "train/B/B_1": "B", "train/C/C1": "C"}, {"train"}),
     "letters and persons": ({"A/alice": "A", "B/bob": "B"}, {""}),
     "letters": ({"a/left": "a", "a/right": "a", "b/left": "b"}, {""}),
+    "a container beside another folder": ({"data/cat": "cat", "data/dog": "dog", "docs": "docs"}, {""}),
+    "a container of parts beside another folder": ({"data/train/cat": "cat", "data/test/cat": "cat", "notebooks": "notebooks"}, {"train", "test", ""}),
+    "one's own container": ({"y/my images/cat": "cat", "y/my images/dog": "dog", "y/to sort": "to sort"}, {""}),
+    "two kinds of images": ({"rgb/cat": "rgb", "rgb/dog": "rgb", "depth/cat": "depth"}, {""}),
     "containers by suffix": ({"data_large/cat": "cat", "data_large/dog": "dog", "val_large": ""}, {"", "validation"}),
     "labels called photos": ({"original photos": "original photos", "new photos": "new photos"}, {""}),
     "sizes": ({"large": "large", "small": "small"}, {""}),
@@ -101,6 +105,8 @@ def test_names_of_folders_that_are_no_labels_are_said():
     assert any("“mammal” holds folders of its own (“cat” and “dog”)" in note for note in notes)
     _, notes = folder_labels([(label, "img", "old", "1.jpg") for label in ("apple", "pear")], "root")
     assert any("“apple” holds folders of its own (“old”)" in note for note in notes)
+    _, notes = folder_labels([("data", "cat", "1.jpg"), ("data", "2.jpg"), ("docs", "3.jpg")], "root")
+    assert notes == ["“data” is taken for a holder of images: the sub-folders are labels, not the name."]
 
 
 @pytest.mark.parametrize(
