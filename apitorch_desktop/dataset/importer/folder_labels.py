@@ -374,7 +374,11 @@ def _classes(folder: _Folder) -> set[str]:
 
 
 def _splits(folders: Iterable[_Folder]) -> dict[str, str]:
-    """Return name → part of a split: of folders called after one, and of several that differ in nothing else."""
+    """Return name → part of a split: of folders called after one, and of several that differ in nothing else.
+
+    Of one part alone, three that differ by a short number are classes or a series: Test 1, Test 2, Test 3.
+    """
+    folders = list(folders)
     found: dict[str, str] = {}
     alike: dict[tuple[str, ...], dict[str, str]] = {}
     for folder in folders:
@@ -386,6 +390,12 @@ def _splits(folders: Iterable[_Folder]) -> dict[str, str]:
     for group in alike.values():
         if len(set(group.values())) > 1:
             found |= group
+    numbered = [
+        re.fullmatch(r"([^\W\d_]+[\W_]*)\d{1,3}", folder.name.casefold()) for folder in folders if not folder.folders
+    ]
+    stems = Counter(match[1] for match in numbered if match)
+    if len(set(found.values())) == 1 and not any(map(_NO_CLASS.search, found)) and max(stems.values(), default=0) > 2:
+        found = {name: part for name, part in found.items() if stems[name.casefold().rstrip("0123456789")] < 3}
     return found
 
 

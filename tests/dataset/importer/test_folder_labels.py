@@ -85,6 +85,11 @@ TREES = {
     "a part to predict": ({"train/cat": "cat", "train/dog": "dog", "test/cat": "cat", "images to predict": ""}, {"train", "test", "unlabeled"}),
     "photos without labels beside labels": ({"cat": "cat", "dog": "dog", "Unlabeled images": ""}, {"", "unlabeled"}),
     "a class called unseen": ({"seen": "seen", "unseen": "unseen"}, {""}),
+    "a series of tests": ({"Test 1": "Test 1", "Test 2": "Test 2", "Test 3": "Test 3"}, {""}),
+    "shards of a part": ({"train_1": "", "train_2": "", "train_3": "", "val": ""}, {"train", "validation"}),
+    "shards of a part alone": ({"train_images_1": "", "train_images_2": "", "train_images_3": ""}, {"train"}),
+    "photos without labels in a series": ({"unlabeled 1": "", "unlabeled 2": "", "unlabeled 3": ""}, {"unlabeled"}),
+    "years of a part": ({"train2017": "", "train2018": "", "train2019": ""}, {"train"}),
     "split beside a label": ({"train/cat": "cat", "train/dog": "dog", "extra": "extra"}, {"train", ""}),
 }  # fmt: skip
 
