@@ -1,9 +1,11 @@
 """Names and texts that are no UTF-8, from old systems and old archives: a guess of their encoding."""
 
+import codecs
 import re
 import unicodedata
 from collections.abc import Callable, Iterable
 from functools import cache
+from itertools import pairwise
 from typing import Final
 
 _WESTERN = (
@@ -24,6 +26,8 @@ _OTHERS: Final = (
 """Encodings of other scripts, in the same order."""
 _OF_TEXTS: Final = ("mac-roman", "iso8859-2")
 """Encodings of texts that names seldom have: those of old Macs and of Linux."""
+_SAMPLE: Final = 2**14
+"""Bytes of a text that are looked at."""
 _VOWELS: Final = {"CYRILLIC": "аеёиоуыэюяіїєѣ", "GREEK": "αεηιουωάέήίόύώϊϋΐΰ"}
 _LETTERS: Final = {
     "CYRILLIC": "оеаинтсрвлкмдпуяыьгзбчйхжшюцщэфъёіїєґў",
@@ -33,7 +37,12 @@ _LETTERS: Final = {
     "THAI": "านรอกเ่งมยลวดทสต้บัปีคหแิจพะชุขใไื็ูผโ์ำถซึศณธฐษญภฟฉฆ",
 }
 """Letters of a script, the most frequent first."""
-_WORD: Final = re.compile(r"[^\W\d_]+")
+_SIGNS: Final = frozenset("€‚„…‘’“”•–—™‹›\xa0¡¢£§©ª«®°±²³´µ·¹º»¼½¾¿×№")
+"""Signs that are no letters, and usual beside words and numbers of any script."""
+_QUOTES: Final = frozenset("„‚‘’“”«»‹›…\xa0")
+"""Signs that stand beside others."""
+_WORD: Final = re.compile(r"(?:[^\W\d_]|[\u0e31-\u0e4e])+")
+"""Letters, with the marks of Thai."""
 
 
 def decode_names(names: Iterable[bytes], *, archive: bool = False) -> tuple[list[str], str]:
@@ -60,7 +69,7 @@ def decode_text(data: bytes) -> tuple[str, str]:
     except UnicodeDecodeError:
         lines = data.removeprefix(b"\xef\xbb\xbf").splitlines(keepends=True)
     other = [line for line in lines if not _is_utf8(line)]
-    encoding = _guess(b"".join(other)[: 2**16], False, texts=True)
+    encoding = _guess(b"".join(other)[:_SAMPLE], False, texts=True)
     codec = "cp1252" if encoding == "?" else encoding
     if encoding in _DOUBLE_BYTES:  # a few of its signs may look like UTF-8
         return data.decode(codec, "replace"), encoding
@@ -86,33 +95,54 @@ def _guess(text: bytes, archive: bool, *, texts: bool = False) -> str:
     if (
         best == "gb18030"
         and scores["cp949"] >= scores[best]
-        and sum(char > "\x7f" for char in set(text.decode("cp949"))) >= 4
+        and sum(char > "\x7f" for char in set(_decode(text, "cp949"))) >= 4
     ):
         best = "cp949"
     return best if scores[best] >= 0.5 else "?"
 
 
+def _decode(text: bytes, encoding: str) -> str:
+    """Decode a text, which may be cut within a character where it is a sample."""
+    return codecs.getincrementaldecoder(encoding)().decode(text, final=len(text) < _SAMPLE)
+
+
 def _score(text: bytes, encoding: str) -> float:
     """Return how usual the characters beyond ASCII are in an encoding's languages, 0 to 1."""
     try:
-        decoded = text.decode(encoding)
+        decoded = _decode(text, encoding)
     except UnicodeDecodeError:
         return -1.0
     usual = _USUAL[encoding]
-    score, count = 0.0, 0
+    score, count, signed, signs = 0.0, 0, 0.0, 0
     words = {match.start(): match.group() for match in _WORD.finditer(decoded)}
     word, first, end = "", 0, 0
     for place, char in enumerate(decoded):
         if place in words:
             word, first, end = words[place], place, place + len(words[place])
-        if ord(char) > 127:
+        if ord(char) > 127 and char in _SIGNS and encoding not in _DOUBLE_BYTES:
+            signs += 1
+            signed += _sign(char, decoded[place - 1 : place], decoded[place + 1 : place + 2])
+        elif ord(char) > 127:
             count += 1
             score += usual(char, word if place < end else "", place == first)
     if encoding in _LANGUAGES:
-        letters = [char for char in decoded.lower() if ord(char) > 127 and char.isalpha()]
+        letters = [char for char in decoded.lower() if ord(char) > 127 and char.isalpha() and char not in _SIGNS]
         shares = [sum(letter in known for letter in letters) for known in _LANGUAGES[encoding]]
         score *= 0.6 + 0.4 * max(shares) / max(len(letters), 1)
-    return score / count if count else 0.0
+    return (score + signed) / (count + signs) if count + signs else 0.0
+
+
+def _sign(char: str, before: str, after: str) -> float:
+    """Return how usual a sign is between two characters."""
+    if (after in _SIGNS or before in _SIGNS) and char not in _QUOTES:
+        return 0.3
+    if (char in "„‚¿¡" and before.isalpha()) or (char in "”…™®¹²³ºª" and after.isalpha()):
+        return 0.0
+    if char in "”™®¹²³ºª" and not before.strip():
+        return 0.3
+    if char in "–—" and before.isalpha() != after.isalpha():
+        return 0.3
+    return 0.5 if before.isalpha() and after.isalpha() and char != "’" else 1.0
 
 
 def _latin(languages: tuple[str, ...]) -> Callable[[str, str, bool], float]:
@@ -121,8 +151,12 @@ def _latin(languages: tuple[str, ...]) -> Callable[[str, str, bool], float]:
     def score(char: str, word: str, first: bool) -> float:
         if not word or "LATIN" not in _script(char):
             return 0.0
+        if len(word) == 1:
+            return 0.6
         if char.isupper() and not first and any(letter.islower() for letter in word):
             return 0.3
+        if any(one.islower() and other.isupper() for one, other in pairwise(word)):
+            return 0.6
         isolated = any(letter.isascii() for letter in word) and not re.search(r"[^\x00-\x7f]{4}", word)
         return (1.0 if char in usual else 0.6) * (1.0 if isolated else 0.3)
 
@@ -136,6 +170,8 @@ def _alphabet(script: str) -> Callable[[str, str, bool], float]:
     def score(char: str, word: str, first: bool) -> float:
         if script not in _script(char) or any(letter.isascii() for letter in word):
             return 0.0
+        if len(word) == 1:
+            return 0.4
         if (len(word) > 2 and not vowels & set(word.lower())) or word[:1] in {*"ьъыЬЪЫ"}:
             return 0.3
         if script == "GREEK" and word[-1:] not in vowels | {"ς", "ν", "ρ"} and word.islower():
@@ -161,6 +197,8 @@ def _caseless(script: str) -> Callable[[str, str, bool], float]:
     def score(char: str, word: str, _first: bool) -> float:
         if f"{script} LETTER" not in _script(char) or any(letter.isascii() for letter in word):
             return 0.0
+        if len(word) == 1:
+            return 0.4
         if script == "HEBREW" and re.search("[ךםןףץ](?=.)", word):
             return 0.0
         return 0.3 if "ة" in word[:-1] or "ى" in word[:-1] else 0.98 * usual.get(_bare(char), 0.4)
@@ -168,8 +206,10 @@ def _caseless(script: str) -> Callable[[str, str, bool], float]:
     return score
 
 
-def _thai(char: str, _word: str, _first: bool) -> float:
-    return 0.9 * _frequencies("THAI").get(char, 0.3) if "THAI CHARACTER" in _script(char) else 0.0
+def _thai(char: str, word: str, first: bool) -> float:
+    if "THAI CHARACTER" not in _script(char) or any(letter.isascii() for letter in word):
+        return 0.0
+    return 0.3 if len(word) == 1 or (first and not char.isalpha()) else 0.9 * _frequencies("THAI").get(char, 0.3)
 
 
 def _bare(char: str) -> str:
@@ -178,11 +218,11 @@ def _bare(char: str) -> str:
 
 def _double_byte(encoding: str, common: range, *, kana: bool = False) -> Callable[[str, str, bool], float]:
     def usual(char: str, _word: str, _first: bool) -> float:
-        if kana and ("HIRAGANA" in _script(char) or char == "ー" or "ア" <= char <= "ヺ"):
-            return 1.0
         coded = char.encode(encoding)
         if len(coded) != 2:
             return 0.1
+        if kana and ("HIRAGANA" in _script(char) or char == "ー" or "ア" <= char <= "ヺ"):
+            return 1.0
         if encoding in {"gb18030", "cp949"} and coded[1] < 0xA1:
             return 0.2
         return 0.92 if coded[0] in common else 0.2

@@ -52,6 +52,7 @@ def old_zip(path, members, extra=b""):
         ("cp1253", ["Γάτα", "Σκύλος"]),
         ("cp1251", ["Кошка", "Собака"]),
         ("koi8-r", ["Кошка", "Собака"]),
+        ("cp932", ["ネコ", "イヌ"]),
     ],
 )
 def test_names_in_old_encodings_are_read_and_told(tmp_path, encoding, names):
@@ -75,8 +76,13 @@ def test_a_second_name_in_unicode_is_taken(tmp_path):
     assert not plan.notes
 
 
+@pytest.mark.parametrize("names", [["Bei 20 °C", "Käse"], ["Käse – gut", "Brot"], ["cat’s"], ["Lego™"]])
+def test_names_with_signs_are_read(names):
+    assert decode_names([name.encode("cp1252") for name in names], archive=True) == (names, "cp1252")
+
+
 def test_names_in_no_known_encoding_are_told():
-    names, encoding = decode_names([b"\xb1 \xb1"], archive=True)
+    names, encoding = decode_names([b"\xb2 \xb2"], archive=True)
     assert encoding == "?"
     assert "\N{REPLACEMENT CHARACTER}" in names[0]
 

@@ -21,6 +21,7 @@ from apitorch_desktop.dataset.sources.image_source import ImageFile, ImageUrl
 from apitorch_desktop.dataset.sources.lists import reader
 from apitorch_desktop.dataset.sources.lists.columns import ListEntry
 from apitorch_desktop.dataset.sources.lists.table import decode
+from apitorch_desktop.dataset.sources.name_encoding import decode_text
 
 
 def photo(seed):
@@ -254,6 +255,29 @@ def test_encodings_that_are_guessed_are_said(tmp_path, encoding, words):
     plan = scan([tmp_path / "l.csv"])
     assert [item.original_label for item in plan.items] == [words]
     assert any(encoding in note and f"“{words}”" in note for note in plan.notes)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Käse;20 °C", "Käse;5 €", "Größe;20 °C", "Käse;„gut“", "crème;it’s", "20 °C;x", "£5;x", "10 €;x", "cat’s;x",
+        "Lego™;x", "5×3;x", "½;x", "10–20;x", "red – big;x", "etc…;x", "5 m²;x", "Ä;x", "Ö;x", "«thé»;x", "10\xa0km;x",
+    ],
+)  # fmt: skip
+def test_signs_are_read_in_the_encoding_of_windows(words):
+    table = f"file;class;note\r\np0.jpg;{words}\r\n"
+    assert decode_text(table.encode("cp1252")) == (table, "cp1252")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "words"),
+    [
+        ("cp1251", "«кошка»;20 °C;собака – №5"), ("cp1253", "γάτα;5 €;“σκύλος”"), ("cp1255", "חתול;5 €"), ("cp932", "ネコ"),
+        ("cp1250", "„kočka“;příklad"), ("cp1250", "żółw;5 €;gęś"), ("cp932", "x犬の写真\n" * 9999), ("gb18030", "x照片\n" * 19999),
+    ],
+)  # fmt: skip
+def test_signs_and_long_texts_in_other_encodings(encoding, words):
+    assert decode_text(f"a;{words}".encode(encoding)) == (f"a;{words}", encoding)
 
 
 def test_lines_of_two_encodings_are_read_each_in_its_own(tmp_path):
