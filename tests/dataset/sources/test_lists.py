@@ -333,6 +333,25 @@ def test_several_labels_of_one_photo_are_said(tmp_path, text):
 
 
 @pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        (["p0.jpg red", "p1.jpg car", "p2.jpg red car"], {"red", "car", "red_car"}),
+        (["p0.jpg\tsea", "p1.jpg\tlion", "p2.jpg\tsea lion"], {"sea", "lion", "sea_lion"}),
+        (["p0.jpg,apple", "p1.jpg,pie", "p2.jpg,apple pie"], {"apple", "pie", "apple_pie"}),
+        (["file,labels", "p0.jpg,New_York city", "p1.jpg,Paris"], {"new_york_city", "paris"}),
+        (["file,classes", "p0.jpg,Boeing_737 small", "p1.jpg,Boeing_747"], {"boeing_737_small", "boeing_747"}),
+        (["file,labels", "p0.jpg,red", "p1.jpg,red New_car", "p2.jpg,New_car"], {"red", "new_car"}),
+        (["p0.jpg a b", "p1.jpg b c", "p2.jpg a c", "p3.jpg a", "p4.jpg b", "p5.jpg c"], {"a", "b", "c"}),
+    ],
+)
+def test_labels_of_two_words_are_one(tmp_path, rows, expected):
+    for number in range(6):
+        put(tmp_path / f"p{number}.jpg", photo(number))
+    suffix = "csv" if "," in rows[0] else "txt"
+    assert set(labels(scan([put(tmp_path / f"l.{suffix}", "\n".join(rows).encode())]))) == expected
+
+
+@pytest.mark.parametrize(
     ("text", "expected", "said"),
     [
         ("file,class,Usage\np0.jpg,a,Training\np1.jpg,b,PublicTest\n", {"a": "train", "b": ""}, "“PublicTest” in the column “Usage” is no"),

@@ -14,6 +14,7 @@ from apitorch_desktop.utils.text import plural, shown
 
 _SAMPLE: Final = 300
 _MAX_FRACTIONS: Final = 20
+_MIN_COMBINATIONS: Final = 3
 _LABEL_ROLES: Final = ("label_name", "label", "label_id")
 _ONE: Final = frozenset({"1", "1.0", "true", "x", "yes"})
 _ZERO: Final = frozenset({"0", "0.0", "false", "no", "", "-1", "nan"})
@@ -307,29 +308,32 @@ def _part_of(header: str, value: str) -> str:
 def _separator(columns: _Columns, labels: list[int], path: int) -> str:
     """Return what stands between several labels in one cell, "" where cells hold one each.
 
-    Each is the label of another image too, or in lines without a header the folder of one.
+    Each is the label of another image too, or in lines without a header the folder of one. Words with blanks between
+    them are rather one label: there, one of them is the folder of the image, or there are several combinations of them.
     """
     if not labels:
         return ""
-    cells = {
-        cell.strip()
-        for _, row in columns.table.rows
-        for cell in row[labels[0] : labels[0] + 1]
-        if isinstance(cell, str)
-    }
+    folder_of: dict[str, str] = {}
+    for _, row in columns.table.rows:
+        if max(labels[0], path) < len(row) and isinstance(cell := row[labels[0]], str):
+            folder_of[cell.strip()] = PurePosixPath(str(row[path]).replace("\\", "/")).parent.name
+    cells = folder_of.keys()
     plural = names.normal(columns.header[labels[0]]) in _SEVERAL
     lines = not columns.table.header and labels[0] > path
-    folders = (
-        {PurePosixPath(str(cell).replace("\\", "/")).parent.name for cell in columns.values(path)} if lines else set()
-    )
+    folders = set(folder_of.values()) if lines else set()
     for separator in ("|", ";", ",", " "):
-        joined = [[part.strip() for part in cell.split(separator)] for cell in cells if separator in cell]
+        held = [cell for cell in cells if separator in cell]
+        joined = [[part.strip() for part in cell.split(separator)] for cell in held]
         if not joined or any(cell[:1] in "[{" for cell in cells) or not all(all(parts) for parts in joined):
             continue
         alone = [[part in cells or part in folders for part in parts] for parts in joined]
         known = all(map(all, alone)) or (separator == "|" and any(map(any, alone)))
-        spaced = separator != " " or any("_" in part for parts in joined for part in parts)
-        if (plural and (known or spaced)) or (known and (lines or separator != " ")):
+        blank = separator == " "
+        spaced = not blank or (any("_" in cell for cell in held) and all(map(any, alone)))
+        combined = len(held) >= _MIN_COMBINATIONS or all(
+            folder_of[cell] in parts for cell, parts in zip(held, joined, strict=True)
+        )
+        if (plural and (known or spaced)) or (known and (not blank or (lines and combined))):
             return separator
     return ""
 
