@@ -41,6 +41,8 @@ _SIGNS: Final = frozenset("€‚„…‘’“”•–—™‹›\xa0¡¢£�
 """Signs that are no letters, and usual beside words and numbers of any script."""
 _QUOTES: Final = frozenset("„‚‘’“”«»‹›…\xa0")
 """Signs that stand beside others."""
+_PARTNERS: Final = {"¿": "?", "¡": "!", "«": "»", "»": "«", "‹": "›", "›": "‹", "„": '“”"'}
+"""Signs, and those of which one is in the text as well."""
 _WORD: Final = re.compile(r"(?:[^\W\d_]|[\u0e31-\u0e4e])+")
 """Letters, with the marks of Thai."""
 
@@ -114,6 +116,7 @@ def _score(text: bytes, encoding: str) -> float:
         return -1.0
     usual = _USUAL[encoding]
     score, count, signed, signs = 0.0, 0, 0.0, 0
+    distinct = set(decoded)
     words = {match.start(): match.group() for match in _WORD.finditer(decoded)}
     word, first, end = "", 0, 0
     for place, char in enumerate(decoded):
@@ -121,7 +124,8 @@ def _score(text: bytes, encoding: str) -> float:
             word, first, end = words[place], place, place + len(words[place])
         if ord(char) > 127 and char in _SIGNS and encoding not in _DOUBLE_BYTES:
             signs += 1
-            signed += _sign(char, decoded[place - 1 : place], decoded[place + 1 : place + 2])
+            if distinct.intersection(_PARTNERS.get(char, char)):
+                signed += _sign(char, decoded[place - 1 : place], decoded[place + 1 : place + 2])
         elif ord(char) > 127:
             count += 1
             score += usual(char, word if place < end else "", place == first)
@@ -136,11 +140,11 @@ def _sign(char: str, before: str, after: str) -> float:
     """Return how usual a sign is between two characters."""
     if (after in _SIGNS or before in _SIGNS) and char not in _QUOTES:
         return 0.3
-    if (char in "„‚¿¡" and before.isalpha()) or (char in "”…™®¹²³ºª" and after.isalpha()):
+    if char in "×½¼¾±§£¹" and (before.isalpha() or after.isalpha()):
         return 0.0
-    if char in "”™®¹²³ºª" and not before.strip():
-        return 0.3
-    if char in "–—" and before.isalpha() != after.isalpha():
+    if (char in "„‚¿¡" and before.isalpha()) or (char in "”…™®²³ºª" and after.isalpha()):
+        return 0.0
+    if (char in "”™®¹²³ºª" and not before.strip()) or (char in "–—" and before.isalpha() != after.isalpha()):
         return 0.3
     return 0.5 if before.isalpha() and after.isalpha() and char != "’" else 1.0
 
@@ -225,6 +229,8 @@ def _double_byte(encoding: str, common: range, *, kana: bool = False) -> Callabl
             return 1.0
         if encoding in {"gb18030", "cp949"} and coded[1] < 0xA1:
             return 0.2
+        if coded[0] == 0xA1 and coded[1] >= 0xA1 and char in _SIGNS:
+            return 0.92
         return 0.92 if coded[0] in common else 0.2
 
     return usual

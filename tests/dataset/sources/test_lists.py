@@ -273,7 +273,8 @@ def test_signs_are_read_in_the_encoding_of_windows(words):
     ("encoding", "words"),
     [
         ("cp1251", "«кошка»;20 °C;собака – №5"), ("cp1253", "γάτα;5 €;“σκύλος”"), ("cp1255", "חתול;5 €"), ("cp932", "ネコ"),
-        ("cp1250", "„kočka“;příklad"), ("cp1250", "żółw;5 €;gęś"), ("cp932", "x犬の写真\n" * 9999), ("gb18030", "x照片\n" * 19999),
+        ("cp1250", "„kočka“;příklad"), ("cp1250", "żółw;5 €;gęś"), ("cp1250", "żaba;kość"), ("cp874", "ปลา"),
+        ("gb18030", "老虎;“x”;5×3"), ("cp932", "x犬の写真\n" * 9999), ("gb18030", "x照片\n" * 19999),
     ],
 )  # fmt: skip
 def test_signs_and_long_texts_in_other_encodings(encoding, words):
