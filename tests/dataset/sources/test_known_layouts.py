@@ -54,8 +54,9 @@ LAYOUTS = {
         {"cat": 1}, {"train"},
     ),
     "several words of one line": (
-        {"images/banded/1.jpg": None, "images/lined/1.jpg": None, "labels/joint.txt": "banded/1.jpg banded lined \nlined/1.jpg lined \n"},
-        {"banded": 1, "lined": 2}, {""},
+        {"images/banded/1.jpg": None, "images/lined/1.jpg": None, "images/lined/2.jpg": None,
+         "labels/joint.txt": "banded/1.jpg banded lined \nlined/1.jpg lined \nlined/2.jpg banded lined \n"},
+        {"banded": 2, "lined": 3}, {""},
     ),
     "masks of runs": (
         {"train_v2/0.jpg": None, "train_v2/1.jpg": None, "runs.csv": "ImageId,EncodedPixels\n0.jpg,\n1.jpg,264661 17 265429 33\n"},

@@ -313,14 +313,15 @@ def _separator(columns: _Columns, labels: list[int], path: int) -> str:
     """
     if not labels:
         return ""
-    folder_of: dict[str, str] = {}
-    for _, row in columns.table.rows:
-        if max(labels[0], path) < len(row) and isinstance(cell := row[labels[0]], str):
-            folder_of[cell.strip()] = PurePosixPath(str(row[path]).replace("\\", "/")).parent.name
-    cells = folder_of.keys()
+    placed = {
+        (cell.strip(), PurePosixPath(str(row[path]).replace("\\", "/")).parent.name)
+        for _, row in columns.table.rows
+        if max(labels[0], path) < len(row) and isinstance(cell := row[labels[0]], str)
+    }
+    cells = {cell for cell, _ in placed}
     plural = names.normal(columns.header[labels[0]]) in _SEVERAL
     lines = not columns.table.header and labels[0] > path
-    folders = set(folder_of.values()) if lines else set()
+    folders = {folder for _, folder in placed} if lines else set()
     for separator in ("|", ";", ",", " "):
         held = [cell for cell in cells if separator in cell]
         joined = [[part.strip() for part in cell.split(separator)] for cell in held]
@@ -331,7 +332,7 @@ def _separator(columns: _Columns, labels: list[int], path: int) -> str:
         blank = separator == " "
         spaced = not blank or (any("_" in cell for cell in held) and all(map(any, alone)))
         combined = len(held) >= _MIN_COMBINATIONS or all(
-            folder_of[cell] in parts for cell, parts in zip(held, joined, strict=True)
+            folder in cell.split(separator) for cell, folder in placed if separator in cell
         )
         if (plural and (known or spaced)) or (known and (not blank or (lines and combined))):
             return separator
