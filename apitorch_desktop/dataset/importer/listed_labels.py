@@ -25,6 +25,8 @@ _SUBMISSION: Final = re.compile(r"submission", re.IGNORECASE)
 """Part of the name of a list whose labels stand for nothing: the form of what a competition wants to have."""
 _ANSWERS: Final = re.compile(r"predict|(?:^|[_-])preds?[_.-]|inference", re.IGNORECASE)
 """Part of the name of a list whose labels are a classifier's: the folders' go before them."""
+_MOST_DISTINCT: Final = 0.95
+"""Part of the names in a list that are distinct, up to which they are labels of photos rather than names of classes."""
 
 
 _AGREEING: Final = 0.8
@@ -59,9 +61,10 @@ class ListedLabels:
             self.unused += [parts for parts, _ in lists]
             return
         index = ImageIndex(images)
-        names = _ClassNames(lists, index)
         folders = {part for parts in images for part in parts[:-1]}
+        names = _ClassNames(lists, index, folders, len(images))
         self.folder_names = names.mapping_for(folders)
+        self.notes += names.notes
         parts_of_set = _parts_by_list(parts for parts, _ in lists)
         boxes: list[tuple[Parts, list[str]]] = []
         for parts, load in sorted(
@@ -249,11 +252,20 @@ class ListedLabels:
 
 
 class _ClassNames:
-    """Names of numbered classes in the files of a folder; `used` are the files that hold them."""
+    """Names of numbered classes in the files of a folder; `used` are the files that hold them.
 
-    def __init__(self, lists: Sequence[ListFile], index: ImageIndex) -> None:
+    `notes`: sentences about files that may also be lists of photos whose names are numbers, and about folders that
+    may be numbered in another way.
+    """
+
+    def __init__(self, lists: Sequence[ListFile], index: ImageIndex, folders: set[str], images: int) -> None:
         self._by_folder: dict[Parts, dict[str, str]] = {}
         self.used: set[Parts] = set()
+        self.notes: list[str] = []
+        self._lists = lists
+        self._index = index
+        self._folders = {_number(folder) for folder in folders}
+        self._images = images
         for parts, load in lists:
             if not reader.CLASS_NAME_FILES.fullmatch(parts[-1]):
                 continue
@@ -262,9 +274,62 @@ class _ClassNames:
             except reader.InvalidList:
                 continue
             names = reader.class_names(data, parts[-1])
-            if names and not _leads_to_images(data, parts, index):
+            if names and not _leads_to_images(data, parts, index) and not self._is_of_photos(names, data, parts):
                 self._by_folder.setdefault(parts[:-1], {}).update(names)
                 self.used.add(parts)
+
+    def _is_of_photos(self, names: Mapping[str, str], data: bytes, parts: Parts) -> bool:
+        """Return whether the numbers in a file are the names of photos, and the names their labels.
+
+        The name of a class stands there once; the label of photos again and again.
+        """
+        part, _ = _words_of_list(parts[-1])
+        if not any(self._index.candidates(number, parts[:-1], part) for number in names):
+            return False
+        try:
+            entries = reader.read_list(data, parts[-1], self._index.locator(parts[:-1], part, several=True)).entries
+        except reader.InvalidList:
+            return False
+        found = {entry.path: len(self._index.candidates(entry.path, parts[:-1], part)) for entry in entries}
+        photos = [path for path, count in found.items() if count]
+        labels = [entry.label for entry in entries if entry.label]
+        if not photos or not labels:
+            return False
+        of_folders = len(self._folders.intersection(map(_number, names)))
+        if len(set(labels)) <= _MOST_DISTINCT * len(labels):
+            return 2 * of_folders <= len(names) and (
+                2 * len(photos) > len(entries) or 2 * len(set(labels)) <= len(labels)
+            )
+        if of_folders or not self._folders.isdisjoint(names.values()) or self._are_classes(names, parts):
+            return False
+        of_photos = 2 * list(found.values()).count(1) > max(self._images, len(entries))
+        self.notes.append(
+            f"“{shown(parts[-1])}” is taken for a list of "
+            + (
+                "photos, whose names are the numbers in it."
+                if of_photos
+                else "classes, though photos have its numbers."
+            )
+        )
+        return of_photos
+
+    def _are_classes(self, names: Mapping[str, str], own: Parts) -> bool:
+        """Return whether another list or the boxes of YOLO give photos numbers that are named."""
+        for parts, load in self._lists:
+            if parts == own or not reader.is_list(parts[-1]):
+                continue
+            try:
+                data = load()
+                if (numbers := yolo_classes(data)) and names.keys() >= set(numbers):
+                    return True
+                locate = self._index.locator(parts[:-1], _words_of_list(parts[-1])[0])
+                entries = reader.read_list(data, parts[-1], locate).entries
+            except reader.InvalidList:
+                continue
+            labels = {label for entry in entries for label in (*entry.several, entry.label) if label}
+            if labels and labels <= names.keys():
+                return True
+        return False
 
     def near(self, folder: Parts) -> Mapping[str, str]:
         """Return the names that hold in a folder: of it, of one above, or the only ones."""
@@ -274,11 +339,27 @@ class _ClassNames:
         return next(iter(self._by_folder.values())) if len(self._by_folder) == 1 else {}
 
     def mapping_for(self, folders: set[str]) -> dict[str, str]:
-        """Return id → name of folders that are called by ids."""
+        """Return id → name of folders that are called by ids, or by numbers from 1 where the names count from 0."""
+        numbers = {folder: _number(folder) for folder in folders if folder.isdecimal()}
         for names in self._by_folder.values():
-            if used := {folder for folder in folders if folder in names}:
-                return {folder: names[folder] for folder in used}
+            ids = {_number(key): name for key, name in names.items()}
+            one_based = {str(int(key) + 1): name for key, name in ids.items() if key.isdecimal()}
+            used = set(numbers.values())
+            if used and not used <= ids.keys() and used == one_based.keys():
+                return {folder: one_based[number] for folder, number in numbers.items()}
+            if found := {folder: ids[key] for folder in folders if (key := _number(folder)) in ids}:
+                if used and "0" in ids and "0" not in used and folders.isdisjoint(names.values()):
+                    first = min(found, key=natural)
+                    self.notes.append(
+                        f"The names of classes count from 0: the folder “{shown(first)}” is “{shown(found[first])}”."
+                    )
+                return found
         return {}
+
+
+def _number(name: str) -> str:
+    """Return a number without the zeros in front of it; any other name as it is."""
+    return name.lstrip("0") or "0" if name.isdecimal() else name
 
 
 def _some(names: Iterable[str]) -> str:

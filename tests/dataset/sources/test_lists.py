@@ -475,6 +475,76 @@ def test_numbers_of_classes_become_the_names_beside_the_list(tmp_path, name):
         assert labels(scan([dropped])) == PETS
 
 
+OF_PHOTOS = {
+    "labels.csv": "id,label\n{}",
+    "train_labels.csv": "Id,Class\n{}",
+    "classes.csv": "id,name\n{}",
+    "labels.txt": "{}",
+    "labels.json": "",
+}
+
+
+@pytest.mark.parametrize("photos", [["0", "1", "2", "3"], ["0000", "0001", "0002", "0003"], list(map(str, range(20)))])
+@pytest.mark.parametrize("name", OF_PHOTOS)
+def test_numbers_that_name_photos_are_no_classes(tmp_path, name, photos):
+    for number, stem in enumerate(photos):
+        put(tmp_path / f"images/{stem}.jpg", photo(number))
+    rows = {str(number): label for number, (_, label) in enumerate(ROWS)}
+    text = "".join(f"{number} {label}\n" for number, label in rows.items())
+    text = text.replace(" ", ",") if name.endswith(".csv") else text
+    put(tmp_path / name, (OF_PHOTOS[name].format(text) or json.dumps(rows)).encode())
+    plan = scan([tmp_path])
+    assert {label: names for label, names in labels(plan).items() if label} == {
+        "cat": [f"{photos[0]}.jpg", f"{photos[2]}.jpg"],
+        "dog": [f"{photos[1]}.jpg", f"{photos[3]}.jpg"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("paths", "more", "expected", "said"),
+    [
+        (["0.jpg", "1.jpg", "2.jpg"], {}, {"cat": 1, "dog": 1, "bird": 1}, "for a list of photos"),
+        (["0.jpg", "1.jpg", "a.jpg", "b.jpg", "c.jpg", "d.jpg"], {}, {"root": 6}, "for a list of classes"),
+        (["0.jpg", "1.jpg", "2.jpg"], {"l.csv": "file,label\n0.jpg,2\n1.jpg,1\n2.jpg,1\n"}, {"bird": 1, "dog": 2}, ""),
+        (["0.jpg", "1.jpg", "2.jpg"], {f"{n}.txt": "2 .5 .5 .1 .1\n" for n in range(3)}, {"bird": 3}, ""),
+        (["0/0.jpg", "1/1.jpg", "2/2.jpg"], {}, {"cat": 1, "dog": 1, "bird": 1}, ""),
+        (["cat/0.jpg", "cat/1.jpg", "dog/2.jpg"], {}, {"cat": 2, "dog": 1}, ""),
+    ],
+)  # fmt: skip
+def test_each_name_once_is_a_class_where_its_number_is_used(tmp_path, paths, more, expected, said):
+    for number, path in enumerate(paths):
+        put(tmp_path / "root" / path, photo(number))
+    for name, text in {"classes.csv": "id,name\n0,cat\n1,dog\n2,bird\n", **more}.items():
+        put(tmp_path / "root" / name, text.encode())
+    plan = scan([tmp_path / "root"])
+    assert {label: len(found) for label, found in labels(plan).items()} == expected
+    assert any(f"“classes.csv” is taken {said}" in note for note in plan.notes) == bool(said), plan.notes
+
+
+@pytest.mark.parametrize("name", ["classes.txt", "labels.txt", "classes.yaml"])
+@pytest.mark.parametrize(
+    "folders", [["0", "1", "2"], ["1", "2", "3"], ["01", "02", "03"], ["train/1", "train/2", "test/3"]]
+)
+def test_folders_called_by_number_have_the_names_of_classes(tmp_path, folders, name):
+    for number, folder in enumerate(folders):
+        put(tmp_path / folder / "a.jpg", photo(number))
+    first = "0" in folders
+    lines = [f"{number}: {label}" for number, label in enumerate(("cat", "dog", "bird"), not first)]
+    put(tmp_path / name, "\n".join(lines if "yaml" in name else [line.split()[1] for line in lines]).encode())
+    plan = scan([tmp_path])
+    found = {str(item.source.path.parent.relative_to(tmp_path)): item.label for item in plan.items}
+    assert found == dict(zip(folders, ("cat", "dog", "bird"), strict=True))
+
+
+def test_folders_that_lack_the_first_number_are_said(tmp_path):
+    for folder in ("1", "2"):
+        put(tmp_path / folder / "a.jpg", photo(int(folder)))
+    put(tmp_path / "classes.txt", b"cat\ndog\nbird\n")
+    plan = scan([tmp_path])
+    assert list(labels(plan)) == ["dog", "bird"]
+    assert "The names of classes count from 0: the folder “1” is “dog”." in plan.notes
+
+
 @pytest.mark.parametrize("name", ["classes.txt", "data.yaml", None])
 def test_boxes_of_yolo(tmp_path, name):
     for number, (path, label) in enumerate(ROWS):

@@ -343,10 +343,12 @@ def _from_json(value: Any) -> dict[str, str]:
 
 
 def _from_yaml(text: str) -> dict[str, str]:
-    """Read `names:` of a YOLO data.yaml, in each of its three forms."""
+    """Read `names:` of a YOLO data.yaml, in each of its three forms, or a file of nothing but numbers and names."""
     found = re.search(r"^[ \t]*names\s*:[ \t]*(.*)((?:\n(?:[ \t]+.*|[ \t]*-.*|[ \t]*))*)", text, re.MULTILINE)
     if not found:
-        return {}
+        lines = [line for line in text.splitlines() if line.strip() and not line.startswith(("#", "---"))]
+        pairs = [_NUMBERED.fullmatch(line) for line in lines]
+        return {pair[1]: _scalar(pair[2]) for pair in pairs if pair} if all(pairs) else {}
     inline, block = found[1].strip(), found[2]
     if inline[:1] in {"[", "{"}:
         items = _flow_items(text[found.start(1) :])
