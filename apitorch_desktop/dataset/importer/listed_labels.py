@@ -36,9 +36,9 @@ _AGREEING: Final = 0.8
 class ListedLabels:
     """Labels and parts of a split by image, from all lists of a folder or an archive: the first that names an image counts.
 
-    `weak`: images whose label gives way to that of a folder, since it is a classifier's answer. `numbered`: images whose
-    label is a number without a name, which a folder may have: see `name_numbers`; `guessed`: those of which nothing says
-    that the number is a label.
+    `weak`: images whose label gives way to that of a folder, since it is a classifier's answer or the name of an album.
+    `numbered`: images whose label is a number without a name, which a folder may have: see `name_numbers`; `guessed`: those
+    of which nothing says that the number is a label.
     `folder_names`: label by name of a folder, where a list says what folders stand for. `unused`: files that give nothing.
     `notes` and `complete` are those of the plan.
     """
@@ -53,6 +53,8 @@ class ListedLabels:
         self.unused: list[Parts] = []
         self.notes: list[str] = []
         self.complete = True
+        self._of_albums: dict[Parts, str] = {}
+        """Image → name of the list that has an album of it for a label."""
         self._answers: list[tuple[reader.ListContent, Parts]] = []
 
     def read(self, lists: Sequence[ListFile], images: Sequence[Parts], cancelled: Callable[[], bool]) -> None:
@@ -105,7 +107,7 @@ class ListedLabels:
                 except reader.InvalidList as error:
                     problem = problem or str(error)
                     continue
-                if content.answers:  # what people say goes first
+                if content.answers or content.of_albums:  # what people say of each photo goes first
                     self._answers.append((content, parts))
                     return
                 if self._merge(content, parts, index, part_of_set):
@@ -129,7 +131,7 @@ class ListedLabels:
         differing = 0
         numbered = all(entry.label.isdigit() for entry in content.entries if entry.label)
         guessed = numbered and any(entry.guessed for entry in content.entries)
-        weak = content.answers or _ANSWERS.search(parts[-1]) is not None
+        weak = content.answers or content.of_albums or _ANSWERS.search(parts[-1]) is not None
         for entry in content.entries:
             found = index.candidates(entry.path, parts[:-1], name_part)
             image = found[0] if len(found) == 1 else None
@@ -155,6 +157,8 @@ class ListedLabels:
                 self.labels.setdefault(image, []).append(entry.label)
                 if weak:
                     self.weak.add(image)
+                    if content.of_albums:
+                        self._of_albums[image] = parts[-1]
                 elif numbered:
                     self.numbered.add(image)
                     if guessed:
@@ -178,6 +182,17 @@ class ListedLabels:
             are = "is" if len(missing) == 1 else "are"
             self._complain(f"{plural(len(missing), 'photo')} in “{shown(parts[-1])}” {are} not there: {first}{more}.")
         return True
+
+    def note_albums(self, folders: Mapping[Parts, str]) -> None:
+        """Notify of lists whose names of albums give way to labels of folders."""
+        differing: dict[str, list[str]] = {}
+        for image, name in self._of_albums.items():
+            if (label := folders.get(image)) and label not in self.labels[image]:
+                differing.setdefault(name, []).extend(self.labels[image])
+        self.notes += [
+            f"“{shown(name)}” gives photos the names of lists for labels ({_some(labels)}): those of the folders count."
+            for name, labels in differing.items()
+        ]
 
     def name_numbers(self, folders: Mapping[Parts, str]) -> None:
         """Give names of folders to the numbers of a list that correspond to them; else the numbers are the labels.

@@ -611,6 +611,7 @@ SEVERAL_LISTS = {
     "classes by part": {"train": {"cat": records(*CATS), "dog": records(DOGS[0])}, "val": {"dog": records(DOGS[1])}},
     "paths of a class": [{"label": "cat", "images": PETS["cat"]}, {"label": "dog", "images": PETS["dog"]}],
     "albums": {"albums": [{"name": label, "photos": [{"uri": path} for path in paths]} for label, paths in PETS.items()]},
+    "titles of albums": {"albums": [{"title": label, "images": paths} for label, paths in PETS.items()]},
     "keys of a database": {"images": {"-a": {"path": "p0.jpg", "label": "cat"}, "-b": {"path": "p2.jpg", "label": "cat"}},
                            "more": {"-c": {"path": "p1.jpg", "label": "dog"}, "-d": {"path": "p3.jpg", "label": "dog"}}},
     "images and labels": {"images": [{"file_name": path} for path, _ in ROWS], "annotations": records(*ROWS)},
@@ -649,6 +650,36 @@ def test_lists_in_a_json_that_say_no_label(tmp_path):
     plan = scan([put(tmp_path / "all.jsonl", lines.encode())])
     assert labels(plan) == PETS
     assert {item.split for item in plan.items} == {"validation"}
+
+
+ALBUMS = {
+    "album": {"albums": [{"name": "Holiday", "photos": ["cat/p0.jpg", "dog/p1.jpg"]}]},
+    "titles": {"albums": [{"title": "Holiday", "images": ["cat/p0.jpg", "dog/p1.jpg"]}]},
+    "key": {"favorites": ["cat/p0.jpg", "dog/p1.jpg"]},
+    "keys": {"todo": ["cat/p0.jpg"], "done": ["dog/p1.jpg"]},
+    "keys of records": {"errors": [{"file": "cat/p0.jpg", "message": "bad"}], "warnings": [{"file": "dog/p1.jpg", "message": "small"}]},
+    "lines": {"name": "Holiday", "photos": ["cat/p0.jpg", "dog/p1.jpg"]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ALBUMS)
+def test_names_of_albums_give_way_to_folders_and_to_labels(tmp_path, name):
+    for number, (path, label) in enumerate(ROWS):
+        put(tmp_path / label / path, photo(number))
+    put(tmp_path / ("a.jsonl" if name == "lines" else "a.json"), json.dumps(ALBUMS[name]).encode())
+    plan = scan([tmp_path])
+    assert labels(plan) == PETS
+    assert any("gives photos the names of lists for labels" in note for note in plan.notes)
+    put(tmp_path / "b.csv", b"file,label\ncat/p0.jpg,bird\n")
+    assert labels(scan([tmp_path])) == {"bird": ["p0.jpg"], "cat": ["p2.jpg"], "dog": PETS["dog"]}
+
+
+def test_a_field_called_label_above_images_goes_before_folders(tmp_path):
+    for number, (path, label) in enumerate(ROWS):
+        put(tmp_path / label / path, photo(number))
+    value = {"groups": [{"label": "bird", "name": "x", "photos": ["cat/p0.jpg", "dog/p1.jpg"]}]}
+    put(tmp_path / "a.json", json.dumps(value).encode())
+    assert labels(scan([tmp_path])) == {"bird": ["p0.jpg", "p1.jpg"], "cat": ["p2.jpg"], "dog": ["p3.jpg"]}
 
 
 def test_images_of_a_json_that_are_not_taken_are_said(tmp_path):

@@ -69,6 +69,7 @@ class ListEntry:
 
     `line`: its line in the list, or its number. `several`: labels of the objects in it, where they are more than one.
     `guessed`: True where the name of its column does not say that this is the label.
+    `of_album`: True where the label is the name of the list that the image is in, which may be no class: “Holiday”.
     """
 
     path: str
@@ -77,6 +78,7 @@ class ListEntry:
     line: int = 0
     several: tuple[str, ...] = ()
     guessed: bool = False
+    of_album: bool = False
 
 
 class _Columns:
@@ -155,6 +157,7 @@ def entries_of(table: Table, locate: Located, class_names: Mapping[str, str] | N
     folder = _folder_column(columns, path)
     split = _split_column(columns, path)
     labels, one_hot = _label_columns(columns, {path, split, folder}, path)
+    of_album = bool(labels) and table.above.issuperset(columns.header[column] for column in labels)
     paths = [path, *(columns.role("path") if table.sparse else ())]
     more = _more_labels(columns, labels, {path, split, folder}) if not table.header else []
     entries = list(_entries(columns, _Roles(paths, labels, more, one_hot, folder, split)))
@@ -164,8 +167,9 @@ def entries_of(table: Table, locate: Located, class_names: Mapping[str, str] | N
     entries = named(_distinct(entries), class_names or {})
     header = columns.header[labels[0]] if labels else ""
     of_label = names.is_label_header(header) or names.rank(header, "label_id") is not None
-    if labels and (table.guessed or not of_label):
-        entries = [replace(entry, guessed=True) for entry in entries]
+    if labels and (of_album or table.guessed or not of_label):
+        guessed = table.guessed or not of_label
+        entries = [replace(entry, guessed=guessed, of_album=of_album) for entry in entries]
     return entries
 
 
@@ -211,6 +215,7 @@ def named(entries: list[ListEntry], class_names: Mapping[str, str]) -> list[List
             entry.split,
             entry.line,
             tuple(class_names[label] for label in entry.several),
+            entry.of_album,
         )
         for entry in entries
     ]
@@ -379,7 +384,15 @@ def _label_columns(columns: _Columns, taken: set[int | None], path: int) -> tupl
     free = [column for column in free if not columns.holds(_DATA, column)]
     if not columns.table.header:
         free = [column for column in free if column > path or not columns.counts(column)]
-    return (_guess_by_header if columns.table.header else _guess_by_place)(columns, free), []
+    guessed = (_guess_by_header if columns.table.header else _guess_by_place)(columns, free)
+    return guessed or _titles(columns, path), []
+
+
+def _titles(columns: _Columns, path: int) -> list[int]:
+    """Return the columns of titles of lists of nothing but paths."""
+    above = columns.table.above
+    titles = [column for column, name in enumerate(columns.header) if name in above and names.normal(name) == "title"]
+    return titles if columns.header[path] in above else []
 
 
 def _is_finer(columns: _Columns, column: int, than: int) -> bool:

@@ -15,7 +15,7 @@ from typing import Any, Final
 from apitorch_desktop.dataset.sources.lists import names
 from apitorch_desktop.dataset.sources.lists.annotations import entries_of_class, entries_of_json, entries_of_xml
 from apitorch_desktop.dataset.sources.lists.columns import ListEntry, entries_of, named
-from apitorch_desktop.dataset.sources.lists.records import entries_of_value, is_of_detector, records_table, unfolded
+from apitorch_desktop.dataset.sources.lists.records import entries_of_value, is_of_detector, unfolded_table
 from apitorch_desktop.dataset.sources.lists.table import (
     Located,
     Table,
@@ -44,12 +44,14 @@ class InvalidList(UserError):  # noqa: N818 - named for what is wrong
 class ListContent:
     """Entries of a list in their order, and sentences about what was not understood.
 
-    `answers`: True where the labels are those of a detector, which says of each object how sure it is.
+    `answers`: True where the labels are those of a detector, which says of each object how sure it is. `of_albums`: True
+    where they are nothing but names of lists within it.
     """
 
     entries: list[ListEntry]
     notes: list[str] = field(default_factory=list)
     answers: bool = False
+    of_albums: bool = False
 
 
 def is_list(name: str) -> bool:
@@ -115,6 +117,8 @@ def read_list(data: bytes, name: str, locate: Located, class_names: Mapping[str,
         raise InvalidList(
             f"“{shown(name)}” names no photo: it needs a column “file_name”, “path” or “url”, and one “label”."
         )
+    labeled = [entry for entry in content.entries if entry.label or entry.several]
+    content.of_albums = bool(labeled) and all(entry.of_album for entry in labeled)
     content.notes += _repeated(content.entries, name)
     several = [entry for entry in content.entries if entry.several]
     if several:
@@ -162,9 +166,7 @@ def _entries(
         if (known := entries_of_json([record for _, record in records], locate)) is not None:
             return named(known, class_names)
         content.answers = is_of_detector([record for _, record in records])
-        table = records_table(
-            unfolded([(line, record) for line, record in records if isinstance(record, dict)], locate)
-        )
+        table = unfolded_table([(line, record) for line, record in records if isinstance(record, dict)], locate)
     elif suffix == ".json":
         try:
             value = json.loads(text)

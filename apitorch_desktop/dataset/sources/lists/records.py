@@ -66,7 +66,7 @@ def entries_of_value(value: Any, locate: Located, notes: list[str]) -> list[List
                 entry = replace(entry, label="")
             entries.append((number, replace(entry, split=entry.split or splits[number])))
     if by_key and not any(entry.label or entry.several for _, entry in entries):
-        return [replace(entry, label=labels[number]) for number, entry in entries]
+        return [replace(entry, label=labels[number], of_album=True) for number, entry in entries]
     return _without_repeats(entries, notes)
 
 
@@ -130,7 +130,8 @@ def _joined(tables: list[Table]) -> tuple[Table, list[int]]:
             row = [cells[place] if place is not None else "" for place in places] if header != table.header else cells
             rows.append((len(rows) + 1, row))
         ends.append(len(rows))
-    return Table(header, rows, sparse=tables[0].sparse, guessed=tables[0].guessed), ends
+    above = frozenset().union(*(table.above for table in tables))
+    return Table(header, rows, sparse=tables[0].sparse, guessed=tables[0].guessed, above=above), ends
 
 
 def _is_image(cell: Cell, locate: Located) -> bool:
@@ -254,7 +255,8 @@ def _of_dictionary(value: dict[str, Any], locate: Located) -> list[Table]:
             (0, [path, _label_of_key(key)] if known else [path]) for key, part in value.items() for path in part
         ]
         if pairs and (known or len(keys) == 1):
-            found.append(Table(["path", "label"] if known else [], pairs))
+            header = ["path", "label"] if known else []
+            found.append(Table(header, pairs, above=frozenset(header[1:])))
     if any(
         isinstance(part, str) and names.is_label_header(key) for key, part in value.items()
     ):  # one label and its paths
@@ -266,8 +268,8 @@ def _of_dictionary(value: dict[str, Any], locate: Located) -> list[Table]:
     return found
 
 
-def records_table(records: list[tuple[int, dict[str, Any]]]) -> Table:
-    """Return the table of objects, each with its line."""
+def records_table(records: list[tuple[int, dict[str, Any]]], above: frozenset[str] = frozenset()) -> Table:
+    """Return the table of objects, each with its line; `above`: see `Table`."""
     flat = [(line, _flat(record)) for line, record in records]
     keys = list(dict.fromkeys(key for _, record in flat for key in record))
     header = keys
@@ -275,14 +277,26 @@ def records_table(records: list[tuple[int, dict[str, Any]]]) -> Table:
         objects = {key for _, record in flat[:_SAMPLE] for key, cell in record.items() if isinstance(cell, Objects)}
         named = {key for key in objects if any(holds_label(_field(record, key)) for _, record in records[:_SAMPLE])}
         header = [f"{key}.label" if key in named else key for key in keys]  # what names the classes of objects
-    return Table(header, [(line, [record.get(key, "") for key in keys]) for line, record in flat], sparse=True)
+    rows: list[tuple[int, list[Cell]]] = [(line, [record.get(key, "") for key in keys]) for line, record in flat]
+    return Table(header, rows, sparse=True, above=above)
 
 
 def _of_records(records: list[dict[str, Any]], locate: Located) -> Table:
-    return records_table(unfolded(list(enumerate(records, 1)), locate))
+    return unfolded_table(list(enumerate(records, 1)), locate)
 
 
-def unfolded(
+def unfolded_table(records: list[tuple[int, dict[str, Any]]], locate: Located) -> Table:
+    """Return the table of objects that hold images, or lists of them."""
+    inner = _unfolded(records, locate)
+    if inner is records:
+        return records_table(records)
+    held = [entry for _, record in records for part in record.values() if isinstance(part, list) for entry in part]
+    own = {key for entry in held if isinstance(entry, dict) for key in entry}
+    keys = {str(key) for _, record in records for key in record if key not in own and not _is_class(str(key))}
+    return records_table(inner, frozenset(keys))
+
+
+def _unfolded(
     records: list[tuple[int, dict[str, Any]]], locate: Located, depth: int = 0
 ) -> list[tuple[int, dict[str, Any]]]:
     """Return records with one for each image in place of those that hold lists of images, each with the fields above it."""
@@ -310,7 +324,7 @@ def _held_images(record: dict[str, Any], locate: Located, depth: int = 0) -> lis
             inner = [{key: path} for path in part]
         elif isinstance(part[0], dict) and depth < _MAX_DEPTH:
             parts = [(0, entry) for entry in part if isinstance(entry, dict)]
-            inner = [one for _, one in unfolded(parts, locate, depth + 1)]
+            inner = [one for _, one in _unfolded(parts, locate, depth + 1)]
             inner = [one for one in inner if any(_is_image(cell, locate) for cell in _flat(one).values())]
             if not inner:
                 continue
