@@ -25,6 +25,11 @@ _SUBMISSION: Final = re.compile(r"submission", re.IGNORECASE)
 """Part of the name of a list whose labels stand for nothing: the form of what a competition wants to have."""
 _ANSWERS: Final = re.compile(r"predict|(?:^|[_-])preds?[_.-]|inference", re.IGNORECASE)
 """Part of the name of a list whose labels are a classifier's: the folders' go before them."""
+_LIST_WORDS: Final = frozenset(
+    {"list", "lists", "index", "ids", "id", "names", "filenames", "filelist", "paths", "meta", "metadata", "info", "label",
+     "labels", "annotation", "annotations", "instances"}
+)  # fmt: skip
+"""Words in the name of a list that say no more than that it is one: test_list.txt."""
 _MOST_DISTINCT: Final = 0.95
 """Part of the names in a list that are distinct, up to which they are labels of photos rather than names of classes."""
 
@@ -127,7 +132,8 @@ class ListedLabels:
         used = False
         name_part, _ = _words_of_list(parts[-1])
         of_part = not any(entry.label or entry.split or entry.several for entry in content.entries)
-        part_of_set = name_part if of_part else part_of_set  # nothing but photos: the list is the part
+        if of_part and (content.bare or _LIST_WORDS.issuperset(_words_of_list(parts[-1])[1])):
+            part_of_set = name_part  # nothing but photos: the list is the part
         differing = 0
         numbered = all(entry.label.isdigit() for entry in content.entries if entry.label)
         guessed = numbered and any(entry.guessed for entry in content.entries)

@@ -137,6 +137,7 @@ LISTS: dict[str, str] = {
     "one line.json": "".join(json.dumps({"image": path, "label": label}) for path, label in ROWS),
     "own names.json": json.dumps({"metainfo": {"classes": ["cat", "dog"]}, "data_list": [{"img_path": path, "gt_label": int(NUMBERS[label])} for path, label in ROWS]}),
     "own categories.json": json.dumps({"categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "dog"}], "images": [{"file_name": path, "category_id": int(NUMBERS[label]) + 1} for path, label in ROWS]}),
+    "own labels.json": json.dumps({"labels": [{"id": 0, "name": "cat"}, {"id": 1, "name": "dog"}], "images": [{"file": path, "label_id": int(NUMBERS[label])} for path, label in ROWS]}),
     "attributes.xml": "<images>" + "".join(f'<image file="{path}" label="{label}"/>' for path, label in ROWS) + "</images>",
     "rows.json": json.dumps([["file", "label"], *ROWS]),
     "prodigy.jsonl": "".join(json.dumps({"image": path, "options": [{"id": "cat"}, {"id": "dog"}], "accept": [label], "answer": "accept"}) + "\n" for path, label in ROWS),
@@ -449,6 +450,28 @@ def test_a_list_called_after_a_part_means_the_photos_in_it(tmp_path, name):
     assert {label: len(found) for label, found in labels(plan).items()} == {"": 3, "frog": 2, "truck": 1}
     assert {item.split for item in plan.items if item.label} == {"train"}
     assert labels(scan([tmp_path / name])) == {"frog": ["1.png", "3.png"], "truck": ["2.png"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "split"),
+    [
+        ("test_report.csv", "file,width,height\n{},40,30\n", ""),
+        ("validation_errors.csv", "file,width,height\n{},40,30\n", ""),
+        ("test.csv", "file,width,height\n{},40,30\n", "test"),
+        ("test_list.txt", "file,width,height\n{},40,30\n", "test"),
+        ("val_images.csv", "file,width,height\n{},40,30\n", "validation"),
+        ("pets_train.txt", "{}\n", "train"),
+        ("test_dogs.csv", "file\n{}\n", "test"),
+    ],
+)
+def test_a_list_without_labels_is_a_part_only_where_it_says_no_more(tmp_path, name, text, split):
+    for path, label in ROWS:
+        put(tmp_path / label / path, photo(int(path[1])))
+    put(tmp_path / name, text.format("cat/p0.jpg").encode())
+    plan = scan([tmp_path])
+    assert labels(plan) == PETS
+    assert {item.name: item.split for item in plan.items if item.split} == ({"p0.jpg": split} if split else {})
+    assert plan.ignored == ([] if split else [name])
 
 
 NAMES = {

@@ -45,13 +45,14 @@ class ListContent:
     """Entries of a list in their order, and sentences about what was not understood.
 
     `answers`: True where the labels are those of a detector, which says of each object how sure it is. `of_albums`: True
-    where they are nothing but names of lists within it.
+    where they are nothing but names of lists within it. `bare`: there is nothing but paths in it.
     """
 
     entries: list[ListEntry]
     notes: list[str] = field(default_factory=list)
     answers: bool = False
     of_albums: bool = False
+    bare: bool = False
 
 
 def is_list(name: str) -> bool:
@@ -179,6 +180,7 @@ def _entries(
         return _of_json(value, locate, class_names, name, content)
     else:
         table = read_table(text, locate)
+        content.bare = all(len(cells) == 1 for _, cells in table.rows)
     entries = entries_of(table, locate, class_names)
     content.notes += [f"“{shown(name)}”: {sentence}." for sentence in table.notes]
     if table.unread:
@@ -190,6 +192,7 @@ def _entries(
 def _of_json(
     value: Any, locate: Located, class_names: Mapping[str, str], name: str, content: ListContent
 ) -> list[ListEntry]:
+    content.bare = isinstance(value, list) and all(isinstance(entry, str) for entry in value)
     if (known := entries_of_json(value, locate, PurePosixPath(name).stem)) is not None:
         return named(known, class_names)
     parts = (
@@ -231,9 +234,23 @@ def _own_names(value: Any, depth: int = 0) -> dict[str, str]:
                 part = {str(entry.get("id")): entry.get("name") for entry in part}
             if found := _from_json(part):
                 return found
-        elif isinstance(part, dict) and depth < _MAX_DEPTH and (found := _own_names(part, depth + 1)):
+            continue
+        found = _numbered_classes(part) if names.rank(str(key), "label") is not None else {}
+        if not found and isinstance(part, dict) and depth < _MAX_DEPTH:
+            found = _own_names(part, depth + 1)
+        if found:
             return found
     return {}
+
+
+def _numbered_classes(value: Any) -> dict[str, str]:
+    """Return id → name of a list of classes, each with a name of its own; nothing for a list of anything else."""
+    if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
+        return {}
+    found = {str(entry.get("id")): entry.get("name") for entry in value}
+    if len(found) < len(value) or len(set(map(str, found.values()))) < len(value):
+        return {}
+    return {number: name for number, name in found.items() if isinstance(name, str) and not _IMAGE.search(name)}
 
 
 def _values(text: str) -> list[tuple[int, Any]]:
