@@ -189,11 +189,19 @@ class ListedLabels:
             self._complain(f"{plural(len(missing), 'photo')} in “{shown(parts[-1])}” {are} not there: {first}{more}.")
         return True
 
-    def note_albums(self, folders: Mapping[Parts, str]) -> None:
-        """Notify of lists whose names of albums give way to labels of folders."""
+    def weigh_albums(self, folders: Mapping[Parts, str]) -> None:
+        """Keep names of several albums where all folders have one label; notify of those that give way to folders.
+
+        `folders`: the label of each image by its folders, "" for none.
+        """
+        albums = {label for image in self._of_albums for label in self.labels[image]}
+        if len(set(filter(None, folders.values()))) == 1 < len(albums):
+            self.weak.difference_update(self._of_albums)
+            return
         differing: dict[str, list[str]] = {}
         for image, name in self._of_albums.items():
-            if (label := folders.get(image)) and label not in self.labels[image]:
+            label = self.folder_names.get(folders[image], folders[image]).casefold()
+            if label and label not in map(str.casefold, self.labels[image]):
                 differing.setdefault(name, []).extend(self.labels[image])
         self.notes += [
             f"“{shown(name)}” gives photos the names of lists for labels ({_some(labels)}): those of the folders count."

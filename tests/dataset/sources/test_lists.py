@@ -697,6 +697,18 @@ def test_names_of_albums_give_way_to_folders_and_to_labels(tmp_path, name):
     assert labels(scan([tmp_path])) == {"bird": ["p0.jpg"], "cat": ["p2.jpg"], "dog": PETS["dog"]}
 
 
+@pytest.mark.parametrize("folders", [["pets", "pets"], ["pets/one", "pets/two"], ["cat", "dog"]])
+def test_names_of_lists_are_labels_where_folders_say_less_or_a_key_says_so(tmp_path, folders):
+    paths = {label: [f"{folders[number]}/p{number}.jpg"] for number, label in enumerate(("Cat", "Dog"))}
+    for number in range(2):
+        put(tmp_path / folders[number] / f"p{number}.jpg", photo(number))
+    said = {"classes": paths} if "/" in folders[0] else paths
+    put(tmp_path / "a.json", json.dumps(said).encode())
+    plan = scan([tmp_path])
+    assert labels(plan) == {"cat": ["p0.jpg"], "dog": ["p1.jpg"]}
+    assert not any("names of lists" in note for note in plan.notes)
+
+
 def test_a_field_called_label_above_images_goes_before_folders(tmp_path):
     for number, (path, label) in enumerate(ROWS):
         put(tmp_path / label / path, photo(number))

@@ -57,6 +57,7 @@ def entries_of_value(value: Any, locate: Located, notes: list[str]) -> list[List
         joined.setdefault(one.key if one.table.sparse else f"\0{number}", []).append(number)
     entries: list[tuple[int, ListEntry]] = []
     by_key = any(labels)
+    of_classes = any(_is_class(key) for one in lists for key in one.keys)  # {"classes": {"cat": […]}}
     for group in joined.values():
         table, ends = _joined([lists[number].table for number in group])
         known = any(map(_is_class, table.header))
@@ -64,9 +65,10 @@ def entries_of_value(value: Any, locate: Located, notes: list[str]) -> list[List
             number = group[bisect_left(ends, entry.line)]
             if labels[number] and table.sparse and not known:  # what was guessed from the columns
                 entry = replace(entry, label="")
-            entries.append((number, replace(entry, split=entry.split or splits[number])))
+            of_album = entry.of_album and not of_classes
+            entries.append((number, replace(entry, split=entry.split or splits[number], of_album=of_album)))
     if by_key and not any(entry.label or entry.several for _, entry in entries):
-        return [replace(entry, label=labels[number], of_album=True) for number, entry in entries]
+        return [replace(entry, label=labels[number], of_album=not of_classes) for number, entry in entries]
     return _without_repeats(entries, notes)
 
 
