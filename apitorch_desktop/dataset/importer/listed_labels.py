@@ -230,9 +230,10 @@ class ListedLabels:
             for image in self.numbered:
                 self.labels[image] = [names.get(label, label) for label in self.labels[image]]
             return
-        self.weak |= self.guessed
+        if len(set(filter(None, folders.values()))) > 1:  # one folder for all says less than numbers
+            self.weak |= self.guessed
         differing = [
-            image for image, label in beside.items() if image not in self.guessed and label not in self.labels[image]
+            image for image, label in beside.items() if image not in self.weak and label not in self.labels[image]
         ]
         if differing:
             self.notes.append(

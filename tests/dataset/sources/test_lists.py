@@ -833,6 +833,31 @@ def test_numbers_that_nothing_calls_labels_give_way_to_folders(tmp_path, name, t
     assert found == {"cat": ["0.jpg", "1.jpg", "2.jpg"], "dog": ["3.jpg", "4.jpg", "5.jpg"]}
 
 
+def test_numbers_count_where_all_photos_lie_in_one_folder(tmp_path):
+    for number in range(4):
+        put(tmp_path / f"cropped/{number}.jpg", photo(number))
+    put(tmp_path / "x.json", json.dumps({f"cropped/{number}.jpg": number % 2 for number in range(4)}).encode())
+    assert labels(scan([tmp_path])) == {"0": ["0.jpg", "2.jpg"], "1": ["1.jpg", "3.jpg"]}
+
+
+def test_numbers_of_photos_are_no_names_of_classes(tmp_path):
+    ids = [
+        "8952ed06-1b59-3f29-18c3-a7a8791f0000",
+        "8952ed06-1b59-3f29-18c3-a7a879208697",
+        "0000139e-21dc-4d0c-bfe1-4cae3c85c829",
+    ]
+    for number, (one, folder) in enumerate(zip(ids, ("0817", "0817", "0900"), strict=True)):
+        put(tmp_path / "birds" / folder / f"{one.replace('-', '')}.jpg", photo(number))
+    put(tmp_path / "classes.txt", b"817 Oak Titmouse\n900 Blue Jay\n")
+    put(
+        tmp_path / "image_class_labels.txt", "".join(f"{one} {900 if one[0] == '0' else 817}\n" for one in ids).encode()
+    )
+    assert {label: len(found) for label, found in labels(scan([tmp_path])).items()} == {
+        "oak_titmouse": 2,
+        "blue_jay": 1,
+    }
+
+
 def test_one_photo_in_another_folder_leaves_the_numbers_of_a_list_their_names(tmp_path):
     for number, path in enumerate(CAT_AND_DOG):
         put(tmp_path / path, photo(number))

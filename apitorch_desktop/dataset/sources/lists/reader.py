@@ -430,7 +430,8 @@ def _from_lines(text: str) -> dict[str, str]:
         return found
     backward = [re.split(r"\s*[,;:\t]\s*|\s+(?=\S+$)", line, maxsplit=1) for line in lines]
     if all(len(pair) == 2 and pair[1].isdigit() for pair in backward):
-        return {key: label for label, key in backward}
+        found = {key: label for label, key in backward}
+        return found if len(found) == len(backward) else {}  # one number for several: they are photos
     if (
         len(split[0]) == 2
         and not re.search(r"\d", lines[0])
