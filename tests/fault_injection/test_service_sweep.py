@@ -78,7 +78,7 @@ def test_a_row_whose_file_is_gone_is_kept_said_and_healed_by_the_same_upload(tmp
         service.end(signal.SIGKILL)
     (tmp_path / "data" / "images" / _sha(data)[0] / _sha(data)).unlink()
     with serving(tmp_path / "data", key=KEY) as service:
-        assert _sha(data) in service.log
+        until(lambda: _sha(data) in service.log)  # said once the service listens
         (group,) = service.call("GET", f"training-set/{number}/images").json()["data"]
         assert [row["id"] for row in group["images"]] == [image]
         answer = service.call("GET", group["images"][0]["url"])
