@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 from tests.helpers.mounts import fill, read_only, tmpfs
-from tests.helpers.on_disk import on_disk
+from tests.helpers.on_disk import on_disk, orphans
 from tests.helpers.service_process import KEY, Service, run, serving
+from tests.helpers.waiting import until
 
 
 @pytest.fixture
@@ -71,6 +72,7 @@ def test_a_full_disk_is_507_and_there_is_service_again_when_there_is_room(disk: 
         kept.append(answer.json()["id"])
         served.end(signal.SIGKILL)
     with serving(disk / "data", key=KEY) as served:
+        until(lambda: not orphans(disk / "data"), "the quarantine")
         assert set(on_disk(disk / "data")) == _ids(served, number) == set(kept)
         assert served.end()[0] == 0
 

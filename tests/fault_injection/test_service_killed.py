@@ -14,10 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.on_disk import on_disk
+from tests.helpers.on_disk import on_disk, orphans
 from tests.helpers.service_process import KEY, Service, serving
 from tests.helpers.stress_clients import CONTENTS, Corrector, Editor, Learner, StressClient
 from tests.helpers.stress_store import NEW, after
+from tests.helpers.waiting import until
 
 KILLS = int(os.environ.get("KILLS", "20"))
 SEED = int(os.environ.get("SEED", "1"))
@@ -55,6 +56,7 @@ class Killed:
 
     def check(self, served: Service) -> None:
         """Hold the started service against what it acknowledged; the callers go on from what is there."""
+        until(lambda: not orphans(self.folder), "the quarantine")
         contents = {image: _NAMES[sha256] for image, sha256 in on_disk(self.folder).items()}
         sets = {row["name"]: row["id"] for row in served.call("GET", "training-sets").json()["data"]}
         assert set(sets) <= {caller.name for caller in self.callers}
