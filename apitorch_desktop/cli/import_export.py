@@ -501,9 +501,7 @@ class _ImportReport:
         """Write it for people."""
         came, name = self.came, self.name
         if came:
-            labels = came.keys() - {INBOX}
-            under = f"under {plural(len(labels), 'label')}" if labels else "without a label"
-            output.write(f"{plural(came.total(), 'photo')} came into “{name}”, {under}.")
+            output.write(f"{plural(came.total(), 'photo')} came into “{name}”, {self._under}.")
         else:
             output.write(f"Nothing new came into “{name}”.")
         self._write_labels()
@@ -516,6 +514,11 @@ class _ImportReport:
             note = self.status.note if self.status else ""
             output.write(f"{plural(left, 'photo')} did not come in yet: {note} Run the same command to go on.")
         output.write_list("did not come in", self.out)
+
+    @property
+    def _under(self) -> str:
+        labels = self.came.keys() - {INBOX}
+        return f"under {plural(len(labels), 'label')}" if labels else "without a label"
 
     def _write_labels(self, splits: Mapping[str, Counter[str]] | None = None) -> None:
         shown_counts = sorted((label_name(label), label, count) for label, count in self.came.items())
@@ -580,9 +583,7 @@ class _PlanReport(_ImportReport):
             filter(None, ["a new training set" if self.new else "", f"“{self.name}”" if self.name else ""])
         )
         if came:
-            labels = came.keys() - {INBOX}
-            under = f"under {plural(len(labels), 'label')}" if labels else "without a label"
-            output.write(f"{plural(came.total(), 'photo')} would come into {target}, {under}.")
+            output.write(f"{plural(came.total(), 'photo')} would come into {target}, {self._under}.")
         else:
             output.write(f"Nothing new would come into {target}.")
         self._write_labels(self.splits())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
 """Beginnings that spreadsheets evaluate or strip (OWASP, CSV injection), after any number of apostrophes."""
@@ -51,6 +52,12 @@ def natural(name: str) -> list[tuple[int, int, str]]:
         for part in re.split(r"([0-9]+)", name)
         if part
     ]
+
+
+def few(names: Iterable[str]) -> str:
+    """Return the first three of different names, each in quotation marks, for a sentence."""
+    distinct = sorted(set(names), key=natural)
+    return ", ".join(f"“{shown(name)}”" for name in distinct[:3]) + (", …" if len(distinct) > 3 else "")
 
 
 def decoded(name: str) -> str:

@@ -14,6 +14,7 @@ from apitorch_desktop.dataset.sources.lists.names import (
     split_of,
     split_words,
     without_split,
+    without_zeros,
 )
 from apitorch_desktop.utils.text import plural, shown
 
@@ -134,12 +135,12 @@ class _Finder:
         if copies:
             beside = [name for name in folder.folders if name != copies[0].name]
             self.notes.append(
-                f"“{shown(copies[0].name)}” holds the folders beside it once more ({_few(beside)}): it is no label, "
+                f"“{shown(copies[0].name)}” holds the folders beside it once more ({_first_quoted(beside)}): it is no label, "
                 "and a photo that lies in both comes once."
             )
         index = list(folder.folders.values()) if _is_index(folder) else []
         if index:
-            self.notes.append(f"{_few(folder.folders)} are only an index: their sub-folders are the labels.")
+            self.notes.append(f"{_first_quoted(folder.folders)} are only an index: their sub-folders are the labels.")
         for child in copies or index:
             del folder.folders[child.name]
             _merge(folder, child)
@@ -463,7 +464,7 @@ def same_numbers(labels: Iterable[tuple[str, str]]) -> dict[str, str]:
     spelled: dict[str, dict[str, set[str]]] = {}
     for label, split in labels:
         if label.isascii() and label.isdigit():
-            spelled.setdefault(label.lstrip("0") or "0", {}).setdefault(label, set()).add(split)
+            spelled.setdefault(without_zeros(label), {}).setdefault(label, set()).add(split)
     return {
         label: number
         for number, parts in spelled.items()
@@ -472,8 +473,8 @@ def same_numbers(labels: Iterable[tuple[str, str]]) -> dict[str, str]:
     }
 
 
-def _few(names: Iterable[str]) -> str:
-    """Return the first names of a list in a sentence."""
+def _first_quoted(names: Iterable[str]) -> str:
+    """Return the first three names as a list in a sentence."""
     ordered = sorted(names)
     return quoted(ordered[:3]) + (", …" if len(ordered) > 3 else "")
 

@@ -10,9 +10,9 @@ from apitorch_desktop.dataset.importer.folder_labels import quoted
 from apitorch_desktop.dataset.sources.lists import reader
 from apitorch_desktop.dataset.sources.lists.annotations import yolo_classes
 from apitorch_desktop.dataset.sources.lists.index import ImageIndex, Parts
-from apitorch_desktop.dataset.sources.lists.names import is_container, normal, split_of, split_words
+from apitorch_desktop.dataset.sources.lists.names import is_container, normal, split_of, split_words, without_zeros
 from apitorch_desktop.dataset.sources.lists.table import decode
-from apitorch_desktop.utils.text import natural, plural, shown
+from apitorch_desktop.utils.text import few, natural, plural, shown
 
 ListFile = tuple[Parts, Callable[[], bytes]]
 """Parts of a file that may be a list, and a function that reads it, which raises InvalidList."""
@@ -32,8 +32,6 @@ _LIST_WORDS: Final = frozenset(
 """Words in the name of a list that say no more than that it is one: test_list.txt."""
 _MOST_DISTINCT: Final = 0.95
 """Part of the names in a list that are distinct, up to which they are labels of photos rather than names of classes."""
-
-
 _AGREEING: Final = 0.8
 """Share of the images of a list that lie in the folders which correspond to its numbers, from which these name them."""
 
@@ -42,8 +40,8 @@ class ListedLabels:
     """Labels and parts of a split by image, from all lists of a folder or an archive: the first that names an image counts.
 
     `weak`: images whose label gives way to that of a folder, since it is a classifier's answer or the name of an album.
-    `numbered`: images whose label is a number without a name, which a folder may have: see `name_numbers`; `guessed`: those
-    of which nothing says that the number is a label.
+    `numbered`: images whose label is a number without a name, which a folder may have; `guessed`: those of which nothing
+    says that the number is a label.
     `folder_names`: label by name of a folder, where a list says what folders stand for. `unused`: files that give nothing.
     `notes` and `complete` are those of the plan.
     """
@@ -60,7 +58,8 @@ class ListedLabels:
         self.complete = True
         self._of_albums: dict[Parts, str] = {}
         """Image → name of the list that has an album of it for a label."""
-        self._answers: list[tuple[reader.ListContent, Parts]] = []
+        self._last: list[tuple[reader.ListContent, Parts]] = []
+        """Lists of a classifier's answers or of albums, which count where no other list does."""
 
     def read(self, lists: Sequence[ListFile], images: Sequence[Parts], cancelled: Callable[[], bool]) -> None:
         """Read lists that lie among images; `cancelled` ends it."""
@@ -89,7 +88,7 @@ class ListedLabels:
                 boxes.append((image, numbers))
             else:
                 self._use(data, parts, index, names, folders, parts_of_set.get(parts, ""))
-        for content, parts in self._answers:
+        for content, parts in self._last:
             if not self._merge(content, parts, index, parts_of_set.get(parts, "")):
                 self.unused.append(parts)
         self._merge_boxes(boxes, names)
@@ -112,8 +111,8 @@ class ListedLabels:
                 except reader.InvalidList as error:
                     problem = problem or str(error)
                     continue
-                if content.answers or content.of_albums:  # what people say of each photo goes first
-                    self._answers.append((content, parts))
+                if content.answers or content.of_albums:
+                    self._last.append((content, parts))
                     return
                 if self._merge(content, parts, index, part_of_set):
                     return
@@ -189,11 +188,13 @@ class ListedLabels:
             self._complain(f"{plural(len(missing), 'photo')} in “{shown(parts[-1])}” {are} not there: {first}{more}.")
         return True
 
-    def weigh_albums(self, folders: Mapping[Parts, str]) -> None:
-        """Keep names of several albums where all folders have one label; notify of those that give way to folders.
+    def weigh(self, folders: Mapping[Parts, str]) -> None:
+        """Decide which labels give way to those of folders, the label of each image by its folders, "" for none."""
+        self._weigh_albums(folders)
+        self._name_numbers(folders)
 
-        `folders`: the label of each image by its folders, "" for none.
-        """
+    def _weigh_albums(self, folders: Mapping[Parts, str]) -> None:
+        """Keep names of several albums where all folders have one label; notify of those that give way to folders."""
         albums = {label for image in self._of_albums for label in self.labels[image]}
         if len(set(filter(None, folders.values()))) == 1 < len(albums):
             self.weak.difference_update(self._of_albums)
@@ -204,14 +205,14 @@ class ListedLabels:
             if label and label not in map(str.casefold, self.labels[image]):
                 differing.setdefault(name, []).extend(self.labels[image])
         self.notes += [
-            f"“{shown(name)}” gives photos the names of lists for labels ({_some(labels)}): those of the folders count."
+            f"“{shown(name)}” gives photos the names of lists for labels ({few(labels)}): those of the folders count."
             for name, labels in differing.items()
         ]
 
-    def name_numbers(self, folders: Mapping[Parts, str]) -> None:
+    def _name_numbers(self, folders: Mapping[Parts, str]) -> None:
         """Give names of folders to the numbers of a list that correspond to them; else the numbers are the labels.
 
-        `folders`: the label of each image by its folders, "" for none; the innermost folders may name the numbers too.
+        The innermost folders may name the numbers too.
         """
         called = self.folder_names
         beside = {image: called.get(label, label) for image in self.numbered if (label := folders.get(image))}
@@ -237,8 +238,8 @@ class ListedLabels:
         ]
         if differing:
             self.notes.append(
-                f"A list gives {plural(len(differing), 'photo')} in {_some(beside[image] for image in differing)} a number "
-                f"for a label ({_some(label for image in differing for label in self.labels[image])}), which counts: "
+                f"A list gives {plural(len(differing), 'photo')} in {few(beside[image] for image in differing)} a number "
+                f"for a label ({few(label for image in differing for label in self.labels[image])}), which counts: "
                 "names for the numbers can stand in “classes.txt” beside it."
             )
 
@@ -294,7 +295,7 @@ class _ClassNames:
         self.notes: list[str] = []
         self._lists = lists
         self._index = index
-        self._folders = {_number(folder) for folder in folders}
+        self._folders = {without_zeros(folder) for folder in folders}
         self._images = images
         for parts, load in lists:
             if not reader.CLASS_NAME_FILES.fullmatch(parts[-1]):
@@ -325,7 +326,7 @@ class _ClassNames:
         labels = [entry.label for entry in entries if entry.label]
         if not photos or not labels:
             return False
-        of_folders = len(self._folders.intersection(map(_number, names)))
+        of_folders = len(self._folders.intersection(map(without_zeros, names)))
         if len(set(labels)) <= _MOST_DISTINCT * len(labels):
             return 2 * of_folders <= len(names) and (
                 2 * len(photos) > len(entries) or 2 * len(set(labels)) <= len(labels)
@@ -370,14 +371,14 @@ class _ClassNames:
 
     def mapping_for(self, folders: set[str]) -> dict[str, str]:
         """Return id → name of folders that are called by ids, or by numbers from 1 where the names count from 0."""
-        numbers = {folder: _number(folder) for folder in folders if folder.isdecimal()}
+        numbers = {folder: without_zeros(folder) for folder in folders if folder.isdecimal()}
         for names in self._by_folder.values():
-            ids = {_number(key): name for key, name in names.items()}
+            ids = {without_zeros(key): name for key, name in names.items()}
             one_based = {str(int(key) + 1): name for key, name in ids.items() if key.isdecimal()}
             used = set(numbers.values())
             if used and not used <= ids.keys() and used == one_based.keys():
                 return {folder: one_based[number] for folder, number in numbers.items()}
-            if found := {folder: ids[key] for folder in folders if (key := _number(folder)) in ids}:
+            if found := {folder: ids[key] for folder in folders if (key := without_zeros(folder)) in ids}:
                 if used and "0" in ids and "0" not in used and folders.isdisjoint(names.values()):
                     first = min(found, key=natural)
                     self.notes.append(
@@ -385,16 +386,6 @@ class _ClassNames:
                     )
                 return found
         return {}
-
-
-def _number(name: str) -> str:
-    """Return a number without the zeros in front of it; any other name as it is."""
-    return name.lstrip("0") or "0" if name.isdecimal() else name
-
-
-def _some(names: Iterable[str]) -> str:
-    distinct = sorted(set(names), key=natural)
-    return ", ".join(f"“{shown(name)}”" for name in distinct[:3]) + (", …" if len(distinct) > 3 else "")
 
 
 def _rank_of_list(name: str) -> int:

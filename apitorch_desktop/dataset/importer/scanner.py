@@ -458,8 +458,7 @@ class Scanner:
             spelled.get(root, root),
             labeled=bool(self._default or listed.labels),
         )
-        listed.weigh_albums({entry.parts: own.label for entry, own in zip(contents.images, found, strict=True)})
-        listed.name_numbers({entry.parts: own.label for entry, own in zip(contents.images, found, strict=True)})
+        listed.weigh({entry.parts: own.label for entry, own in zip(contents.images, found, strict=True)})
         self.notes += [*listed.notes, *notes]
         given = {label.casefold() for labels in listed.labels.values() for label in labels}
         differing = 0

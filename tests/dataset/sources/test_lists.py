@@ -858,6 +858,14 @@ def test_numbers_of_photos_are_no_names_of_classes(tmp_path):
     }
 
 
+def test_albums_that_are_called_by_numbers_give_way_to_folders_with_their_names_too(tmp_path):
+    for number, path in enumerate(CAT_AND_DOG):
+        put(tmp_path / path, photo(number))
+    put(tmp_path / "classes.txt", b"spring\nsummer\n")
+    put(tmp_path / "x.json", json.dumps({"0": CAT_AND_DOG[::2], "1": CAT_AND_DOG[1::2]}).encode())
+    assert labels(scan([tmp_path])).keys() == {"cat", "dog"}
+
+
 def test_one_photo_in_another_folder_leaves_the_numbers_of_a_list_their_names(tmp_path):
     for number, path in enumerate(CAT_AND_DOG):
         put(tmp_path / path, photo(number))

@@ -10,12 +10,11 @@ from typing import Any, Final
 
 from apitorch_desktop.dataset.sources.lists import names
 from apitorch_desktop.dataset.sources.lists.table import Cell, Located, Table, is_image_address, looks_like_path
-from apitorch_desktop.utils.text import plural, shown
+from apitorch_desktop.utils.text import few, plural, shown
 
 _SAMPLE: Final = 300
 _MAX_FRACTIONS: Final = 20
 _MIN_COMBINATIONS: Final = 3
-_LABEL_ROLES: Final = ("label_name", "label", "label_id")
 _ONE: Final = frozenset({"1", "1.0", "true", "x", "yes"})
 _ZERO: Final = frozenset({"0", "0.0", "false", "no", "", "-1", "nan"})
 _NUMBER: Final = re.compile(r"[+-]?\d+(?:[.,]\d+)?(?:e[+-]?\d+)?", re.IGNORECASE)
@@ -129,10 +128,9 @@ class _Columns:
 
     def note_values(self, column: int, values: Iterable[str], what: str) -> None:
         """Notify of values that are not what a column is taken for."""
-        distinct = sorted(set(values))
-        quoted = ", ".join(f"“{shown(value)}”" for value in distinct[:3]) + (", …" if len(distinct) > 3 else "")
+        distinct = set(values)
         are = "is no" if len(distinct) == 1 else "are no"
-        self.table.notes.append(f"{quoted} in the column “{shown(self.header[column])}” {are} {what}")
+        self.table.notes.append(f"{few(distinct)} in the column “{shown(self.header[column])}” {are} {what}")
 
     def role(self, role: str) -> list[int]:
         """Columns that may have a role by their names, the most usual name first."""
@@ -209,13 +207,11 @@ def named(entries: list[ListEntry], class_names: Mapping[str, str]) -> list[List
             return entries
         class_names = one_based
     return [
-        ListEntry(
-            entry.path,
-            class_names.get(entry.label, ""),
-            entry.split,
-            entry.line,
-            tuple(class_names[label] for label in entry.several),
-            entry.of_album,
+        replace(
+            entry,
+            label=class_names.get(entry.label, ""),
+            several=tuple(class_names[label] for label in entry.several),
+            guessed=False,
         )
         for entry in entries
     ]
@@ -360,7 +356,7 @@ def _label_columns(columns: _Columns, taken: set[int | None], path: int) -> tupl
         return [], []
     of_files = bool(_OF_FILES.intersection(headers))
     free = [column for column in free if not (of_files and headers[column] in _WEAK)]
-    known = [column for role in _LABEL_ROLES for column in columns.role(role) if column in free]
+    known = [column for role in names.LABEL_ROLES for column in columns.role(role) if column in free]
     known.sort(key=columns.numeric)  # names before numbers
     of_classes = [*columns.role("label"), *columns.role("label_id")]
     one_hot = _one_hot(columns, [column for column in free if column not in of_classes])
@@ -638,7 +634,7 @@ labels of shapes (Label Studio); and last what describes the annotation rather t
 def _label_rank(key: str) -> int | None:
     if (own := _KEY_RANKS.get(key.lower())) is not None:
         return own
-    for offset, role in enumerate(_LABEL_ROLES):
+    for offset, role in enumerate(names.LABEL_ROLES):
         if (rank := names.rank(key, role)) is not None:
             return offset * 1000 + rank
     return _UNSURE if key.lower() in {"name", "title"} else None

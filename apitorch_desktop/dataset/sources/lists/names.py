@@ -125,6 +125,7 @@ def _ranks(names: tuple[str, ...]) -> dict[str, int]:
     return ranks
 
 
+LABEL_ROLES: Final = ("label_name", "label", "label_id")
 _ROLES: Final = {
     role: _ranks(names)
     for role, names in {
@@ -151,6 +152,16 @@ def rank(header: str, role: str) -> int | None:
     return None
 
 
+def has_label_role(cell: str) -> bool:
+    """Return True for a usual name of a column or field of labels, of their names, or of their numbers."""
+    return any(rank(cell, role) is not None for role in LABEL_ROLES)
+
+
+def without_zeros(name: str) -> str:
+    """Return a number without the zeros in front of it; any other name as it is."""
+    return name.lstrip("0") or "0" if name.isdecimal() else name
+
+
 def is_label_header(cell: str) -> bool:
     """Return True for the name of a column or field that holds the label of something, rather than its kind or quality."""
     found, kind = rank(cell, "label"), rank("type", "label")
@@ -165,7 +176,7 @@ def is_path_header(cell: str) -> bool:
 
 def is_known_header(cell: str) -> bool:
     """Return True for a usual name of a column of paths, labels or splits."""
-    return any(rank(cell, role) is not None for role in ("path", "label_name", "label", "label_id", "split"))
+    return has_label_role(cell) or rank(cell, "path") is not None or rank(cell, "split") is not None
 
 
 def split_words(name: str) -> tuple[str, tuple[str, ...]]:
@@ -192,7 +203,7 @@ def without_split(name: str) -> str:
 def named_value(name: str) -> str:
     """Return the label of a folder called `label=cat`, as programs for tables write them; any other name as it is."""
     key, equals, value = name.partition("=")
-    known = equals and value and any(rank(key, role) is not None for role in ("label_name", "label", "label_id"))
+    known = equals and value and has_label_role(key)
     return value if known else name
 
 

@@ -14,7 +14,6 @@ from apitorch_desktop.utils.text import plural, shown
 _MAX_DEPTH: Final = 4
 _SAMPLE: Final = 300
 _MAX_KEYS: Final = 20_000
-_LABEL_ROLES: Final = ("label", "label_name", "label_id")
 _QUALIFIED: Final = re.compile(r"[\w-]+(?:\.[\w-]+)+/(\w+)")
 """A key with the domain of its maker before it: aiplatform.googleapis.com/ml_use."""
 
@@ -57,10 +56,10 @@ def entries_of_value(value: Any, locate: Located, notes: list[str]) -> list[List
         joined.setdefault(one.key if one.table.sparse else f"\0{number}", []).append(number)
     entries: list[tuple[int, ListEntry]] = []
     by_key = any(labels)
-    of_classes = any(_is_class(key) for one in lists for key in one.keys)  # {"classes": {"cat": […]}}
+    of_classes = any(names.has_label_role(key) for one in lists for key in one.keys)  # {"classes": {"cat": […]}}
     for group in joined.values():
         table, ends = _joined([lists[number].table for number in group])
-        known = any(map(_is_class, table.header))
+        known = any(map(names.has_label_role, table.header))
         for entry in entries_of(table, locate):
             number = group[bisect_left(ends, entry.line)]
             if labels[number] and table.sparse and not known:  # what was guessed from the columns
@@ -275,7 +274,7 @@ def records_table(records: list[tuple[int, dict[str, Any]]], above: frozenset[st
     flat = [(line, _flat(record)) for line, record in records]
     keys = list(dict.fromkeys(key for _, record in flat for key in record))
     header = keys
-    if not any(map(_is_class, keys)):
+    if not any(map(names.has_label_role, keys)):
         objects = {key for _, record in flat[:_SAMPLE] for key, cell in record.items() if isinstance(cell, Objects)}
         named = {key for key in objects if any(holds_label(_field(record, key)) for _, record in records[:_SAMPLE])}
         header = [f"{key}.label" if key in named else key for key in keys]  # what names the classes of objects
@@ -294,7 +293,9 @@ def unfolded_table(records: list[tuple[int, dict[str, Any]]], locate: Located) -
         return records_table(records)
     held = [entry for _, record in records for part in record.values() if isinstance(part, list) for entry in part]
     own = {key for entry in held if isinstance(entry, dict) for key in entry}
-    keys = {str(key) for _, record in records for key in record if key not in own and not _is_class(str(key))}
+    keys = {
+        str(key) for _, record in records for key in record if key not in own and not names.has_label_role(str(key))
+    }
     return records_table(inner, frozenset(keys))
 
 
@@ -347,7 +348,7 @@ def _flat(record: dict[str, Any], above: str = "", depth: int = 0) -> dict[str, 
     for key, value in record.items():
         qualified = _QUALIFIED.fullmatch(str(key))
         name = f"{above}{qualified[1] if qualified else key}"
-        is_label = _is_class(str(key))
+        is_label = names.has_label_role(str(key))
         if isinstance(value, dict) and depth < _MAX_DEPTH and not (is_label and labels_of(value)):
             flat |= _flat(value, f"{name}.", depth + 1)
         else:
@@ -381,10 +382,10 @@ def is_of_detector(value: Any, in_list: int = 0) -> bool:
     sure = any(
         names.normal(str(key)) in _CONFIDENCE and isinstance(part, float) and 0 < part < 1 for key, part in parts
     )
-    if in_list > 1 and sure and any(isinstance(part, (str, int)) and _is_class(str(key)) for key, part in parts):
+    if (
+        in_list > 1
+        and sure
+        and any(isinstance(part, (str, int)) and names.has_label_role(str(key)) for key, part in parts)
+    ):
         return True
     return any(is_of_detector(part, in_list) for _, part in parts if isinstance(part, (dict, list)))
-
-
-def _is_class(key: str) -> bool:
-    return any(names.rank(key, role) is not None for role in _LABEL_ROLES)
