@@ -40,8 +40,8 @@ class ListedLabels:
     """Labels and parts of a split by image, from all lists of a folder or an archive: the first that names an image counts.
 
     `weak`: images whose label gives way to that of a folder, since it is a classifier's answer or the name of an album.
-    `numbered`: images whose label is a number without a name, which a folder may have; `guessed`: those of which nothing
-    says that the number is a label.
+    `numbered`: images whose label is a number without a name, which a folder may have; `guessed`: images whose label nothing
+    calls so.
     `folder_names`: label by name of a folder, where a list says what folders stand for. `unused`: files that give nothing.
     `notes` and `complete` are those of the plan.
     """
@@ -59,7 +59,7 @@ class ListedLabels:
         self._of_albums: dict[Parts, str] = {}
         """Image → name of the list that has an album of it for a label."""
         self._last: list[tuple[reader.ListContent, Parts]] = []
-        """Lists of a classifier's answers or of albums, which count where no other list does."""
+        """Lists of a classifier's answers, of albums, or of guessed labels, which count where no other list does."""
 
     def read(self, lists: Sequence[ListFile], images: Sequence[Parts], cancelled: Callable[[], bool]) -> None:
         """Read lists that lie among images; `cancelled` ends it."""
@@ -88,7 +88,7 @@ class ListedLabels:
                 boxes.append((image, numbers))
             else:
                 self._use(data, parts, index, names, folders, parts_of_set.get(parts, ""))
-        for content, parts in self._last:
+        for content, parts in sorted(self._last, key=lambda one: one[0].guessed):
             if not self._merge(content, parts, index, parts_of_set.get(parts, "")):
                 self.unused.append(parts)
         self._merge_boxes(boxes, names)
@@ -111,7 +111,7 @@ class ListedLabels:
                 except reader.InvalidList as error:
                     problem = problem or str(error)
                     continue
-                if content.answers or content.of_albums:
+                if content.answers or content.of_albums or content.guessed:
                     self._last.append((content, parts))
                     return
                 if self._merge(content, parts, index, part_of_set):
@@ -135,7 +135,6 @@ class ListedLabels:
             part_of_set = name_part  # nothing but photos: the list is the part
         differing = 0
         numbered = all(entry.label.isdigit() for entry in content.entries if entry.label)
-        guessed = numbered and any(entry.guessed for entry in content.entries)
         weak = content.answers or content.of_albums or _ANSWERS.search(parts[-1]) is not None
         for entry in content.entries:
             found = index.candidates(entry.path, parts[:-1], name_part)
@@ -157,7 +156,7 @@ class ListedLabels:
                 known.discard(image)
                 self.labels[image] = []
             if entry.label and image in known and entry.label not in self.labels[image]:
-                differing += 1
+                differing += image not in self.weak and image not in self.guessed
             if entry.label and image not in known:
                 self.labels.setdefault(image, []).append(entry.label)
                 if weak:
@@ -166,8 +165,8 @@ class ListedLabels:
                         self._of_albums[image] = parts[-1]
                 elif numbered:
                     self.numbered.add(image)
-                    if guessed:
-                        self.guessed.add(image)
+                if content.guessed:
+                    self.guessed.add(image)
         if ambiguous:
             more = f", and {len(ambiguous) - 1:,} more" if len(ambiguous) > 1 else ""
             self._complain(
@@ -191,7 +190,20 @@ class ListedLabels:
     def weigh(self, folders: Mapping[Parts, str]) -> None:
         """Decide which labels give way to those of folders, the label of each image by its folders, "" for none."""
         self._weigh_albums(folders)
-        self._name_numbers(folders)
+        guessed = self.guessed - (self.numbered if self._name_numbers(folders) else set())
+        if len(set(filter(None, folders.values()))) < 2:  # one folder for all says less than a list
+            return
+        self.weak |= guessed
+        differing = [
+            label
+            for image in guessed - self.numbered
+            for label in self.labels[image]
+            if label.casefold() != folders[image].casefold() != ""
+        ]
+        if differing:
+            self.notes.append(
+                f"A list gives photos {few(differing)} in a column that is not called a label: those of the folders count."
+            )
 
     def _weigh_albums(self, folders: Mapping[Parts, str]) -> None:
         """Keep names of several albums where all folders have one label; notify of those that give way to folders."""
@@ -209,8 +221,8 @@ class ListedLabels:
             for name, labels in differing.items()
         ]
 
-    def _name_numbers(self, folders: Mapping[Parts, str]) -> None:
-        """Give names of folders to the numbers of a list that correspond to them; else the numbers are the labels.
+    def _name_numbers(self, folders: Mapping[Parts, str]) -> bool:
+        """Give names of folders to the numbers of a list that correspond to them; return whether there are any.
 
         The innermost folders may name the numbers too.
         """
@@ -223,18 +235,16 @@ class ListedLabels:
         }
         if len(set(beside.values())) > len({label for image in beside for label in self.labels[image]}) == 1:
             self.weak.update(beside)  # one number for all says less than their folders
-            return
+            return False
         names = self._names_of_numbers(beside) or (
             self._names_of_numbers(inner) if len(set(inner.values())) > 1 else {}
         )
         if names:
             for image in self.numbered:
                 self.labels[image] = [names.get(label, label) for label in self.labels[image]]
-            return
-        if len(set(filter(None, folders.values()))) > 1:  # one folder for all says less than numbers
-            self.weak |= self.guessed
+            return True
         differing = [
-            image for image, label in beside.items() if image not in self.weak and label not in self.labels[image]
+            image for image, label in beside.items() if image not in self.guessed and label not in self.labels[image]
         ]
         if differing:
             self.notes.append(
@@ -242,6 +252,7 @@ class ListedLabels:
                 f"for a label ({few(label for image in differing for label in self.labels[image])}), which counts: "
                 "names for the numbers can stand in “classes.txt” beside it."
             )
+        return False
 
     def _names_of_numbers(self, folders: Mapping[Parts, str]) -> dict[str, str]:
         """Return number → folder where each number has a folder of its own, called by a name; else nothing.

@@ -820,12 +820,21 @@ def test_numbers_in_a_list_go_before_folders_that_do_not_name_them(tmp_path, pat
     [
         ("ages.csv", "file,age\ncat/0.jpg,1\ncat/1.jpg,2\ncat/2.jpg,1\ndog/3.jpg,2\ndog/4.jpg,1\ndog/5.jpg,2\n"),
         ("counts.txt", "".join(f"{path} {number % 2}\n" for number, path in enumerate(CAT_AND_DOG))),
+        (
+            "remarks.csv",
+            "datei;alter;bemerkung\n" + "".join(f"{path};{number};20 °C\n" for number, path in enumerate(CAT_AND_DOG)),
+        ),
+        (
+            "who.csv",
+            "file,photographer\n"
+            + "".join(f"{path},{'anna' if number % 2 else 'ben'}\n" for number, path in enumerate(CAT_AND_DOG)),
+        ),
         ("sizes.json", json.dumps({path: 1000 + number for number, path in enumerate(CAT_AND_DOG)})),
         ("boxes.json", json.dumps({path: [40, 30] for path in CAT_AND_DOG})),
         ("labels.csv", "file,label\ncat/0.jpg,0\ncat/1.jpg,0\ncat/2.jpg,0\ndog/3.jpg,1\ndog/4.jpg,1\ndog/5.jpg,1\n"),
     ],
 )
-def test_numbers_that_nothing_calls_labels_give_way_to_folders(tmp_path, name, text):
+def test_what_nothing_calls_labels_gives_way_to_folders(tmp_path, name, text):
     for number, path in enumerate(CAT_AND_DOG):
         put(tmp_path / path, photo(number))
     put(tmp_path / name, text.encode())

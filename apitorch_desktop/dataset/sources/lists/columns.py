@@ -67,7 +67,7 @@ class ListEntry:
     """Image in a list: its path or address as it stands there, its label and part of a split, "" where there is none.
 
     `line`: its line in the list, or its number. `several`: labels of the objects in it, where they are more than one.
-    `guessed`: True where the name of its column does not say that this is the label.
+    `guessed`: True where its column is called otherwise, or holds numbers and is not called at all.
     `of_album`: True where the label is the name of the list that the image is in, which may be no class: “Holiday”.
     """
 
@@ -162,13 +162,15 @@ def entries_of(table: Table, locate: Located, class_names: Mapping[str, str] | N
     numbers = 0 if table.header else sum(columns.numeric(column) for column in range(columns.width))
     if table.boxes or columns.role("box") or numbers >= 4:
         entries = join_objects(entries)
-    entries = named(_distinct(entries), class_names or {})
+    entries = _distinct(entries)
     header = columns.header[labels[0]] if labels else ""
     of_label = names.is_label_header(header) or names.rank(header, "label_id") is not None
-    if labels and (of_album or table.guessed or not of_label):
-        guessed = table.guessed or not of_label
+    made_up = table.guessed or not header  # words without a name are labels, numbers are anything
+    numbers_only = all(entry.label.isdigit() for entry in entries if entry.label)
+    guessed = bool(labels) and (made_up or not of_label) and (numbers_only or not made_up)
+    if of_album or guessed:
         entries = [replace(entry, guessed=guessed, of_album=of_album) for entry in entries]
-    return entries
+    return named(entries, class_names or {})
 
 
 @dataclass(slots=True)

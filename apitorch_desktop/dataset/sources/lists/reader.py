@@ -45,13 +45,15 @@ class ListContent:
     """Entries of a list in their order, and sentences about what was not understood.
 
     `answers`: True where the labels are those of a detector, which says of each object how sure it is. `of_albums`: True
-    where they are nothing but names of lists within it. `bare`: there is nothing but paths in it.
+    where they are nothing but names of lists within it, `guessed` where nothing calls them labels. `bare`: there is nothing
+    but paths in it.
     """
 
     entries: list[ListEntry]
     notes: list[str] = field(default_factory=list)
     answers: bool = False
     of_albums: bool = False
+    guessed: bool = False
     bare: bool = False
 
 
@@ -120,6 +122,7 @@ def read_list(data: bytes, name: str, locate: Located, class_names: Mapping[str,
         )
     labeled = [entry for entry in content.entries if entry.label or entry.several]
     content.of_albums = bool(labeled) and all(entry.of_album for entry in labeled)
+    content.guessed = bool(labeled) and all(entry.guessed for entry in labeled)
     content.notes += _repeated(content.entries, name)
     several = [entry for entry in content.entries if entry.several]
     if several:
