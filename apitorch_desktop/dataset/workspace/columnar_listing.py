@@ -113,11 +113,13 @@ def updated(listing: Listing, changes: ListingChanges, scratch_label: str = "") 
 
 
 class ImageChanges(NamedTuple):
-    """Changes that lead from some images to others: places in `after` of those that came and that moved, ids of those gone."""
+    """Changes that lead from some images to others: places in `after` of those that came; of those before, the ones that
+    moved, by their new label, and the ones that went.
+    """
 
     came: Slots
-    moved: Slots
-    went: list[str]
+    moved: dict[str, ImageSnapshot]
+    went: ImageSnapshot
 
 
 def changes_between(before: Sequence[TrainingImage], after: Sequence[TrainingImage]) -> ImageChanges:
@@ -130,9 +132,11 @@ def changes_between(before: Sequence[TrainingImage], after: Sequence[TrainingIma
     stayed = places >= 0
     came = np.ones(len(new), bool)
     came[places[stayed]] = False
-    codes = np.array([new.label_code(label) for label in old.label_names], np.int32)
-    moved = places[stayed][codes[old.codes[stayed]] != new.codes[places[stayed]]] if len(old) else places
-    return ImageChanges(np.flatnonzero(came), moved, old.table.ids_of(old.slots[~stayed]))
+    codes = np.array([new.label_code(label) for label in old.label_names] or [-1], np.int32)
+    labels = np.where(stayed, new.codes[places], -1) if len(new) else places
+    labels[codes[old.codes] == labels] = -1
+    moved = {new.label_names[code]: old.part(labels == code) for code in np.unique(labels[labels >= 0]).tolist()}
+    return ImageChanges(np.flatnonzero(came), moved, old.part(~stayed))
 
 
 def _snapshot(images: Sequence[TrainingImage]) -> ImageSnapshot:

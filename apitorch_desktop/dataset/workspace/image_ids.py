@@ -110,7 +110,10 @@ class ImageIds:
 
     def _find_raw(self, raw: NDArray[np.uint8], label: Labels) -> tuple[Slots, NDArray[np.bool_]]:
         """Return a slot for each id of 40 hex digits, and whether it is the right one; the index is not empty."""
-        places = np.searchsorted(self._keys, _keys_of(raw))
+        keys = _keys_of(raw)
+        order = np.argsort(keys)  # many sorted keys are searched in a fifth of the time, and sorted in another two
+        places = np.empty(len(keys), np.intp)
+        places[order] = np.searchsorted(self._keys, keys[order])
         places[places == len(self._keys)] = 0
         slots: Slots = self._slots[places]
         return slots, (label[slots] >= 0) & (self._rows[slots] == raw).all(axis=1)
@@ -201,11 +204,14 @@ def _raw_ids(image_ids: Collection[str]) -> NDArray[np.uint8] | None:
     if len(joined) != _HEX_ID * len(image_ids) or not joined.isascii():
         return None
     letters = np.frombuffer(joined.encode(), np.uint8).reshape(-1, _HEX_ID)
-    digits = letters[:, 3:]
-    is_digit = ((digits >= ord("0")) & (digits <= ord("9"))) | ((digits >= ord("a")) & (digits <= ord("f")))
-    if not ((letters[:, :3] == np.frombuffer(b"ti_", np.uint8)).all() and is_digit.all()):
+    digits = letters[:, 3:].tobytes().decode()
+    if not (letters[:, :3] == np.frombuffer(b"ti_", np.uint8)).all():
         return None
-    return np.frombuffer(bytes.fromhex(digits.tobytes().decode()), np.uint8).reshape(-1, _ID)
+    try:
+        raw = bytes.fromhex(digits)
+    except ValueError:
+        return None
+    return np.frombuffer(raw, np.uint8).reshape(-1, _ID) if raw.hex() == digits else None
 
 
 def _key(image_id: str) -> int:

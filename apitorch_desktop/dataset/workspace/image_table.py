@@ -625,7 +625,7 @@ class ImageSnapshot(LazyImages):
     def __getitem__(self, place: slice) -> ImageSnapshot: ...
     def __getitem__(self, place: int | slice) -> TrainingImage | ImageSnapshot:
         if isinstance(place, slice):
-            return self._part(place)
+            return self.part(place)
         end = place + 1 or None
         found = list(self.table.read_all(self.slots[place:end], self.label_names, self.codes[place:end]))
         if not found:
@@ -678,7 +678,7 @@ class ImageSnapshot(LazyImages):
             if len(slots := slots[table.label[slots] >= 0]):
                 return table.snapshot(slots[-BLOCK:])
         created = self.table.created[self.slots]
-        return self._part(np.flatnonzero(created == max(1, created.max(initial=0)))[-BLOCK:])
+        return self.part(np.flatnonzero(created == max(1, created.max(initial=0)))[-BLOCK:])
 
     def slots_in(self, table: ImageTable) -> Slots:
         """Return the slots in a table of those images that are in it."""
@@ -687,7 +687,8 @@ class ImageSnapshot(LazyImages):
         there: Slots = self.slots[table.label[self.slots] >= 0]
         return there
 
-    def _part(self, place: Any) -> ImageSnapshot:
+    def part(self, place: Any) -> ImageSnapshot:
+        """Return the images at some places: a slice, an array of places or a mask."""
         part = ImageSnapshot.__new__(ImageSnapshot)
         part.table, part.label_names, part.is_whole, part._ids = self.table, self.label_names, False, None
         part._order, part._slots, part._codes = None, self.slots[place], self.codes[place]
@@ -708,13 +709,11 @@ class ImageSnapshot(LazyImages):
 
     def without_label(self, label: str) -> ImageSnapshot:
         """Return the images that are not under a label."""
-        return self._part(np.flatnonzero(self.codes != self.label_code(label)))
+        return self.part(np.flatnonzero(self.codes != self.label_code(label)))
 
     def by_label(self) -> Mapping[str, ImageSnapshot]:
         """Return the images of each label."""
-        return {
-            self.label_names[code]: self._part(np.flatnonzero(self.codes == code)) for code in np.unique(self.codes)
-        }
+        return {self.label_names[code]: self.part(np.flatnonzero(self.codes == code)) for code in np.unique(self.codes)}
 
 
 def _milliseconds(created_at: object) -> int:

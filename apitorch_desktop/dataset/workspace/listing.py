@@ -7,7 +7,7 @@ here and nowhere else.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from time import time
 from typing import Any
@@ -55,9 +55,18 @@ class LazyImages(Sequence[TrainingImage]):
         """Return the images of each label."""
 
 
+Images = Collection[str] | LazyImages
+"""Images given by id or as a snapshot, whose ids are made when they are asked for: there may be 100,000."""
+
+
 def image_ids(images: Sequence[TrainingImage]) -> list[str]:
     """Return the ids of images."""
     return images.ids if isinstance(images, LazyImages) else [image.image_id for image in images]
+
+
+def by_id(images: Sequence[TrainingImage]) -> Images:
+    """Return images without their records, as those will change: a snapshot as it is, the ids of others."""
+    return images if isinstance(images, LazyImages) else image_ids(images)
 
 
 def image_labels(images: Sequence[TrainingImage]) -> list[str]:

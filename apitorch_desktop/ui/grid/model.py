@@ -11,7 +11,7 @@ from PySide6.QtCore import QAbstractListModel, QModelIndex, QObject, QPersistent
 
 from apitorch_desktop.api.types import INBOX, TrainingImage, label_name
 from apitorch_desktop.dataset.review.findings import OutOfFoldAnswer
-from apitorch_desktop.dataset.workspace.listing import LazyImages
+from apitorch_desktop.dataset.workspace.listing import Images, LazyImages
 from apitorch_desktop.ui.grid.groups import LabelGroup, LabelGroups
 from apitorch_desktop.ui.grid.layout import GridLayout, ScrollAnchor
 from apitorch_desktop.utils.text import percent, size
@@ -21,8 +21,6 @@ if TYPE_CHECKING:  # numpy comes with the first images, on a lane
     from apitorch_desktop.dataset.workspace.image_table import ImageTable, Mask
     from apitorch_desktop.ui.grid.groups import Keep, SortKey
 
-    Images = Collection[str] | LazyImages
-    """Images by id, or as a snapshot."""
 
 _INVERT = bytes.maketrans(b"\0\1", b"\1\0")
 

@@ -15,7 +15,7 @@ from apitorch_desktop.api.slugs import snake_case
 from apitorch_desktop.api.types import INBOX, Id, TrainingImage, label_name
 from apitorch_desktop.dataset.edits.history import Edit, EditHistory, EditKind, EditOutcome, EditRun
 from apitorch_desktop.dataset.edits.model import TRAINING_SET_KINDS, NextEdit
-from apitorch_desktop.dataset.workspace.listing import LazyImages, ids_by_label, image_ids, without_label
+from apitorch_desktop.dataset.workspace.listing import Images, LazyImages, by_id, ids_by_label, without_label
 from apitorch_desktop.dataset.workspace.workspace import Workspace
 from apitorch_desktop.ui.session.messages import MessageAction
 from apitorch_desktop.ui.session.session import Session
@@ -160,14 +160,12 @@ class EditController(QObject):
         if open_set is None or not moving:
             return
         set_id = open_set.training_set.id
-        open_set.move_each(
-            {label: some if isinstance(some, LazyImages) else image_ids(some) for label, some in by_label.items()}
-        )
+        open_set.move_each({label: by_id(some) for label, some in by_label.items()})
 
         def back(_error: Exception) -> None:
-            holds = open_set.local_changes.holds
+            held = open_set.local_changes.held()
             open_set.move_each(
-                {label: [one for one in ids if not holds(one)] for label, ids in ids_by_label(moving).items()}
+                {label: [one for one in ids if one not in held] for label, ids in ids_by_label(moving).items()}
             )
 
         self.do(
@@ -175,7 +173,7 @@ class EditController(QObject):
             lambda edits, workspace, run: act(edits, workspace, set_id, run),
             done=done,
             failed=back,
-            holds=image_ids(moving),
+            holds=by_id(moving),
         )
 
     def set_split(self, images: Sequence[TrainingImage], split: str) -> None:
@@ -197,8 +195,8 @@ class EditController(QObject):
         if open_set is None or not images:
             return
         records = images if isinstance(images, LazyImages) else [msgspec.structs.replace(one) for one in images]
-        ids = image_ids(images)
-        open_set.remove_images(images if isinstance(images, LazyImages) else ids)
+        removed = by_id(images)
+        open_set.remove_images(removed)
         photos = plural(len(images), "photo")
         set_id = open_set.training_set.id
         self.do(
@@ -206,7 +204,7 @@ class EditController(QObject):
             lambda edits, workspace, run: edits.delete(workspace, set_id, records, run),
             done=f"Deleted {photos}",
             failed=lambda _error: open_set.add_images(list(records)),
-            holds=ids,
+            holds=removed,
         )
 
     # --- labels
@@ -433,11 +431,11 @@ class EditController(QObject):
         done: str = "",
         then: Callable[[EditOutcome], object] | None = None,
         failed: Callable[[Exception], object] | None = None,
-        holds: Sequence[str] = (),
+        holds: Images = (),
     ) -> Task | None:
         """Run an edit, show its outcome and the message `done`; `title` names it in its progress and its failure.
 
-        `holds`: images of the open training set in which the edit is shown already.
+        `holds`: images of the open training set in which the edit is shown already, an object of its own.
         """
         session = self._session
         if (connected := session.connected) is None:
@@ -447,7 +445,8 @@ class EditController(QObject):
                 failed(RuntimeError(sentence))
             return None
         open_set = session.open_set
-        held = open_set.local_changes.hold(holds) if open_set is not None else frozenset()
+        if open_set is not None:
+            open_set.local_changes.hold(holds)
         watches: list[EditProgress] = []
         before, turn = self._last_turn, _Turn()
 
@@ -461,7 +460,7 @@ class EditController(QObject):
 
         def release() -> None:
             if open_set is not None:
-                open_set.local_changes.release(held)
+                open_set.local_changes.release(holds)
 
         def shown(answer: tuple[EditOutcome, ImageTable | None]) -> None:
             outcome, added = answer

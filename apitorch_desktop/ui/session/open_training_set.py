@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import UNSET
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from apitorch_desktop.api.types import INBOX, Classifier, Metrics, TrainingImage, TrainingSet, label_order
 from apitorch_desktop.dataset.edits.history import EditKind, EditOutcome
-from apitorch_desktop.dataset.workspace.listing import LazyImages, Listing, iter_images
+from apitorch_desktop.dataset.workspace.listing import Images, LazyImages, Listing, iter_images
 from apitorch_desktop.dataset.workspace.training import TRAINING_DELAY, newest_version, wait_until_trained
 from apitorch_desktop.dataset.workspace.workspace import ListingProgress, Workspace
 from apitorch_desktop.ui.grid.model import GridModel
@@ -30,9 +30,9 @@ class ListingDiff:
     """Changes that lead from one listing to another."""
 
     added: list[TrainingImage] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
-    moved: dict[str, list[str]] = field(default_factory=dict)
-    """Label → ids of the images that were moved to it."""
+    missing: Images = ()
+    moved: dict[str, Images] = field(default_factory=dict)
+    """Label → images that were moved to it."""
 
     def __bool__(self) -> bool:
         return bool(self.added or self.missing or self.moved)
@@ -42,73 +42,84 @@ def difference(shown: Sequence[TrainingImage], images: Sequence[TrainingImage]) 
     """Return the changes that lead from the images that are shown to `images`; on a lane."""
     from apitorch_desktop.dataset.workspace.columnar_listing import changes_between
 
-    came, moved, went = changes_between(shown, images)
-    found = ListingDiff([images[place] for place in came.tolist()], went)
-    for image in (images[place] for place in moved.tolist()):
-        found.moved.setdefault(str(image.label), []).append(image.image_id)
-    return found
+    found = changes_between(shown, images)
+    return ListingDiff([images[place] for place in found.came.tolist()], found.went, dict(found.moved))
+
+
+class OwnChanges(NamedTuple):
+    """Images changed here since a listing was requested, and those of them with a running edit, as both were at a moment."""
+
+    noted: tuple[Images, ...]
+    held: tuple[Images, ...]
+
+    def left_out_of(self, found: ListingDiff) -> tuple[ListingDiff, bool]:
+        """Return the part of a difference that can be applied, and True if the images should be listed again; on a lane.
+
+        The part left out may contain changes by others.
+        """
+        own, left_out = _all_ids(self.noted), set[str]()
+
+        def without_own(images: Images) -> Images:
+            ids = _ids(images)
+            own_ids = own.intersection(ids)
+            left_out.update(own_ids)
+            return [one for one in ids if one not in own_ids] if own_ids else images
+
+        added = set(_ids(without_own([image.image_id for image in found.added])))
+        kept = ListingDiff(
+            [image for image in found.added if image.image_id in added],
+            without_own(found.missing),
+            {label: some for label, images in found.moved.items() if (some := without_own(images))},
+        )
+        return kept, not left_out <= _all_ids(self.held)
 
 
 class LocalChanges:
     """Images and labels changed here since a listing was requested, which may not contain those changes."""
 
     def __init__(self) -> None:
-        self._images: set[str] = set()
+        self._noted: list[Images] = []
         self._labels: set[str] = set()
-        self._held: list[frozenset[str]] = []
+        self._held: list[Images] = []
 
     def begin(self) -> None:
         """Start over: a listing is requested now."""
-        self._images, self._labels = set().union(*self._held), set()
+        self._noted, self._labels = [*self._held], set()
 
-    def note(self, image_ids: Iterable[str] = (), labels: Iterable[str] = ()) -> None:
+    def note(self, images: Images = (), labels: Iterable[str] = ()) -> None:
         """Note images and labels that an edit, or an answer newer than the listing, has changed."""
-        self._images.update(image_ids)
+        if images:
+            self._noted.append(images)
         self._labels.update(labels)
 
-    def hold(self, image_ids: Iterable[str]) -> frozenset[str]:
-        """Note images with a running edit that is shown already; return them for `release`."""
-        held = frozenset(image_ids)
-        self._held.append(held)
-        self._images |= held
-        return held
+    def hold(self, images: Images) -> None:
+        """Note images with a running edit that is shown already, until `release` gets the same object."""
+        self._held.append(images)
+        self.note(images)
 
-    def release(self, held: frozenset[str]) -> None:
+    def release(self, images: Images) -> None:
         """Note that the edit has ended."""
-        self._held = [one for one in self._held if one is not held]
+        self._held = [one for one in self._held if one is not images]
 
-    @property
-    def holding(self) -> bool:
-        """True while an edit is running."""
-        return any(self._held)
+    def held(self) -> set[str]:
+        """Return the ids of the images with a running edit."""
+        return _all_ids(self._held)
 
-    def holds(self, image_id: str) -> bool:
-        """Return True if an edit of the image is running."""
-        return any(image_id in held for held in self._held)
+    def images(self) -> OwnChanges:
+        """Return the images as they are noted now."""
+        return OwnChanges(tuple(self._noted), tuple(self._held))
 
     def has_label(self, label: str) -> bool:
         """Return True if a label was created, renamed or deleted here since the request."""
         return label in self._labels
 
-    def without(self, found: ListingDiff, is_known: Callable[[str], bool]) -> tuple[ListingDiff, bool]:
-        """Return the part of a difference that can be applied, and True if the images should be listed again.
 
-        `is_known` returns whether an image is shown. The part left out may contain changes by others.
-        """
-        own, left_out = self._images, set[str]()
+def _ids(images: Images) -> Collection[str]:
+    return images.ids if isinstance(images, LazyImages) else images
 
-        def without_own(names: Sequence[str]) -> list[str]:
-            held = own.intersection(names)
-            left_out.update(held)
-            return [name for name in names if name not in held] if len(held) < len(names) else []
 
-        new = set(without_own([image.image_id for image in found.added if not is_known(image.image_id)]))
-        kept = ListingDiff(
-            [image for image in found.added if image.image_id in new or is_known(image.image_id)],
-            without_own(found.missing),
-            {label: some for label, names in found.moved.items() if (some := without_own(names))},
-        )
-        return kept, not left_out <= frozenset().union(*self._held)
+def _all_ids(images: Iterable[Images]) -> set[str]:
+    return set().union(*map(_ids, images))
 
 
 _MANY = 100_000
@@ -142,6 +153,15 @@ def arrange(labels: Iterable[str], images: Sequence[TrainingImage]) -> ArrangedL
     if table is not None:
         table.all_in_order(ordered)  # which the grid asks for on the GUI thread
     return ArrangedListing(ordered, table, newest(images))
+
+
+class ComparedListing(NamedTuple):
+    """A listing, what of it is to be applied, and whether more may be behind, if `version` is still what is shown."""
+
+    listing: Listing
+    found: ListingDiff
+    behind: bool
+    version: int
 
 
 def newest(images: Sequence[TrainingImage], before: tuple[str, str] = ("", "")) -> tuple[str, str]:
@@ -276,18 +296,19 @@ class OpenTrainingSet(QObject):
         )
         first = not shown
         self.local_changes.begin()
+        own = self.local_changes.images()
 
-        def job(context: JobContext) -> tuple[Listing, ListingDiff, int]:
+        def job(context: JobContext) -> ComparedListing:
             from apitorch_desktop.dataset.workspace.image_table import tabulate
 
             def part_came(part: ListingProgress) -> None:
                 context.post((tabulate(part.images), newest(part.images)))
 
             listing = workspace.listing(set_id, progress=part_came if first else None, cancelled=context.cancelled)
-            found = ListingDiff() if first else difference(shown, listing.images)
+            found, behind = own.left_out_of(ListingDiff() if first else difference(shown, listing.images))
             if len(listing.images) > _MANY:
                 return_free_memory()
-            return listing, found, version
+            return ComparedListing(listing, found, behind, version)
 
         self._task = self._tasks.run(
             Lane.INTERACTIVE,
@@ -304,23 +325,22 @@ class OpenTrainingSet(QObject):
         if not self._take_in_table(table, latest):  # an upload was shown before its page
             self._take_in(list(table.snapshot()))
 
-    def _listed(self, answer: tuple[Listing, ListingDiff, int]) -> None:
-        listing, found, version = answer
-        if version != self._version:
+    def _listed(self, answer: ComparedListing) -> None:
+        listing = answer.listing
+        if answer.version != self._version:
             self._compare_again(listing)
             return
         self._task = None
         self.loading, self.listed = False, True
         self._label_ids, self.seen_at = dict(listing.label_ids), listing.seen_at
-        found, behind = self.local_changes.without(found, self._is_known)
-        self._again |= behind
+        self._again |= answer.behind
         for label in listing.labels:
             if not self.local_changes.has_label(label):
                 self.add_label(label)
         for label in [name for name, count in self._images.counts.items() if not count and name not in listing.labels]:
             if not self.local_changes.has_label(label):
                 self.remove_label(label)
-        self._apply(found)
+        self._apply(answer.found)
         self.changed.emit()
         if self._again:
             self._again = False
@@ -328,10 +348,10 @@ class OpenTrainingSet(QObject):
 
     def _compare_again(self, listing: Listing) -> None:
         """Compare again after a change that was made here during the listing."""
-        shown, version = self._images.snapshot(), self._version
+        shown, version, own = self._images.snapshot(), self._version, self.local_changes.images()
         self._task = self._tasks.run(
             Lane.INTERACTIVE,
-            lambda _context: (listing, difference(shown, listing.images), version),
+            lambda _context: ComparedListing(listing, *own.left_out_of(difference(shown, listing.images)), version),
             done=self._listed,
             failed=self._not_listed,
             owner=self,
@@ -388,9 +408,13 @@ class OpenTrainingSet(QObject):
 
     # --- changes, also by edits
 
+    def _note(self, images: Images = (), labels: Iterable[str] = ()) -> None:
+        self.local_changes.note(images, labels)
+        self._version += 1
+
     def add_images(self, images: Sequence[TrainingImage], table: ImageTable | None = None) -> None:
         """Add images that are not there yet; `table` are the same as columns, where a lane has made these."""
-        self.local_changes.note(image.image_id for image in images)
+        self._note([image.image_id for image in images])
         if table is None or not self._take_in_table(table, newest(images)):
             self._take_in(images)
 
@@ -414,30 +438,30 @@ class OpenTrainingSet(QObject):
     def _is_known(self, image_id: str) -> bool:
         return self._images.label_of(image_id) is not None
 
-    def remove_images(self, images: Collection[str] | LazyImages) -> None:
+    def remove_images(self, images: Images) -> None:
         """Remove images, given by id or as a snapshot."""
         if len(images):
-            self.local_changes.note(_ids(images))
+            self._note(images)
             if self._images.remove(images):
                 self._touched()
 
-    def move_each(self, images: Mapping[str, Collection[str] | LazyImages]) -> None:
+    def move_each(self, images: Mapping[str, Images]) -> None:
         """Move images, given by id or as snapshots, to labels, label → images."""
         for some in images.values():
-            self.local_changes.note(_ids(some))
+            self._note(some)
         if any(map(len, images.values())) and self._images.move_each(images):
             self._touched()
 
     def add_label(self, label: str) -> None:
         """Add a label, if it is new."""
-        self.local_changes.note(labels=[label])
+        self._note(labels=[label])
         if label not in self._images.counts:
             self._images.add_label(label)
             self._touched()
 
     def remove_label(self, label: str) -> None:
         """Remove a label with its images."""
-        self.local_changes.note(self._images.ids_under(label), [label])
+        self._note(self._images.ids_under(label), [label])
         if label in self._images.counts:
             self._images.remove_label(label)
             self._touched()
@@ -446,7 +470,7 @@ class OpenTrainingSet(QObject):
         """Rename a label, or merge it into another."""
         if old not in self._images.counts or old == new:
             return
-        self.local_changes.note([*self._images.ids_under(old), *self._images.ids_under(new)], [old, new])
+        self._note([*self._images.ids_under(old), *self._images.ids_under(new)], [old, new])
         self._images.rename_label(old, new)
         self._touched()
 
@@ -456,7 +480,7 @@ class OpenTrainingSet(QObject):
             [old for old, new in outcome.changed.items() if old != new and self._is_known(new)]
         )
         known = {old: new for old, new in outcome.changed.items() if self._is_known(old)}
-        self.local_changes.note([*known, *known.values()])
+        self._note([*known, *known.values()])
         if known:
             self._images.replace_ids(known)
         for old, new in outcome.renamed.items():
@@ -466,8 +490,8 @@ class OpenTrainingSet(QObject):
         self.remove_images([one for one in outcome.removed if one not in known])
         by_label: dict[str, list[str]] = {}
         moved = outcome.moved
-        if self.local_changes.holding:  # a later edit is shown already
-            moved = {one: label for one, label in moved.items() if not self.local_changes.holds(one)}
+        if held := self.local_changes.held():  # a later edit is shown already
+            moved = {one: label for one, label in moved.items() if one not in held}
         for label, pairs in groupby(moved.items(), key=itemgetter(1)):  # in one go for each run: there may be 100,000
             by_label.setdefault(label, []).extend(map(itemgetter(0), pairs))
         known_already = set(self._images.known([image.image_id for image in outcome.added]))
@@ -495,10 +519,6 @@ class OpenTrainingSet(QObject):
     def _show_accuracies(self) -> None:
         metrics = self.classifier_status.metrics
         self._images.set_accuracies({one.label: one.accuracy for one in metrics.labels} if metrics else {})
-
-
-def _ids(images: Collection[str] | LazyImages) -> Collection[str]:
-    return images.ids if isinstance(images, LazyImages) else images
 
 
 class ClassifierStatus(QObject):
