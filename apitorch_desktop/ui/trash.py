@@ -26,6 +26,10 @@ from apitorch_desktop.utils.text import plural, size
 BUDGET = 32 * 2**20
 
 
+TrashContent = tuple[list[TrashedImage], list[TrashedImage], list[PhotoRow]]
+"""All of a trash, those of the open training set, and how the board shows these."""
+
+
 class TrashController(QObject):
     """Content of the trash: of the open training set (`here`), and of the whole connection (`all`)."""
 
@@ -36,6 +40,8 @@ class TrashController(QObject):
         self._session = session
         self._editing = editing
         self.here: list[TrashedImage] = []
+        self.rows: list[PhotoRow] = []
+        """How the board shows those of `here`, in their order."""
         self.all: list[TrashedImage] = []
         session.open_set_changed.connect(self.refresh)
         editing.edited.connect(lambda _outcome: self.refresh())
@@ -45,19 +51,19 @@ class TrashController(QObject):
         session = self._session
         connected, open_set = session.connected, session.open_set
         if connected is None or open_set is None:
-            self._show([])
+            self._show(([], [], []))
             return
-        edits, connection_id = connected.stores.edits, connected.connection.id
-        session.run(
-            "Reading the trash", lambda _context: edits.trash(connection_id), self._show, lane=Lane.DISK, owner=open_set
-        )
+        edits, connection_id, set_id = connected.stores.edits, connected.connection.id, open_set.training_set.id
 
-    def _show(self, found: list[TrashedImage]) -> None:
-        open_set = self._session.open_set
-        self.all = found
-        self.here = (
-            [] if open_set is None else [photo for photo in found if photo.training_set_id == open_set.training_set.id]
-        )
+        def read(_context: object) -> TrashContent:
+            found = edits.trash(connection_id)
+            here = [photo for photo in found if photo.training_set_id == set_id]
+            return found, here, [_row(photo) for photo in here]
+
+        session.run("Reading the trash", read, self._show, lane=Lane.DISK, owner=open_set)
+
+    def _show(self, content: TrashContent) -> None:
+        self.all, self.here, self.rows = content
         self.changed.emit()
 
     def restore(self, trashed: Sequence[TrashedImage]) -> None:
@@ -130,12 +136,8 @@ class TrashPage(BoardPage):
         (self.board if self.trash.here else self).setFocus()
 
     def _show(self) -> None:
-        rows = [
-            PhotoRow(str(photo.id), _record(photo), (photo.name, f"{label_name(photo.label)} · {_day(photo)}"))
-            for photo in self.trash.here
-        ]
-        self.board.rows.show(rows)
-        self.stack.setCurrentWidget(self.board if rows else self._none)
+        self.board.rows.show(self.trash.rows)
+        self.stack.setCurrentWidget(self.board if self.trash.rows else self._none)
         self._show_controls()
 
     def _show_controls(self) -> None:
@@ -173,9 +175,7 @@ class TrashPage(BoardPage):
         return self.trash.thumbnail(int(image.image_id.removeprefix("trash:")))
 
 
-def _record(trashed: TrashedImage) -> TrainingImage:
-    return TrainingImage(id=f"trash:{trashed.id}", filename=trashed.name, url="", label=trashed.label)
-
-
-def _day(trashed: TrashedImage) -> str:
-    return date_text(datetime.fromtimestamp(trashed.deleted_at, UTC))
+def _row(trashed: TrashedImage) -> PhotoRow:
+    day = date_text(datetime.fromtimestamp(trashed.deleted_at, UTC))
+    record = TrainingImage(id=f"trash:{trashed.id}", filename=trashed.name, url="", label=trashed.label)
+    return PhotoRow(str(trashed.id), record, (trashed.name, f"{label_name(trashed.label)} · {day}"))
