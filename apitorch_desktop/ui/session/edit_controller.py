@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from threading import Event
 from time import time
-from typing import TYPE_CHECKING
 
 import msgspec
 from PySide6.QtCore import QObject, Signal
@@ -18,13 +17,11 @@ from apitorch_desktop.dataset.edits.model import TRAINING_SET_KINDS, NextEdit
 from apitorch_desktop.dataset.workspace.listing import Images, LazyImages, by_id, ids_by_label, without_label
 from apitorch_desktop.dataset.workspace.workspace import Workspace
 from apitorch_desktop.ui.session.messages import MessageAction
+from apitorch_desktop.ui.session.open_training_set import OutcomeColumns
 from apitorch_desktop.ui.session.session import Session
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane, Task
 from apitorch_desktop.utils.errors import Cancelled
 from apitorch_desktop.utils.text import plural
-
-if TYPE_CHECKING:  # numpy comes with the first images, on a lane
-    from apitorch_desktop.dataset.workspace.image_table import ImageTable
 
 Act = Callable[[EditHistory, Workspace, EditRun], EditOutcome]
 """Runs an edit on a lane and returns its outcome."""
@@ -32,7 +29,6 @@ Targets = Sequence[tuple[TrainingImage, str]]
 """Photos, each with the label that it gets."""
 MoveAct = Callable[[EditHistory, Workspace, Id, EditRun], EditOutcome]
 
-_MANY = 200
 _UNFINISHED = ("waiting", "doing", "undoing")
 _LONGEST = 60
 """Characters of a menu's text."""
@@ -450,11 +446,12 @@ class EditController(QObject):
         watches: list[EditProgress] = []
         before, turn = self._last_turn, _Turn()
 
-        def job(context: JobContext) -> tuple[EditOutcome, ImageTable | None]:
+        def job(context: JobContext) -> tuple[EditOutcome, OutcomeColumns]:
             watches.append(EditProgress(context))
             before.wait()
             try:
-                return _with_columns(act(connected.stores.edits, connected.workspace, watches[0].run))
+                outcome = act(connected.stores.edits, connected.workspace, watches[0].run)
+                return outcome, OutcomeColumns.of(outcome)
             finally:
                 turn.end()
 
@@ -462,10 +459,10 @@ class EditController(QObject):
             if open_set is not None:
                 open_set.local_changes.release(holds)
 
-        def shown(answer: tuple[EditOutcome, ImageTable | None]) -> None:
-            outcome, added = answer
+        def shown(answer: tuple[EditOutcome, OutcomeColumns]) -> None:
+            outcome, columns = answer
             release()
-            self._show(outcome, done, added)
+            self._show(outcome, done, columns)
             if then is not None:
                 then(outcome)
 
@@ -501,12 +498,12 @@ class EditController(QObject):
             text = f"{title}: {done:,} of {total:,}"
             self._session.show_message(text, "muted", "edit", (("Cancel", watch.cancel),))
 
-    def _show(self, outcome: EditOutcome, text: str, added: ImageTable | None = None) -> None:
+    def _show(self, outcome: EditOutcome, text: str, columns: OutcomeColumns | None = None) -> None:
         session, edit = self._session, outcome.edit
         open_set = session.open_set
         is_open = open_set is not None and outcome.training_set_id == open_set.training_set.id
         if open_set is not None and is_open:
-            open_set.apply(outcome, added)
+            open_set.apply(outcome, columns)
         session.message_expired.emit("edit")
         if edit.stage in _UNFINISHED:
             session.set_away(edit.note)
@@ -591,15 +588,6 @@ class EditController(QObject):
             failed=session.show_error,
             lane=Lane.DISK,
         )
-
-
-def _with_columns(outcome: EditOutcome) -> tuple[EditOutcome, ImageTable | None]:
-    """Return an outcome with its added images as columns, if they are too many for the GUI thread to make these."""
-    if len(outcome.added) < _MANY:
-        return outcome, None
-    from apitorch_desktop.dataset.workspace.image_table import tabulate
-
-    return outcome, tabulate(outcome.added)
 
 
 def summary(outcomes: Sequence[EditOutcome]) -> str:

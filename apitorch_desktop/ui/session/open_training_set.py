@@ -126,6 +126,8 @@ _MANY = 100_000
 """Images above which comparing listings takes a core for a while, and so much memory for a moment that it is given back."""
 _THUMBNAILS_FIRST = 100
 """Milliseconds that the first thumbnails of so many have before that."""
+_MANY_CHANGED = 200
+"""Changed images from which their columns are made on a lane."""
 CHANGED_DELAY = 80
 """Milliseconds in which changes of counts are gathered into one signal."""
 
@@ -153,6 +155,30 @@ def arrange(labels: Iterable[str], images: Sequence[TrainingImage]) -> ArrangedL
     if table is not None:
         table.all_in_order(ordered)  # which the grid asks for on the GUI thread
     return ArrangedListing(ordered, table, newest(images))
+
+
+class OutcomeColumns(NamedTuple):
+    """What the outcome of an edit changes, in the form in which a table takes in many images at once.
+
+    `moved`: label → images; `added` as columns, if they are too many for the GUI thread to make these.
+    """
+
+    moved: dict[str, Images]
+    added: ImageTable | None
+
+    @classmethod
+    def of(cls, outcome: EditOutcome) -> OutcomeColumns:
+        """Return those of an outcome; on a lane, if there may be many."""
+        by_label: dict[str, list[str]] = {}
+        for label, pairs in groupby(outcome.moved.items(), key=itemgetter(1)):
+            by_label.setdefault(label, []).extend(map(itemgetter(0), pairs))
+        if len(outcome.moved) < _MANY_CHANGED and len(outcome.added) < _MANY_CHANGED:
+            return cls(dict(by_label), None)
+        from apitorch_desktop.dataset.workspace.image_ids import PackedIds
+        from apitorch_desktop.dataset.workspace.image_table import tabulate
+
+        added = tabulate(outcome.added) if outcome.added else None
+        return cls({label: PackedIds(ids) for label, ids in by_label.items()}, added)
 
 
 class ComparedListing(NamedTuple):
@@ -474,8 +500,9 @@ class OpenTrainingSet(QObject):
         self._images.rename_label(old, new)
         self._touched()
 
-    def apply(self, outcome: EditOutcome, added: ImageTable | None = None) -> None:
-        """Apply the outcome of an edit; `added` are its added images as columns, where a lane has made these."""
+    def apply(self, outcome: EditOutcome, columns: OutcomeColumns | None = None) -> None:
+        """Apply the outcome of an edit, whose `columns` a lane may have made."""
+        columns = columns or OutcomeColumns.of(outcome)
         self.remove_images(  # a listing in the middle of the edit had both
             [old for old, new in outcome.changed.items() if old != new and self._is_known(new)]
         )
@@ -488,18 +515,15 @@ class OpenTrainingSet(QObject):
         for label in outcome.labels_added:
             self.add_label(label)
         self.remove_images([one for one in outcome.removed if one not in known])
-        by_label: dict[str, list[str]] = {}
-        moved = outcome.moved
+        by_label = dict(columns.moved)
         if held := self.local_changes.held():  # a later edit is shown already
-            moved = {one: label for one, label in moved.items() if one not in held}
-        for label, pairs in groupby(moved.items(), key=itemgetter(1)):  # in one go for each run: there may be 100,000
-            by_label.setdefault(label, []).extend(map(itemgetter(0), pairs))
+            by_label = {label: [one for one in _ids(some) if one not in held] for label, some in by_label.items()}
         known_already = set(self._images.known([image.image_id for image in outcome.added]))
         for image in outcome.added if known_already else ():
             if image.image_id in known_already:
-                by_label.setdefault(str(image.label), []).append(image.image_id)
+                by_label[str(image.label)] = [*by_label.get(str(image.label), ()), image.image_id]
         self.move_each(by_label)
-        self.add_images(outcome.added, added)
+        self.add_images(outcome.added, columns.added)
         if outcome.splits:
             self._images.set_splits(outcome.splits)
             self._touched()
