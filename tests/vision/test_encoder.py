@@ -1,3 +1,6 @@
+import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -206,3 +209,13 @@ def test_what_is_no_model_is_refused(tmp_path):
         Encoder(tmp_path / "absent.onnx")
     with pytest.raises(UnusableEncoder, match="three channels"):
         Encoder(model(tmp_path / "deep.onnx", shape=("n", 5, 8, 8)))
+
+
+def test_onnxruntime_keeps_nothing_for_its_maker_on_this_machine(tmp_path):
+    kept = tmp_path / "home"
+    code = "from apitorch_desktop.vision.encoder import Encoder; from pathlib import Path; import sys; Encoder(Path(sys.argv[1]))"
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    environment |= {"HOME": str(kept), "XDG_CACHE_HOME": str(kept)}
+    command = [sys.executable, "-c", code, str(model(tmp_path / "small.onnx"))]
+    subprocess.run(command, env=environment, check=True, timeout=300)
+    assert not list(kept.rglob("*onnxruntime*"))
