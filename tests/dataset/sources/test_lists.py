@@ -377,6 +377,14 @@ def test_columns_beside_the_labels(tmp_path, text, expected, said):
     assert any(said in note for note in plan.notes) if said else not plan.notes
 
 
+@pytest.mark.parametrize("text", ["path,y\n{}.jpg,0\n{}.jpg,1\n", "x,y\n{},0\n{},1\n", "path,x,y\n{},7,0\n{},7,cat\n"])
+def test_a_column_called_y_holds_labels_where_no_numbers_are_called_x(tmp_path, text):
+    for number in (1, 2):
+        put(tmp_path / f"{number}.jpg", photo(number))
+    plan = scan([put(tmp_path / "l.csv", text.format(1, 2).encode())])
+    assert [item.label for item in plan.items] == ["0", "cat" if "cat" in text else "1"]
+
+
 def test_a_label_of_several_words_is_one(tmp_path):
     for name in ("p0.jpg", "p1.jpg", "p2.jpg"):
         put(tmp_path / name, photo(int(name[1])))
@@ -831,6 +839,28 @@ def test_numbers_in_a_list_go_before_folders_that_do_not_name_them(tmp_path, pat
         ),
         ("sizes.json", json.dumps({path: 1000 + number for number, path in enumerate(CAT_AND_DOG)})),
         ("boxes.json", json.dumps({path: [40, 30] for path in CAT_AND_DOG})),
+        (
+            "points.csv",
+            "file,X,Y\n" + "".join(f"{path},{number},{number % 2}\n" for number, path in enumerate(CAT_AND_DOG)),
+        ),
+        (
+            "crops.csv",
+            "file,x,y,width,height\n"
+            + "".join(f"{path},{number},{number % 2},9,9\n" for number, path in enumerate(CAT_AND_DOG)),
+        ),
+        (
+            "eyes.json",
+            json.dumps(
+                [{"file": path, "eyes": [{"x": 4, "y": number % 2}]} for number, path in enumerate(CAT_AND_DOG)]
+            ),
+        ),
+        (
+            "place.json",
+            json.dumps(
+                [{"file": path, "place": {"x": number, "y": number % 2}} for number, path in enumerate(CAT_AND_DOG)]
+            ),
+        ),
+        ("places.csv", "folder,x,y\ncat,40,30\ndog,50,20\n"),
         ("labels.csv", "file,label\ncat/0.jpg,0\ncat/1.jpg,0\ncat/2.jpg,0\ndog/3.jpg,1\ndog/4.jpg,1\ndog/5.jpg,1\n"),
     ],
 )

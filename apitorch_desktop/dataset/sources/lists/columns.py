@@ -58,6 +58,7 @@ _SEVERAL: Final = frozenset({
     "labelnames", "species", "targets", "diagnoses",
 })  # fmt: skip
 """Names of columns that hold several labels of an image."""
+_AXES: Final = frozenset({"x", "y"})
 _NEUTRALIZED: Final = re.compile(r"'(?=[=+\-@\t\r])")
 """Apostrophe that an export puts before text that a spreadsheet would take for a formula."""
 
@@ -94,7 +95,7 @@ class _Columns:
         self.sample = [cells for _, cells in table.rows[:_SAMPLE]]
 
     def values(self, column: int) -> list[Cell]:
-        return [cells[column] for cells in self.sample if column < len(cells) and not _is_empty(cells[column])]
+        return _values(self.sample, column)
 
     def located(self, column: int) -> int:
         return sum(
@@ -103,8 +104,7 @@ class _Columns:
         )
 
     def numeric(self, column: int) -> bool:
-        values = self.values(column)
-        return bool(values) and all(isinstance(cell, str) and _NUMBER.fullmatch(cell.strip()) for cell in values)
+        return _are_numbers(self.values(column))
 
     def holds(self, pattern: re.Pattern[str], column: int) -> bool:
         """Return whether a column holds nothing but text of one form."""
@@ -138,6 +138,24 @@ class _Columns:
         return [column for _, column in sorted((rank, column) for rank, column in ranked if rank is not None)]
 
 
+def _values(rows: Iterable[Sequence[Cell]], column: int) -> list[Cell]:
+    return [cells[column] for cells in rows if column < len(cells) and not _is_empty(cells[column])]
+
+
+def _are_numbers(values: Sequence[Cell]) -> bool:
+    return bool(values) and all(isinstance(cell, str) and _NUMBER.fullmatch(cell.strip()) for cell in values)
+
+
+def point_columns(header: Sequence[str], rows: Sequence[Sequence[Cell]], path: int) -> set[int]:
+    """Return the columns x and y of points, numbers both. A column y by itself may be a label, and x the path."""
+    points: dict[str, dict[str, int]] = {}
+    for column, name in enumerate(header):
+        stem, _, axis = name.rpartition(".")
+        if column != path and names.normal(axis) in _AXES and _are_numbers(_values(rows, column)):
+            points.setdefault(stem, {})[names.normal(axis)] = column
+    return {column for axes in points.values() if axes.keys() >= _AXES for column in axes.values()}
+
+
 def find_spelling(cell: str, locate: Located) -> str | None:
     """Return a path as it is found: as it stands, without spaces around it, or without an export's mark."""
     for spelled in (cell, cell.strip(), _NEUTRALIZED.sub("", cell, count=1)):
@@ -154,13 +172,14 @@ def entries_of(table: Table, locate: Located, class_names: Mapping[str, str] | N
         raise ValueError("no column looks like paths or web addresses")
     folder = _folder_column(columns, path)
     split = _split_column(columns, path)
-    labels, one_hot = _label_columns(columns, {path, split, folder}, path)
+    points = point_columns(columns.header, columns.sample, path)
+    labels, one_hot = _label_columns(columns, {path, split, folder, *points}, path)
     of_album = bool(labels) and table.above.issuperset(columns.header[column] for column in labels)
     paths = [path, *(columns.role("path") if table.sparse else ())]
     more = _more_labels(columns, labels, {path, split, folder}) if not table.header else []
     entries = list(_entries(columns, _Roles(paths, labels, more, one_hot, folder, split)))
     numbers = 0 if table.header else sum(columns.numeric(column) for column in range(columns.width))
-    if table.boxes or columns.role("box") or numbers >= 4:
+    if table.boxes or columns.role("box") or points or numbers >= 4:
         entries = join_objects(entries)
     entries = _distinct(entries)
     header = columns.header[labels[0]] if labels else ""
@@ -597,7 +616,7 @@ def labels_of(value: Any) -> tuple[str, ...]:
     if isinstance(value, dict):
         named_fields = [
             (rank, part)
-            for key, part in value.items()
+            for key, part in _described(value)
             for rank in [_label_rank(str(key))]
             if rank is not None and part not in (None, "", [])
         ]
@@ -619,8 +638,14 @@ def holds_label(value: Any) -> bool:
     return isinstance(value, dict) and any(
         ((rank := _label_rank(str(key))) is not None and rank < _UNSURE and part not in (None, "", []))
         or holds_label(part)
-        for key, part in value.items()
+        for key, part in _described(value)
     )
+
+
+def _described(value: dict[Any, Any]) -> list[tuple[Any, Any]]:
+    """Return the fields of an object but its place, whose y is no label."""
+    numbers = {key for key, part in value.items() if isinstance(part, (int, float)) and names.normal(str(key)) in _AXES}
+    return [(key, part) for key, part in value.items() if len(numbers) < len(_AXES) or key not in numbers]
 
 
 _UNSURE: Final = 5000

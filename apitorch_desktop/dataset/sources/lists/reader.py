@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from apitorch_desktop.dataset.sources.lists import names
 from apitorch_desktop.dataset.sources.lists.annotations import entries_of_class, entries_of_json, entries_of_xml
-from apitorch_desktop.dataset.sources.lists.columns import ListEntry, entries_of, named
+from apitorch_desktop.dataset.sources.lists.columns import ListEntry, entries_of, named, point_columns
 from apitorch_desktop.dataset.sources.lists.records import entries_of_value, is_of_detector, unfolded_table
 from apitorch_desktop.dataset.sources.lists.table import (
     Located,
@@ -332,8 +332,11 @@ def labels_of_folders(data: bytes, name: str, folders: Collection[str]) -> dict[
         for role in ("folder", "path", "label_id", "label_name", "label")
     }
     keys = [*by_role["folder"], *by_role["label_id"], *by_role["path"]]
-    labels = [column for column in (*by_role["label_name"], *by_role["label"]) if column not in keys[:1]]
-    if not keys or not labels:
+    if not keys:
+        return {}
+    no_labels = {keys[0], *point_columns(table.header, [cells for _, cells in table.rows], keys[0])}
+    labels = [column for column in (*by_role["label_name"], *by_role["label"]) if column not in no_labels]
+    if not labels:
         return {}
     found = {
         str(cells[keys[0]]).strip("/\\ "): str(cells[labels[0]]).strip()
