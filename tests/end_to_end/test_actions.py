@@ -8,6 +8,7 @@ import pytest
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QFileDialog, QLineEdit
 
+from apitorch_desktop.dataset.importer.scanner import OFFERED_SUFFIXES
 from apitorch_desktop.dataset.workspace.workspace import Workspace
 from apitorch_desktop.ui.compare.controller import CompareDialog
 from apitorch_desktop.ui.exporter.controller import ExportDialog
@@ -142,7 +143,9 @@ def test_actions_of_the_menu_bar(monkeypatch, photos, tmp_path, home):
         assert len(shown_plan().plan.items) == 4
         closed(made)
         pointer.key("ctrl+o")
-        write_path(program.wait(lambda: program.dialog(QFileDialog), "the dialog for files"), photo := a_photo())
+        files = program.wait(lambda: program.dialog(QFileDialog), "the dialog for files")
+        assert all(f"*{suffix}" in files.nameFilters()[0] for suffix in OFFERED_SUFFIXES)
+        write_path(files, photo := a_photo())
         assert [item.name for item in shown_plan().plan.items] == [photo.name]
         closed(made)
         QGuiApplication.clipboard().setText("https://example.invalid/a.jpg\nhttps://example.invalid/b.jpg\n")

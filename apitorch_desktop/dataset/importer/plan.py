@@ -24,6 +24,7 @@ from apitorch_desktop.dataset.importer.scanner import (
     Scanner,
     not_plain,
     too_large,
+    without_suffixes,
 )
 from apitorch_desktop.dataset.sources.archives import Archives, read
 from apitorch_desktop.dataset.sources.image_source import (
@@ -35,6 +36,7 @@ from apitorch_desktop.dataset.sources.image_source import (
     SourceMissing,
     UploadItem,
 )
+from apitorch_desktop.dataset.sources.lists import reader
 from apitorch_desktop.dataset.sources.lists.index import IMAGE_SUFFIXES, RAW_SUFFIXES
 from apitorch_desktop.dataset.workspace.workspace import Workspace
 from apitorch_desktop.utils.text import plural, shown
@@ -45,10 +47,6 @@ if TYPE_CHECKING:
 
 _DEVELOPED: Final = frozenset({".jpg", ".jpeg", ".heic", ".heif", ".hif"})
 """Suffixes of what a camera saves beside a raw photo."""
-LIST_SUFFIXES: Final = (
-    ".zip", ".tar.gz", ".tar.bz2", ".tar.xz", ".tar", ".tgz", ".csv", ".tsv", ".jsonl", ".txt",
-)  # fmt: skip
-"""Suffixes of archives and lists that a dialog offers to open."""
 _PIXEL_SHOT: Final = re.compile(r"\.RAW-\d+\..*$", re.IGNORECASE)
 """End of the names of a Pixel's shot: PXL_1.RAW-01.COVER.jpg and PXL_1.RAW-02.ORIGINAL.dng."""
 _THREADS = 4
@@ -355,11 +353,10 @@ def scan(
 
 def suggested_name(path: Path) -> str:
     """Return a name for the training set of a folder, an archive or a list; "" for a photo."""
-    name = path.name
-    if path.suffix.lower() in IMAGE_SUFFIXES:
+    name = without_suffixes(path.name)
+    if (suffix := PurePath(name).suffix.lower()) in IMAGE_SUFFIXES:
         return ""
-    suffix = next((suffix for suffix in LIST_SUFFIXES if name.lower().endswith(suffix)), "")
-    return name[: len(name) - len(suffix)]
+    return name[: -len(suffix)] if suffix in reader.SUFFIXES else name
 
 
 def _pair_shots(items: Iterable[PlanItem]) -> None:

@@ -25,6 +25,7 @@ from apitorch_desktop.dataset.importer.folder_labels import folder_labels, quote
 from apitorch_desktop.dataset.importer.listed_labels import ListedLabels, ListFile
 from apitorch_desktop.dataset.sources.archives import (
     ARCHIVE_SUFFIXES,
+    READ_SUFFIXES,
     Archives,
     InvalidArchive,
     Member,
@@ -50,6 +51,8 @@ from apitorch_desktop.dataset.sources.pasted_text import data_image, file_path, 
 from apitorch_desktop.utils.text import natural, plural, reason, shown
 
 SUFFIXES: Final = IMAGE_SUFFIXES
+OFFERED_SUFFIXES: Final = IMAGE_SUFFIXES.union(READ_SUFFIXES, reader.SUFFIXES)
+"""Suffixes of the photos, archives and lists that a dialog offers to import."""
 _MAGIC: Final = re.compile(
     rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|BM.{4}\0{4}|II\*\0|MM\0\*|RIFF.{4}WEBP|IIR[OS]|IIU\0|FUJIFILMCCD|"
     rb"\0\0\0\x0cJXL |.{4}ftyp(?:he[iv][cmsx]|mif[12]|msf1|avi[fs]|crx )",
@@ -226,7 +229,7 @@ class Scanner:
                     self._take(entry.source, self._default, entry.look)
                 return
             self._note_if_empty(path, contents)
-            self._assign(contents, _without_suffixes(path.name))
+            self._assign(contents, without_suffixes(path.name))
         elif path.suffix.lower() not in SUFFIXES and (sentence := broken_archive(path)):
             self._complain(sentence)
         elif files is not None:
@@ -314,7 +317,7 @@ class Scanner:
 
     def _collect_inner_archive(self, path: Path, above: Parts, contents: _Contents) -> None:
         """Add the images in an archive in a folder: under its name, where its own folders are no labels."""
-        inner, stem = _Contents(), _without_suffixes(path.name)
+        inner, stem = _Contents(), without_suffixes(path.name)
         self._collect_archive(path, (), inner)
         if packed_name(path) or is_live_photo(path.name):
             for entry in inner.images:
@@ -536,7 +539,8 @@ def _source_of(entry: ListEntry, folder: Path, index: ImageIndex) -> Source:
     return ImageFile(folder / entry.path.replace("\\", "/"))
 
 
-def _without_suffixes(name: str) -> str:
+def without_suffixes(name: str) -> str:
+    """Return the name of an archive without the suffixes of archives: photos.tar.gz."""
     while (suffix := PurePosixPath(name).suffix.lower()) in ARCHIVE_SUFFIXES:
         name = name[: -len(suffix)]
     return name

@@ -109,11 +109,12 @@ _DESCRIPTIONS: Final = frozenset({"[Content_Types].xml", "mimetype", "manifest.j
 """Members by which the zip of a program describes itself: documents of office programs, books, projects, apps."""
 _STREAMS: Final = (".gz", ".bz2", ".xz", ".lzma", ".zst")
 """Suffixes of packed files: of a tar, or of one other file."""
-ARCHIVE_SUFFIXES: Final = (
+READ_SUFFIXES: Final = (
     ".zip", ".cbz", ".livp", ".7z", ".tar", ".tgz", ".tbz2", ".tbz", ".txz", ".tzst", *_STREAMS,
-    ".rar", ".cab", ".lz", ".lz4", ".z", ".lzh", ".lha", ".arj", ".ace", ".sit",
 )  # fmt: skip
-"""Suffixes of archives, those that are not read last."""
+"""Suffixes of archives that are read, and of packed files."""
+ARCHIVE_SUFFIXES: Final = (*READ_SUFFIXES, ".rar", ".cab", ".lz", ".lz4", ".z", ".lzh", ".lha", ".arj", ".ace", ".sit")
+"""Suffixes of archives, read or not."""
 
 
 def packed_name(path: Path) -> str:

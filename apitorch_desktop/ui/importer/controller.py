@@ -77,9 +77,9 @@ class ImportController(QObject):
 
     def choose_files(self, *, new_set: bool = False) -> None:
         """Let the user choose photos, archives or lists."""
-        from apitorch_desktop.dataset.importer.plan import LIST_SUFFIXES
+        from apitorch_desktop.dataset.importer.scanner import OFFERED_SUFFIXES
 
-        suffixes = " ".join(f"*{suffix}" for suffix in (*sorted(IMAGE_SUFFIXES), *LIST_SUFFIXES))
+        suffixes = " ".join(f"*{suffix}" for suffix in sorted(OFFERED_SUFFIXES))
         kinds = f"Photos, archives and lists ({suffixes});;All files (*)"
         dialog = self._file_dialog("Import photos", QFileDialog.FileMode.ExistingFiles, new_set=new_set)
         dialog.setNameFilter(kinds)

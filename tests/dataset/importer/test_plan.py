@@ -4,6 +4,7 @@ import gzip
 import io
 import lzma
 import os
+import shutil
 import socket
 import struct
 import tarfile
@@ -17,8 +18,16 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from apitorch_desktop.api.types import TrainingImage
-from apitorch_desktop.dataset.importer.plan import ImageBytes, ItemStatus, Plan, PlanItem, existing_of, scan
-from apitorch_desktop.dataset.importer.scanner import FileSelection
+from apitorch_desktop.dataset.importer.plan import (
+    ImageBytes,
+    ItemStatus,
+    Plan,
+    PlanItem,
+    existing_of,
+    scan,
+    suggested_name,
+)
+from apitorch_desktop.dataset.importer.scanner import OFFERED_SUFFIXES, FileSelection
 from apitorch_desktop.dataset.sources import archives
 from apitorch_desktop.dataset.sources.image_source import ArchiveMember, ImageFile, ImageUrl
 from apitorch_desktop.utils.text import natural, shown
@@ -41,6 +50,31 @@ def by_label(plan: Plan) -> dict[str, list[str]]:
     for item in plan.items:
         found.setdefault(item.label, []).append(item.name)
     return found
+
+
+PACKINGS = {".zip": "zip", ".cbz": "zip", ".tar": "tar", ".tar.gz": "gztar", ".tbz2": "bztar", ".txz": "xztar"}
+TEXTS = {
+    ".csv": "file,label\n{0},hat\n", ".tsv": "file\tlabel\n{0}\that\n", ".lst": "0\t1\t{0}\n",
+    ".jsonl": '{{"file": "{0}", "label": "hat"}}\n', ".ndjson": '{{"file": "{0}", "label": "hat"}}\n',
+    ".json": '[{{"file": "{0}", "label": "hat"}}]', ".txt": "{0} hat\n", ".manifest": '{{"source-ref": "{0}", "label": "hat"}}\n',
+    ".xml": "<annotation><filename>{0}</filename><object><name>hat</name></object></annotation>",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("suffix", [*PACKINGS, *TEXTS, ".csv.gz", ".jpg"])
+def test_a_dialog_offers_what_is_read_and_names_the_set_without_the_suffix(tmp_path, suffix):
+    photo = put(tmp_path / "hat/a.jpg", picture(1))
+    path = tmp_path / f"Summer 1.5{suffix}"
+    if suffix in PACKINGS:
+        shutil.make_archive(str(tmp_path / "packed"), PACKINGS[suffix], tmp_path, "hat")
+        next(tmp_path.glob("packed.*")).rename(path)
+    elif suffix in TEXTS:
+        put(path, TEXTS[suffix].format("hat/a.jpg").encode())
+    else:
+        put(path, gzip.compress(b"file,label\nhat/a.jpg,hat\n") if suffix == ".csv.gz" else photo.read_bytes())
+    assert len(scan([path]).sending()) == 1
+    assert path.suffix in OFFERED_SUFFIXES
+    assert suggested_name(path) == ("" if suffix == ".jpg" else "Summer 1.5")
 
 
 # --- folders
