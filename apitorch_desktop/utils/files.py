@@ -233,7 +233,7 @@ def safe_filename(name: str) -> str:
 
 def shortened_names(names: Iterable[str]) -> str:
     """Return a sentence about names that `safe_filename` shortens; empty where there is none."""
-    long = sorted(name for name in set(names) if len(os.fsencode(name)) > LONGEST_NAME)
+    long = sorted(name for name in set(names) if len(name.encode("utf-8", "surrogateescape")) > LONGEST_NAME)
     if not long:
         return ""
     most = f"{LONGEST_NAME} bytes are the most a folder's name can have"

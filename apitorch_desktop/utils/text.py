@@ -69,6 +69,11 @@ def decoded(name: str) -> str:
         return data.decode("cp1252", "replace") if _has_surrogates(name) else name
 
 
+def encoded(name: str) -> str:
+    """Return text as the name of a file that is UTF-8 on the disk in every locale; `decoded` gives the text back."""
+    return os.fsdecode(name.encode("utf-8", "surrogateescape"))
+
+
 def neutralized(cell: str) -> str:
     """Return the text of a CSV cell so that no spreadsheet takes it for a formula: with an apostrophe in front.
 

@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
+import zipfile
 from collections import Counter
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -27,6 +28,7 @@ from tests.helpers.service_process import serving
 from tests.helpers.waiting import PATIENCE, until
 
 UPLOAD = {"method": "POST", "path": "/image$"}
+ASCII_LOCALE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
 PHONE = {
     "IMG_1.HEIC": (Path(__file__).parents[1] / "data" / "heif" / "scene.heic").read_bytes(),
     "IMG_2.avif": saved(scene(), "AVIF"),
@@ -362,11 +364,29 @@ def test_a_name_that_is_no_utf8_is_read(run, service, folder):
 
 def test_words_and_folders_are_utf8_in_a_locale_that_is_not(run, service, folder):
     (folder / "blue").rename(folder / "blåu")
-    ascii_locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    done = run("import", folder, "--name", "Zürich", "--json", at=service, **ascii_locale)
+    done = run("import", folder, "--name", "Zürich", "--json", at=service, **ASCII_LOCALE)
     report = json.loads(done.stdout)
     assert (report["training_set"], report["labels"]) == ("Zürich", {"blåu": 5, "red_ones": 5})
     assert not any("no UTF-8" in note for note in report["notes"])
+
+
+@pytest.mark.parametrize("form", ["imagefolder", "csv", "jsonl", "zip"])
+def test_an_export_is_utf8_in_a_locale_that_is_not(run, service, folder, tmp_path, form):
+    name, long = f"Zürich {form}", "猫" * 100
+    (folder / "blue").rename(folder / "blåu")
+    (folder / "Red Ones").rename(folder / "rot")
+    table = "file_name,label\n" + "".join(f"rot/{number}.png,{long}\n" for number in range(5))
+    (folder / "labels.csv").write_text(table, encoding="utf-8")
+    run("import", folder, "--name", name, at=service)
+    out = tmp_path / "Aus"
+    for _ in range(2 if form == "imagefolder" else 1):
+        done = run("export", name, out, "--format", form, at=service, **ASCII_LOCALE)
+        assert (done.returncode, done.stderr) == (0, "")
+    if form == "zip":
+        out = tmp_path / "unpacked"
+        zipfile.ZipFile(tmp_path / "Aus" / f"zürich-{form}.zip").extractall(out)
+    assert [path.name for path in out.iterdir()] == [f"zürich-{form}"]
+    assert Counter(item.label for item in scan([out]).sending()) == {"blåu": 5, long: 5}
 
 
 def test_a_full_disk_at_the_end_is_one_sentence(service, folder):

@@ -30,7 +30,7 @@ from apitorch_desktop.dataset.workspace.listing import Listing, iter_answers
 from apitorch_desktop.utils.errors import Cancelled, UserError
 from apitorch_desktop.utils.files import safe_filename, shortened_names
 from apitorch_desktop.utils.paths import resources
-from apitorch_desktop.utils.text import neutralized, reason, shown
+from apitorch_desktop.utils.text import decoded, encoded, neutralized, reason, shown
 
 if TYPE_CHECKING:
     import numpy as np
@@ -112,8 +112,8 @@ def export(
     failed images in a row.
     """
     slug = listing.slug or slugify(listing.training_set_id)
-    root = safe_filename(slug)
-    target = folder / (safe_filename(f"{slug}.zip") if export_format is ExportFormat.ZIP else root)
+    root = encoded(safe_filename(slug))
+    target = folder / (encoded(safe_filename(f"{slug}.zip")) if export_format is ExportFormat.ZIP else root)
     merging = export_format is ExportFormat.IMAGEFOLDER and split is None and not keep_splits and target.is_dir()
     if not merging and target.exists():
         raise ExportRefused(f"“{shown(str(target))}” is there already. Choose another folder, or move it away.")
@@ -137,7 +137,7 @@ def export(
         tree = staging / root
         tree.mkdir()
         for image in exported:
-            path = tree / image.path
+            path = tree / encoded(str(image.path))
             path.parent.mkdir(parents=True, exist_ok=True)
             image.staged.rename(path)
         _index(export_format, listing, exported, tree)
@@ -298,7 +298,7 @@ def _merge(exported: list[ExportedImage], target: Path, failed: list[tuple[str, 
     """Move images into an existing tree; return how many were not written, and how many of these exist there."""
     kept = skipped = 0
     for image in exported:
-        path = target / image.path
+        path = target / encoded(str(image.path))
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists():
             image.staged.rename(path)
@@ -307,7 +307,7 @@ def _merge(exported: list[ExportedImage], target: Path, failed: list[tuple[str, 
         if hashlib.sha256(path.read_bytes()).hexdigest() == image.sha256:
             skipped += 1
         else:
-            failed.append((f"{image.label}/{path.name}", "Another photo of this name is there already."))
+            failed.append((f"{image.label}/{image.path.name}", "Another photo of this name is there already."))
     return kept, skipped
 
 
@@ -448,7 +448,7 @@ def write_zip(tree: Path, target: Path) -> None:
     with zipfile.ZipFile(target, "x", zipfile.ZIP_STORED) as archive:
         for path in sorted(tree.rglob("*")):
             if path.is_file():
-                archive.write(path, Path(tree.name) / path.relative_to(tree))
+                archive.write(path, decoded(str(path.relative_to(tree.parent))))
 
 
 def _by_part(images: Iterable[ExportedImage]) -> dict[str, list[ExportedImage]]:

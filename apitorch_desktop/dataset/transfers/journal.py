@@ -170,7 +170,7 @@ class TransferJournal:
     def fill(self, transfer: int, images: Iterable[tuple[str, str, str, int | None, str | None, str]]) -> None:
         """Add the items of a download: label, path below the folder, name, size, sha256 and image id."""
         rows = [
-            (label, "image", os.fsencode(path), name, size, sha256, image_id, "")
+            (label, "image", path.encode("utf-8", "surrogateescape"), name, size, sha256, image_id, "")
             for label, path, name, size, sha256, image_id in images
         ]
         with self._file.transaction() as write:

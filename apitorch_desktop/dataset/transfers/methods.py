@@ -36,6 +36,7 @@ from apitorch_desktop.dataset.workspace.listing import Listing, iter_answers, it
 from apitorch_desktop.dataset.workspace.scratch import scratch_label
 from apitorch_desktop.utils.errors import Cancelled, UserError
 from apitorch_desktop.utils.files import atomic_write, move_into_place, safe_filename, shortened_names, sync
+from apitorch_desktop.utils.text import encoded
 
 MAX_BYTES = 256 * 2**20
 _BUNDLES: Final = "images.archive"
@@ -400,7 +401,7 @@ class Downloader:
         """Write the labels in full that are shortened as folders, so that an import finds them."""
         if not shortened_names(listing.labels):
             return
-        folder = self._folder / self._root(listing)
+        folder = self._folder / encoded(self._root(listing))
         folder.mkdir(parents=True, exist_ok=True)
         with atomic_write(folder / "labels.csv") as part, part.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
@@ -412,7 +413,7 @@ class Downloader:
     def _delete_part_files(self, listing: Listing) -> None:
         """Delete the part files of an earlier run: no download of this transfer is under way now."""
         for label in listing.labels:
-            for part in (self._folder / _folder_of(self._root(listing), label)).glob(f"{self._mark}*.part"):
+            for part in (self._folder / encoded(_folder_of(self._root(listing), label))).glob(f"{self._mark}*.part"):
                 part.unlink(missing_ok=True)
 
     def _relist(self, _training_set: Id) -> Iterator[TrainingImage]:

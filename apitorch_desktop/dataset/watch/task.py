@@ -12,6 +12,7 @@ from apitorch_desktop.api.slugs import snake_case
 from apitorch_desktop.api.types import INBOX, Classification, Id
 from apitorch_desktop.dataset.batch.classification import is_none_of_these, probability
 from apitorch_desktop.utils.files import safe_filename, try_lock
+from apitorch_desktop.utils.text import encoded
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -43,7 +44,7 @@ class WatchTask:
     def place_for(self, answer: Answer) -> Path | None:
         """Return the folder that a photo belongs in by its answer, None for one that stays."""
         label = self._sure_label(answer)
-        return self.destination / safe_filename(label) if self.destination is not None and label else None
+        return self.destination / encoded(safe_filename(label)) if self.destination is not None and label else None
 
     def label_for(self, answer: Answer) -> str | None:
         """Return the label of the training set that a photo is added to, None for one that is not added."""
