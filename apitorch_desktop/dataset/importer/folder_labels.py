@@ -3,20 +3,21 @@
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from apitorch_desktop.dataset.sources.lists.index import Parts
 from apitorch_desktop.dataset.sources.lists.names import (
     is_container,
+    is_derived,
     named_value,
     split_of,
     split_words,
     without_split,
     without_zeros,
 )
-from apitorch_desktop.utils.text import plural, shown
+from apitorch_desktop.utils.text import natural, plural, shown
 
 _NUMBERED_CLASS: Final = re.compile(r"(?i)class|klasse|label|category|kategorie|type|grade|species|level")
 """Words whose numbers stand for classes, where others stand for series: days, sessions, cameras."""
@@ -34,6 +35,8 @@ _DEEPEST: Final = 100
 """Folders of a path that may be labels; an archive may have any number."""
 _OWN: Final = frozenset(["my", "our", "meine", "unsere", "mes", "nos", "mis", "minhas", "mie"])
 """Words in the name of a container that say whose the images are."""
+_MAX_COPIES: Final = 20
+"""Folders of the same folders up to which one is looked for the copy of another."""
 _MAX_STRAY: Final = 3
 """Images beside an only folder of folders up to which that folder is still no label."""
 
@@ -60,12 +63,18 @@ class _Folder:
             yield from ((image, split or inner, name) for image, inner, name in folder.everything())
 
 
-def folder_labels(images: Sequence[Parts], root: str, *, labeled: bool = False) -> tuple[list[FolderLabel], list[str]]:
+SameImages = Callable[[list[tuple[int, int]]], bool]
+"""Function that returns whether each of two images, by their numbers, is the same as the other."""
+
+
+def folder_labels(
+    images: Sequence[Parts], root: str, *, labeled: bool = False, same: SameImages = lambda _: False
+) -> tuple[list[FolderLabel], list[str]]:
     """Return the label of each image by the folders above it, and sentences about what was taken for what.
 
     `images` are paths below the folder `root`. With `labeled`, some images have labels anyway, so that the name of the
     root is no label for the others, and images without a label are not mentioned; else a folder of nothing but images is
-    one label.
+    one label. `same` is called for images of the same name in folders that may be copies.
     """
     top = _Folder(root)
     for number, parts in enumerate(images):
@@ -73,7 +82,7 @@ def folder_labels(images: Sequence[Parts], root: str, *, labeled: bool = False) 
         for name in map(named_value, parts[:-1][:_DEEPEST]):
             folder = folder.folders.setdefault(name, _Folder(name))
         folder.images.append(number)
-    finder = _Finder(images)
+    finder = _Finder(images, same)
     finder.tidy(top)
     finder.descend(top, split_of(root), root if split_of(root) else "")
     found, notes = finder.found, [*dict.fromkeys(finder.notes), *finder.unused_names()]
@@ -96,8 +105,8 @@ class _Finder:
     """Goes down the folders and decides which of them are labels.
 
     First folders that say nothing are taken out (`tidy`): the only one in one of its own name, a copy of the folders beside
-    it (`_is_copy`), and an alphabetical index (`_is_index`). Then, in each folder, the first rule decides that fits its
-    sub-folders:
+    it (`_is_copy`) or of those in another one (`_originals`), and an alphabetical index (`_is_index`). Then, in each folder,
+    the first rule decides that fits its sub-folders:
 
     1. all name a part of a set and a label: train_cat, train_dog, test_cat (`_paired`);
     2. parts of a set and containers are no labels, what they hold is: train, test, images (`_transparent`);
@@ -107,8 +116,9 @@ class _Finder:
     6. else each is a label, with all that is below it.
     """
 
-    def __init__(self, images: Sequence[Parts]) -> None:
+    def __init__(self, images: Sequence[Parts], same: SameImages) -> None:
         self.images = images
+        self.same = same
         self.found = [FolderLabel() for _ in images]
         self.notes: list[str] = []
         self.unlabeled: dict[str, int] = {}
@@ -131,13 +141,22 @@ class _Finder:
         only = list(folder.folders.values())
         if len(only) == 1 and not folder.images and _plain(only[0].name) == _plain(folder.name):
             folder.folders, folder.images = only[0].folders, only[0].images
-        copies = [child for child in folder.folders.values() if self._is_copy(child, folder)][:1]
-        if copies:
-            beside = [name for name in folder.folders if name != copies[0].name]
+        names = {_plain(name): child for name, child in folder.folders.items()}
+        plain = {name: child for name, child in names.items() if names.keys().isdisjoint(map(_plain, child.folders))}
+        copies = [child for child in names.values() if self._is_copy(child, folder, plain)]
+        beside = folder.folders.keys() - {child.name for child in copies}
+        for child in copies:
             self.notes.append(
-                f"“{shown(copies[0].name)}” holds the folders beside it once more ({_first_quoted(beside)}): it is no label, "
+                f"“{shown(child.name)}” holds the folders beside it once more ({_first_quoted(beside)}): it is no label, "
                 "and a photo that lies in both comes once."
             )
+        for name, original in ({} if copies else self._originals(folder)).items():
+            child = folder.folders.pop(name)
+            self.notes.append(
+                f"“{shown(name)}” holds the folders in “{shown(original.name)}” once more ({_first_quoted(child.folders)}): "
+                "it is no label, and a photo that lies in both comes once."
+            )
+            _merge(original, child)
         index = list(folder.folders.values()) if _is_index(folder) else []
         if index:
             self.notes.append(f"{_first_quoted(folder.folders)} are only an index: their sub-folders are the labels.")
@@ -145,14 +164,17 @@ class _Finder:
             del folder.folders[child.name]
             _merge(folder, child)
 
-    def _is_copy(self, child: _Folder, folder: _Folder) -> bool:
+    def _is_copy(self, child: _Folder, folder: _Folder, plain: dict[str, _Folder]) -> bool:
         """Return whether a sub-folder holds all the folders beside it once more, as archives do that were packed twice.
 
-        It is called as its parent, is a container, or holds the same files. Any other one sorts the photos: rejected/cat.
+        It is called as its parent or after what was made of photos, is a container, or holds the same files. Any other one
+        sorts the photos: rejected/cat. `plain` are the sub-folders that hold none called as one of them.
         """
-        beside = {_plain(name): other for name, other in folder.folders.items() if other is not child}
+        if child.images or len(child.folders) < max(1, len(plain) - 1):
+            return False
+        beside = {name: other for name, other in plain.items() if other is not child}
         inside = {_plain(name): other for name, other in child.folders.items()}
-        if child.images or not beside or not beside.keys() <= inside.keys():
+        if not beside or not beside.keys() <= inside.keys():
             return False
         if _plain(child.name) == _plain(folder.name):
             return True
@@ -161,7 +183,43 @@ class _Finder:
         if _is_container(child):
             return True
         counters = any(map(is_container, _name_words(child.name)))
-        return len(beside) > 1 and self._are_same(beside, inside, counters=counters)
+        return len(beside) > 1 and (
+            is_derived(child.name)
+            or self._are_same(beside, inside, counters=counters)
+            or self._hold_same(_Folder("", {name: inside[name] for name in beside}), _Folder("", beside))
+        )
+
+    def _originals(self, folder: _Folder) -> dict[str, _Folder]:
+        """Return name → the only sub-folder whose folders this one holds once more, by its name or the same files."""
+        holders = [child for child in folder.folders.values() if len(child.folders) > 1 and not child.images]
+        labels = {child.name: frozenset(map(_plain, child.folders)) for child in holders}
+        alike = Counter(labels.values())
+        found: dict[str, _Folder] = {}
+        for child in sorted(holders, key=lambda holder: (is_derived(holder.name), natural(holder.name))):
+            if split_of(child.name):
+                continue
+            derived = is_derived(child.name)
+            others = [
+                other
+                for other in (holders if derived or 1 < alike[labels[child.name]] <= _MAX_COPIES else ())
+                if other is not child and other.name not in found and not is_derived(other.name)
+                if labels[child.name] <= labels[other.name] and (derived or natural(other.name) < natural(child.name))
+            ]
+            if not derived or len(others) > 1:
+                others = [other for other in others if self._hold_same(child, other)]
+            if len(others) == 1:
+                found[child.name] = others[0]
+        return found
+
+    def _hold_same(self, one: _Folder, other: _Folder) -> bool:
+        """Return whether one of two folders holds nothing but images of the other, in folders of the same names."""
+        images, others = (
+            {(*place, self.images[image][-1]): image for place, image in _places(folder)} for folder in (one, other)
+        )
+        common = images.keys() & others.keys()
+        return 1 < len(common) == min(len(images), len(others)) and self.same(
+            [(images[place], others[place]) for place in sorted(common)]
+        )
 
     def _are_same(self, beside: dict[str, _Folder], inside: dict[str, _Folder], *, counters: bool) -> bool:
         """Return whether folders hold files of the same names as those of a copy, by names that are not there by chance.
@@ -308,6 +366,13 @@ def _is_index(folder: _Folder) -> bool:
 
 def _plain(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
+
+
+def _places(folder: _Folder, above: Parts = ()) -> Iterator[tuple[Parts, int]]:
+    """Yield the names of the folders above each image, and the image."""
+    yield from ((above, image) for image in folder.images)
+    for child in folder.folders.values():
+        yield from _places(child, (*above, _plain(child.name)))
 
 
 def _leaves(folder: _Folder, depth: int) -> Iterator[tuple[int, str]]:

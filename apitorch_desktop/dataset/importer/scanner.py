@@ -1,10 +1,11 @@
 """Finds the images in what was dropped or pasted, and the label each brings along. Opens no more than it must."""
 
+import hashlib
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -59,6 +60,8 @@ _MAGIC: Final = re.compile(
     re.DOTALL,
 )
 _DEEPEST = 100
+_COMPARED: Final = 8
+"""Images of a folder whose bytes are compared with those of its copy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +114,21 @@ class _Contents:
     images: list[_Entry] = field(default_factory=list)
     lists: list[ListFile] = field(default_factory=list)
     others: list[Parts] = field(default_factory=list)
+
+    def below(self, depth: int) -> "_Contents":
+        """Return the same without the outer folders of what lies in as many."""
+        return _Contents(
+            [replace(entry, parts=entry.parts[depth:]) for entry in self.images],
+            [(parts[depth:] or parts, load) for parts, load in self.lists],
+            [parts[depth:] or parts for parts in self.others],
+        )
+
+    def add(self, place: Parts, inner: "_Contents") -> None:
+        """Add what an archive holds at a place; of the lists that are there, those in the folder count."""
+        there = {parts for parts, _ in self.lists}.union(self.others)
+        self.images += [replace(entry, parts=(*place, *entry.parts)) for entry in inner.images]
+        self.lists += [(parts, load) for name, load in inner.lists if (parts := (*place, *name)) not in there]
+        self.others += [parts for name in inner.others if (parts := (*place, *name)) not in there]
 
 
 def is_image(name: str, head: bytes) -> bool:
@@ -285,10 +303,13 @@ class Scanner:
 
     def _add_folder(self, folder: Path) -> None:
         contents = _Contents()
+        archives: list[tuple[Path, Parts, _Contents]] = []
         self._empty = []
         for parts, path, sentence in self._walk(folder):
             if not sentence and path.suffix.lower() in ARCHIVE_SUFFIXES and is_archive(path):
-                self._collect_inner_archive(path, parts[:-1], contents)
+                inner = _Contents()
+                self._collect_archive(path, (), inner)
+                archives.append((path, parts[:-1], inner))
             elif is_image(parts[-1], b"" if sentence else _head(path)):
                 contents.images.append(
                     _Entry(parts, ImageFile(path), InspectedFile(problem=sentence) if sentence else None)
@@ -305,6 +326,9 @@ class Scanner:
                     self._complain(sentence)
             if self._cancelled():
                 break
+        files = {entry.parts: entry for entry in contents.images} if archives else {}
+        for path, above, inner in archives:
+            self._place_archive(path, above, inner, contents, files)
         if self._empty:
             are, more = ("is", "") if len(self._empty) == 1 else ("are", ", …" if len(self._empty) > 5 else "")
             self.notes.append(f"{quoted(self._empty[:5])}{more} {are} empty.")
@@ -315,24 +339,31 @@ class Scanner:
         if self.complete and not contents.images:
             self.notes.append(f"“{shown(path.name)}” holds no photo.")
 
-    def _collect_inner_archive(self, path: Path, above: Parts, contents: _Contents) -> None:
-        """Add the images in an archive in a folder: under its name, where its own folders are no labels."""
-        inner, stem = _Contents(), without_suffixes(path.name)
-        self._collect_archive(path, (), inner)
+    def _place_archive(
+        self, path: Path, above: Parts, inner: _Contents, contents: _Contents, files: dict[Parts, _Entry]
+    ) -> None:
+        """Add the images in an archive in a folder: where they lie unpacked, else under its name.
+
+        They need no name where the folders in the archive are labels.
+        """
         if packed_name(path) or is_live_photo(path.name):
-            for entry in inner.images:
-                entry.parts = (*above, *entry.parts)
-            contents.images += inner.images
+            contents.images += [replace(entry, parts=(*above, *entry.parts)) for entry in inner.images]
             return
         self._note_if_empty(path, inner)
+        stem = without_suffixes(path.name)
+        if (found := _unpacked_at(stem, above, inner.images, files)) is not None:
+            place, depth = found
+            where = f"in “{shown(place[-1])}”" if place else "beside it"
+            self.notes.append(
+                f"“{shown(path.name)}” holds photos {where} once more: a photo that lies in both comes once."
+            )
+            contents.add(place, inner.below(depth))
+            return
         tops = {entry.parts[0] for entry in inner.images if len(entry.parts) > 1}
         flat = any(len(entry.parts) == 1 for entry in inner.images)
-        place = above if len(tops) > 1 and not flat and not split_of(stem) else (*above, stem)
-        for entry in inner.images:
-            entry.parts = (*place, *entry.parts)
-        contents.images += inner.images
-        contents.lists += [((*place, *parts), load) for parts, load in inner.lists]
-        contents.others += [(*place, *parts) for parts in inner.others]
+        first = len(contents.images)
+        contents.add(above if len(tops) > 1 and not flat and not split_of(stem) else (*above, stem), inner)
+        files.update((entry.parts, entry) for entry in contents.images[first:])
 
     def _collect_archive(self, path: Path, above: Parts, contents: _Contents) -> None:
         """Add the images in an archive, as if it were a folder at `above`."""
@@ -460,6 +491,7 @@ class Scanner:
             [tuple(spelled.get(part, part) for part in parts) for parts in images],
             spelled.get(root, root),
             labeled=bool(self._default or listed.labels),
+            same=lambda pairs: _are_same([(contents.images[one], contents.images[other]) for one, other in pairs]),
         )
         listed.weigh({entry.parts: own.label for entry, own in zip(contents.images, found, strict=True)})
         self.notes += [*listed.notes, *notes]
@@ -502,6 +534,63 @@ class Scanner:
             if text != shown(part):  # else it is the locale that is no UTF-8
                 self.notes.append(f"The name “{shown(part)}” is no UTF-8: {read}.")
         return dict(zip(odd, texts, strict=True))
+
+
+def _are_same(pairs: Sequence[tuple[_Entry, _Entry]]) -> bool:
+    """Return whether each of two images has the size of the other, and some of them its bytes."""
+    sample = pairs[:: max(1, len(pairs) // _COMPARED)]
+    return all((size := _size(one)) is not None and size == _size(other) for one, other in pairs) and all(
+        (digest := _digest(one)) is not None and digest == _digest(other) for one, other in sample
+    )
+
+
+def _size(entry: _Entry) -> int | None:
+    if entry.look is not None:
+        return entry.look.size
+    try:
+        return entry.source.path.stat().st_size if isinstance(entry.source, ImageFile) else None
+    except OSError:
+        return None
+
+
+def _digest(entry: _Entry) -> str | None:
+    if entry.look is not None:
+        return entry.look.sha256
+    try:
+        return (
+            hashlib.sha256(entry.source.path.read_bytes()).hexdigest() if isinstance(entry.source, ImageFile) else None
+        )
+    except OSError:
+        return None
+
+
+def _unpacked_at(
+    name: str, above: Parts, images: Sequence[_Entry], files: Mapping[Parts, _Entry]
+) -> tuple[Parts, int] | None:
+    """Return the folder in which the images of an archive lie unpacked, and how many folders around them do not.
+
+    All of them lie there, or most of them and nothing else.
+    """
+    by_name: dict[str, list[Parts]] = {}
+    for parts in files:
+        by_name.setdefault(parts[-1], []).append(parts)
+    around = 1 if len({entry.parts[0] for entry in images}) == 1 else 0
+    for depth in range(around + 1):
+        inside = {entry.parts[depth:]: entry for entry in images if len(entry.parts) > depth}
+        first: Parts = next((place for place in inside if place[-1] in by_name), ())
+        for parts in by_name[first[-1]] if first else ():
+            if parts[-len(first) :] != first or not _are_same([(inside[first], files[parts])]):
+                continue
+            place = parts[: -len(first)]
+            there = sum(one[: len(place)] == place for one in files)
+            if len(first) == 1 and place[-1:] != (name,) and (place != above or there > len(inside)):
+                continue  # the photos of a label, among others
+            pairs = [(entry, files[one]) for own, entry in inside.items() if (one := (*place, *own)) in files]
+            if len(pairs) < len(inside) and (2 * len(pairs) < len(inside) or len(pairs) < there):
+                continue
+            if _are_same(pairs):
+                return place, depth
+    return None
 
 
 def _data_of_list(member: Member) -> bytes:

@@ -144,6 +144,36 @@ def test_photos_of_an_archive_that_was_packed_twice_come_once(tmp_path):
     assert plan.notes[0].startswith("“cells” holds the folders beside it once more (“ill” and “well”)")
 
 
+@pytest.mark.parametrize("name", ["backup", "copy of pets", "pets (2)", "old"])
+@pytest.mark.parametrize("above", ["", "pets/"])
+def test_a_copy_with_counted_names_is_known_by_the_bytes_of_its_photos(tmp_path, name, above):
+    for number in range(6):
+        place = f"{('cat', 'dog')[number % 2]}/{number // 2}.png"
+        put(tmp_path / above / place, picture(number))
+        put(tmp_path / name / place, picture(number))
+    plan = scan([tmp_path])
+    assert {label: len(names) for label, names in by_label(plan).items()} == {"cat": 6, "dog": 6}
+    assert plan.counts()[ItemStatus.TWICE] == 6
+    assert any("once more (“cat” and “dog”): it is no label" in note for note in plan.notes)
+
+
+@pytest.mark.parametrize(
+    ("name", "above", "labels"),
+    [
+        ("augmented", "", {"cat", "dog"}),
+        ("pets_aug", "pets/", {"cat", "dog"}),
+        ("rejected", "", {"cat", "dog", "rejected"}),
+        ("toys", "pets/", {"pets", "toys"}),
+    ],
+)
+def test_photos_made_of_others_keep_the_labels_of_their_folders(tmp_path, name, above, labels):
+    for number in range(6):
+        place = f"{('cat', 'dog')[number % 2]}/{number // 2}.png"
+        put(tmp_path / above / place, picture(number))
+        put(tmp_path / name / place, picture(number + 6))
+    assert set(by_label(scan([tmp_path]))) == labels
+
+
 def test_a_number_spelled_otherwise_in_another_part_is_one_label(tmp_path):
     places = ("train/00014", "train/00003", "test/14", "test/3", "test/100")
     for number, place in enumerate(places):

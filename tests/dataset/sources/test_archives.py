@@ -16,6 +16,7 @@ import pytest
 
 from apitorch_desktop.dataset.importer.plan import ItemStatus, scan
 from apitorch_desktop.dataset.sources.archives import Archives, read
+from apitorch_desktop.dataset.sources.image_source import ImageFile
 from apitorch_desktop.dataset.sources.name_encoding import decode_names
 from tests.dataset.importer.test_plan import by_label, picture, put, write_zip
 
@@ -438,3 +439,52 @@ def test_a_tar_packed_with_zstandard_is_read_or_named(tmp_path, monkeypatch):
 def test_a_list_that_is_too_long_or_encrypted_is_named(tmp_path):
     path = write_zip(tmp_path / "a.zip", {"1.jpg": picture(1), "labels.csv": b"x" * (33 * 2**20)})
     assert "“labels.csv” cannot be read. It is too long." in scan([path]).notes
+
+
+SET = {f"{label}/{number}.png": 2 * number + (label == "dog") for label in ("cat", "dog") for number in range(3)}
+
+
+@pytest.mark.parametrize(
+    ("folder", "archives"),
+    [
+        ("pets/", {"pets.zip": SET}),
+        ("pets/", {"download.zip": {f"pets/{name}": seed for name, seed in SET.items()}}),
+        ("pets/", {"backups/pets 2024.zip": {f"pets 2024/{name}": seed for name, seed in SET.items()}}),
+        ("photos/", {"photos.zip": SET}),
+        ("", {"pets.zip": {f"pets/{name}": seed for name, seed in SET.items()}}),
+        (
+            "",
+            {
+                f"{label}.zip": {name[4:]: seed for name, seed in SET.items() if label in name}
+                for label in ("cat", "dog")
+            },
+        ),
+    ],
+)
+def test_an_archive_beside_what_was_unpacked_from_it_is_no_label(tmp_path, folder, archives):
+    for name, seed in SET.items():
+        put(tmp_path / folder / name, picture(seed))
+    for path, files in archives.items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        write_zip(tmp_path / path, {name: picture(seed) for name, seed in files.items()})
+    plan = scan([tmp_path])
+    assert {label: len(names) for label, names in by_label(plan).items()} == {"cat": 6, "dog": 6}
+    assert {item.name for item in plan.items if item.standing is ItemStatus.TWICE} == {"0.png", "1.png", "2.png"}
+    assert all(isinstance(item.source, ImageFile) for item in plan.sending())
+    assert sum("once more: a photo that lies in both comes once" in note for note in plan.notes) == len(archives)
+
+
+def test_an_archive_of_other_photos_with_the_same_names_keeps_its_own(tmp_path):
+    for name, seed in SET.items():
+        put(tmp_path / "day 1" / name, picture(seed))
+    write_zip(tmp_path / "day 2.zip", {f"day 2/{name}": picture(seed + 6) for name, seed in SET.items()})
+    plan = scan([tmp_path])
+    assert len(plan.sending()) == 12
+    assert not any("once more" in note for note in plan.notes)
+
+
+def test_the_archive_of_a_label_keeps_it_beside_photos_that_are_not_sorted(tmp_path):
+    for number in range(6):
+        put(tmp_path / f"unsorted/{number}.png", picture(number))
+    write_zip(tmp_path / "cat.zip", {f"{number}.png": picture(number) for number in range(3)})
+    assert set(by_label(scan([tmp_path]))) == {"cat", "unsorted"}

@@ -55,6 +55,8 @@ class ImageIndex:
         self._by_number: dict[str, list[Parts]] = {}
         """By names that are numbers, without their zeros in front."""
         for parts in images:
+            if parts in self._exact:  # once more, in an archive of the folder
+                continue
             self._exact.add(parts)
             name = _key(parts[-1])
             self._by_name.setdefault(name, []).append(parts)

@@ -100,6 +100,12 @@ _FILLERS: Final = frozenset(
         "集 数据 数据集 图片 图像 用 データ セット データセット 画像"
     )
 )
+_DERIVED: Final = frozenset(
+    _words(
+        "aug augmented augmentation augmentations resized rescaled cropped backup bak copy copies kopie sicherung copie copia"
+    )
+)
+"""Words for what was made of other photos."""
 _CONTAINERS: Final = frozenset(
     _words(
         "takeout googlephotos googlefotos googlefoto "
@@ -211,6 +217,11 @@ def split_of(name: str) -> str:
     """Return the part of a split that a name means by itself: train, validation, test, unlabeled; "" for none."""
     part, rest = split_words(name)
     return part if part and not rest else ""
+
+
+def is_derived(name: str) -> bool:
+    """Return True for the name of a folder of photos that were made of others: augmented, pets - Copy."""
+    return not _DERIVED.isdisjoint(re.split(r"[\W\d_]+", name.casefold()))
 
 
 def is_container(name: str) -> bool:
