@@ -31,6 +31,9 @@ _SAMPLES: Final = "-samples"
 """End of the names that Teachable Machine gives to the photos of a class."""
 _COUNTER: Final = re.compile(r"[^\W\d_]*[\W_]*\d{1,5}[\W_]*")
 """Names that files get by counting, as other files do elsewhere: 12, IMG_0012, cat (12)."""
+_HASH: Final = re.compile(r"(?=[\da-f-]*\d)(?=[\da-f-]*[a-f])[\da-f]{8}[\da-f-]*(?![^\W_])", re.ASCII)
+"""Beginning of the names of files that are called by a hash or UUID."""
+_MOST: Final = 0.8
 _DEEPEST: Final = 100
 """Folders of a path that may be labels; an archive may have any number."""
 _OWN: Final = frozenset(["my", "our", "meine", "unsere", "mes", "nos", "mis", "minhas", "mie"])
@@ -85,7 +88,7 @@ def folder_labels(
     finder = _Finder(images, same)
     finder.tidy(top)
     finder.descend(top, split_of(root), root if split_of(root) else "")
-    found, notes = finder.found, [*dict.fromkeys(finder.notes), *finder.unused_names()]
+    found, notes = finder.found, [*finder.index_note(), *dict.fromkeys(finder.notes), *finder.unused_names()]
     if all(entry.label.endswith(_SAMPLES) for entry in found if entry.label):
         for entry in found:
             entry.label = entry.label.removesuffix(_SAMPLES)
@@ -105,8 +108,8 @@ class _Finder:
     """Goes down the folders and decides which of them are labels.
 
     First folders that say nothing are taken out (`tidy`): the only one in one of its own name, a copy of the folders beside
-    it (`_is_copy`) or of those in another one (`_originals`), and an alphabetical index (`_is_index`). Then, in each folder,
-    the first rule decides that fits its sub-folders:
+    it (`_is_copy`) or of those in another one (`_originals`), and an alphabetical index (`_is_index`,
+    `_is_index_of_files`). Then, in each folder, the first rule decides that fits its sub-folders:
 
     1. all name a part of a set and a label: train_cat, train_dog, test_cat (`_paired`);
     2. parts of a set and containers are no labels, what they hold is: train, test, images (`_transparent`);
@@ -124,6 +127,15 @@ class _Finder:
         self.unlabeled: dict[str, int] = {}
         self.first: dict[str, int] = {}
         self.unused: dict[str, list[str]] = {}
+        self.indexes: list[str] = []
+
+    def index_note(self) -> list[str]:
+        """Return a sentence about folders that only sort photos by the beginnings of their names."""
+        more = f", and so in {plural(len(self.indexes) - 1, 'more folder')}" if len(self.indexes) > 1 else ""
+        return [
+            f"{names} are only an index: the names of the photos in them begin in the same way{more}."
+            for names in self.indexes[:1]
+        ]
 
     def unused_names(self) -> list[str]:
         """Return a sentence about folders within labels whose names look like labels themselves."""
@@ -157,6 +169,9 @@ class _Finder:
                 "it is no label, and a photo that lies in both comes once."
             )
             _merge(original, child)
+        if self._is_index_of_files(folder):
+            self.indexes.append(_first_quoted(folder.folders))
+            folder.images, folder.folders = [image for _, image in _places(folder)], {}
         index = list(folder.folders.values()) if _is_index(folder) else []
         if index:
             self.notes.append(f"{_first_quoted(folder.folders)} are only an index: their sub-folders are the labels.")
@@ -187,6 +202,25 @@ class _Finder:
             is_derived(child.name)
             or self._are_same(beside, inside, counters=counters)
             or self._hold_same(_Folder("", {name: inside[name] for name in beside}), _Folder("", beside))
+        )
+
+    def _is_index_of_files(self, folder: _Folder) -> bool:
+        """Return whether the names of images go on from those of their folders: aa/aardvark_1, 3f/3f09c2e1a4.
+
+        A label may be short for one word, and its photos counted: be/berlin_1, de/de_1.
+        """
+        names = folder.folders.keys()
+        if folder.images or len(names) < 3 or not all(len(name) < 3 and name.isalnum() for name in names):
+            return False
+        files = [("".join(place), _plain(self.images[image][-1])) for place, image in _places(folder)]
+        if not all(file.startswith(place) for place, file in files):
+            return False
+        words = [word[0] for _, file in files if (word := re.match(r"[^\W\d_]{3,}", file))]
+        hashes = [file for _, file in files if _HASH.match(file)]
+        return len(hashes) >= _MOST * len(files) or (
+            all(len(name) == 2 and name.isalpha() and not folder.folders[name].folders for name in names)
+            and len(words) >= _MOST * len(files)
+            and 2 * len(set(words)) >= 3 * len(names)
         )
 
     def _originals(self, folder: _Folder) -> dict[str, _Folder]:
@@ -346,11 +380,11 @@ def _merge(into: _Folder, folder: _Folder) -> None:
 
 
 def _is_index(folder: _Folder) -> bool:
-    """Return whether the sub-folders are letters that words below go on from: a/abbey, b/bar, and 0-9/3d printer.
+    """Return whether the sub-folders are letters that words below go on from: a/abbey, ba/barn, and 0-9/3d printer.
 
     What is below the letters of a sign alphabet begins with them as well, but not as a word does: A/A_1, A/a upper.
     """
-    letters = [child for child in folder.folders.values() if len(child.name) == 1 and child.name.isalpha()]
+    letters = [child for child in folder.folders.values() if len(child.name) < 3 and child.name.isalpha()]
     others = [child for child in folder.folders.values() if child not in letters]
     below = [(_plain(child.name), _plain(name)) for child in letters for name in child.folders]
     words = [name for letter, name in below if re.match(r"[^\W\d_]{3}", name)]
@@ -359,7 +393,7 @@ def _is_index(folder: _Folder) -> bool:
         and all(child.folders and not child.images for child in letters)
         and all(re.fullmatch(r"[\W\d_]+", child.name) for child in others)
         and all(name.startswith(letter) for letter, name in below)
-        and len(words) >= 0.8 * len(below)
+        and len(words) >= _MOST * len(below)
         and (len(letters) > 2 or len(words) >= 2 * len(letters))
     )
 

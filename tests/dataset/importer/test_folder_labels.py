@@ -71,6 +71,8 @@ TREES = {
     "labels with a container each": ({"cat/images/day1": "cat", "cat/images/day2": "cat", "dog/images/day1": "dog", "dog/images/day2": "dog"}, {""}),
     "an index": ({"sun/a/abbey": "abbey", "sun/a/attic": "attic", "sun/b/bar/indoor": "bar", "sun/b/barn": "barn"}, {""}),
     "an index of many letters": ({"a/ant": "ant", "b/bee": "bee", "o/owl": "owl", "0-9/5-spot ladybird": "5-spot ladybird", "#/12-spot": "12-spot"}, {""}),
+    "an index of two letters": ({"Ab/abbey": "abbey", "Ab/abacus": "abacus", "ba/barn": "barn", "ba/bakery": "bakery", "0-9/3d printer": "3d printer"}, {""}),
+    "an index of two letters in parts": ({"train/ab/abbey": "abbey", "train/ba/barn": "barn", "train/ch/church": "church", "test/ab/abbey": "abbey", "test/ba/barn": "barn", "test/ch/church": "church"}, {"train", "test"}),
     "letters in two forms": ({"A/a upper": "A", "A/a lower": "A", "B/b upper": "B", "B/b lower": "B", "C/c upper": "C"}, {""}),
     "letters in sessions": ({"train/A/A_1": "A", "train/A/A_2": "A", "train/B/B_1": "B", "train/C/C1": "C"}, {"train"}),
     "letters and persons": ({"A/alice": "A", "B/bob": "B"}, {""}),
@@ -172,6 +174,27 @@ def test_photos_made_of_others_keep_the_labels_of_their_folders(tmp_path, name, 
         put(tmp_path / above / place, picture(number))
         put(tmp_path / name / place, picture(number + 6))
     assert set(by_label(scan([tmp_path]))) == labels
+
+
+@pytest.mark.parametrize(
+    ("names", "labels"),
+    [
+        (["aardvark_1", "aardwolf_1", "abbey_1", "abacus_1", "barn", "bakery"], {"root"}),
+        (["Aardvark", "Aaron", "Abbey", "Abel", "Barn", "Bach"], {"root"}),
+        (["3f09c2e1a4", "3f77d0b2c3", "a01b5c2d99", "ff0a1b2c3d4e"], {"root"}),
+        (["de_1", "de_2", "fr_1", "fr_2", "it_1", "it_2"], {"de", "fr", "it"}),
+        (["de001", "de002", "fr001", "fr002", "it001", "it002"], {"de", "fr", "it"}),
+        (["berlin_1", "berlin_2", "hamburg_1", "hamburg_2", "munich_1"], {"be", "ha", "mu"}),
+        (["01000123", "01000124", "02000345", "03000346"], {"01", "02", "03"}),
+    ],
+)
+def test_folders_that_sort_photos_by_the_beginnings_of_their_names_are_no_labels(names, labels):
+    found, notes = folder_labels([(name[:2].lower(), f"{name}.jpg") for name in names], "root")
+    assert {entry.label for entry in found} == labels
+    assert any("only an index" in note for note in notes) == ("root" in labels)
+    if "root" in labels:
+        found, notes = folder_labels([(a, name[:2], f"{name}.jpg") for a in "xyz" for name in names], "root")
+        assert len(notes) == 1
 
 
 def test_a_number_spelled_otherwise_in_another_part_is_one_label(tmp_path):
