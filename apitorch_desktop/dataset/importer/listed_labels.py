@@ -41,7 +41,7 @@ class ListedLabels:
 
     `weak`: images whose label gives way to that of a folder, since it is a classifier's answer or the name of an album.
     `numbered`: images whose label is a number without a name, which a folder may have; `guessed`: images whose label nothing
-    calls so.
+    calls so; `scored`: images whose label has a score, and may be the answer of a classifier that learned from the folders.
     `folder_names`: label by name of a folder, where a list says what folders stand for. `unused`: files that give nothing.
     `notes` and `complete` are those of the plan.
     """
@@ -52,6 +52,7 @@ class ListedLabels:
         self.weak: set[Parts] = set()
         self.numbered: set[Parts] = set()
         self.guessed: set[Parts] = set()
+        self.scored: set[Parts] = set()
         self.folder_names: dict[str, str] = {}
         self.unused: list[Parts] = []
         self.notes: list[str] = []
@@ -59,7 +60,7 @@ class ListedLabels:
         self._of_albums: dict[Parts, str] = {}
         """Image → name of the list that has an album of it for a label."""
         self._last: list[tuple[reader.ListContent, Parts]] = []
-        """Lists of a classifier's answers, of albums, or of guessed labels, which count where no other list does."""
+        """Lists of a classifier's answers, of albums, or of guessed or scored labels, which count where no other list does."""
 
     def read(self, lists: Sequence[ListFile], images: Sequence[Parts], cancelled: Callable[[], bool]) -> None:
         """Read lists that lie among images; `cancelled` ends it."""
@@ -111,7 +112,7 @@ class ListedLabels:
                 except reader.InvalidList as error:
                     problem = problem or str(error)
                     continue
-                if content.answers or content.of_albums or content.guessed:
+                if content.answers or content.of_albums or content.guessed or content.scored:
                     self._last.append((content, parts))
                     return
                 if self._merge(content, parts, index, part_of_set):
@@ -167,6 +168,8 @@ class ListedLabels:
                     self.numbered.add(image)
                 if content.guessed:
                     self.guessed.add(image)
+                if content.scored:
+                    self.scored.add(image)
         if ambiguous:
             more = f", and {len(ambiguous) - 1:,} more" if len(ambiguous) > 1 else ""
             self._complain(
@@ -194,6 +197,7 @@ class ListedLabels:
         if len(set(filter(None, folders.values()))) < 2:  # one folder for all says less than a list
             return
         self.weak |= guessed
+        self._weigh_scored(folders)
         differing = [
             label
             for image in guessed - self.numbered
@@ -203,6 +207,22 @@ class ListedLabels:
         if differing:
             self.notes.append(
                 f"A list gives photos {few(differing)} in a column that is not called a label: those of the folders count."
+            )
+
+    def _weigh_scored(self, folders: Mapping[Parts, str]) -> None:
+        """Let labels with scores give way to folders that are called by these labels."""
+        called = {image: normal(self.folder_names.get(label, label)) for image, label in folders.items()}
+        labels = {image: [normal(label) for label in self.labels[image]] for image in self.scored - self.weak}
+        names = set(called.values())
+        known = sum(label in names for own in labels.values() for label in own)
+        if known < _AGREEING * sum(map(len, labels.values())):
+            return
+        self.weak.update(labels)
+        differing = sum(called[image] not in ("", *own) for image, own in labels.items())
+        if differing:
+            self.notes.append(
+                f"A list gives {plural(differing, 'photo')} another label than the folder, with a score as a classifier does: "
+                "the folders count."
             )
 
     def _weigh_albums(self, folders: Mapping[Parts, str]) -> None:

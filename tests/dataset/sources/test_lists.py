@@ -837,6 +837,13 @@ def test_numbers_in_a_list_go_before_folders_that_do_not_name_them(tmp_path, pat
             "file,photographer\n"
             + "".join(f"{path},{'anna' if number % 2 else 'ben'}\n" for number, path in enumerate(CAT_AND_DOG)),
         ),
+        (
+            "results.csv",
+            "file,prediction,score\n"
+            + "".join(
+                f"{path},{'cat' if number % 2 else 'dog'},0.{number + 1}\n" for number, path in enumerate(CAT_AND_DOG)
+            ),
+        ),
         ("sizes.json", json.dumps({path: 1000 + number for number, path in enumerate(CAT_AND_DOG)})),
         ("boxes.json", json.dumps({path: [40, 30] for path in CAT_AND_DOG})),
         (
@@ -870,6 +877,34 @@ def test_what_nothing_calls_labels_gives_way_to_folders(tmp_path, name, text):
     put(tmp_path / name, text.encode())
     found = labels(scan([tmp_path]))
     assert found == {"cat": ["0.jpg", "1.jpg", "2.jpg"], "dog": ["3.jpg", "4.jpg", "5.jpg"]}
+
+
+SCORED = {
+    "file,label,score": "{path},{label},0.{number}5\n",
+    "image,classifier,label,confidence,confidence_value,sentence,error": "{path},pets,{label},possible,0.{number}5,A {label}.,\n",
+}
+
+
+@pytest.mark.parametrize("header", SCORED)
+@pytest.mark.parametrize(
+    ("answers", "expected"), [(("Cat", "dog"), {"cat": 3, "dog": 3}), (("wild", "tame"), {"wild": 3, "tame": 3})]
+)
+def test_labels_with_scores_give_way_to_folders_that_have_their_names(tmp_path, header, answers, expected):
+    for number, path in enumerate(CAT_AND_DOG):
+        put(tmp_path / path, photo(number))
+    rows = [
+        SCORED[header].format(path=path, label=answers[number % 2], number=number)
+        for number, path in enumerate(CAT_AND_DOG)
+    ]
+    put(tmp_path / "answers.csv", f"{header}\n{''.join(rows)}".encode())
+    plan = scan([tmp_path])
+    found = labels(plan)
+    assert {label: len(names) for label, names in found.items()} == expected
+    if "cat" in expected:
+        assert found["cat"] == ["0.jpg", "1.jpg", "2.jpg"]
+        assert any("with a score as a classifier does: the folders count" in note for note in plan.notes)
+    put(tmp_path / "labels.csv", ("file,label\n" + "".join(f"{path},by hand\n" for path in CAT_AND_DOG)).encode())
+    assert set(labels(scan([tmp_path]))) == {"by_hand"}
 
 
 def test_numbers_count_where_all_photos_lie_in_one_folder(tmp_path):

@@ -58,6 +58,8 @@ _SEVERAL: Final = frozenset({
     "labelnames", "species", "targets", "diagnoses",
 })  # fmt: skip
 """Names of columns that hold several labels of an image."""
+SCORES: Final = frozenset({"conf", "confidence", "confidencevalue", "score", "probability", "prob"})
+"""Names of what says how sure a label is, as `names.normal` spells them."""
 _AXES: Final = frozenset({"x", "y"})
 _NEUTRALIZED: Final = re.compile(r"'(?=[=+\-@\t\r])")
 """Apostrophe that an export puts before text that a spreadsheet would take for a formula."""
@@ -70,6 +72,7 @@ class ListEntry:
     `line`: its line in the list, or its number. `several`: labels of the objects in it, where they are more than one.
     `guessed`: True where its column is called otherwise, or holds numbers and is not called at all.
     `of_album`: True where the label is the name of the list that the image is in, which may be no class: “Holiday”.
+    `scored`: True where a number below 1 beside the label says how sure it is, as a classifier does.
     """
 
     path: str
@@ -79,6 +82,7 @@ class ListEntry:
     several: tuple[str, ...] = ()
     guessed: bool = False
     of_album: bool = False
+    scored: bool = False
 
 
 class _Columns:
@@ -187,9 +191,22 @@ def entries_of(table: Table, locate: Located, class_names: Mapping[str, str] | N
     made_up = table.guessed or not header  # words without a name are labels, numbers are anything
     numbers_only = all(entry.label.isdigit() for entry in entries if entry.label)
     guessed = bool(labels) and (made_up or not of_label) and (numbers_only or not made_up)
-    if of_album or guessed:
-        entries = [replace(entry, guessed=guessed, of_album=of_album) for entry in entries]
+    scored = bool(labels) and _is_scored(columns)
+    if of_album or guessed or scored:
+        entries = [replace(entry, guessed=guessed, of_album=of_album, scored=scored) for entry in entries]
     return named(entries, class_names or {})
+
+
+def _is_scored(columns: _Columns) -> bool:
+    """Return whether a column says of the labels how sure they are, rather than of answers in a column of their own."""
+    headers = [names.normal(header) for header in columns.header]
+    if any("pred" in name for name in headers):
+        return False
+    for column in [column for column, name in enumerate(headers) if name in SCORES and columns.numeric(column)]:
+        scores = [float(str(cell).strip().replace(",", ".")) for cell in columns.values(column)]
+        if all(0 <= score <= 1 for score in scores) and any(0 < score < 1 for score in scores):
+            return True
+    return False
 
 
 @dataclass(slots=True)

@@ -45,8 +45,8 @@ class ListContent:
     """Entries of a list in their order, and sentences about what was not understood.
 
     `answers`: True where the labels are those of a detector, which says of each object how sure it is. `of_albums`: True
-    where they are nothing but names of lists within it, `guessed` where nothing calls them labels. `bare`: there is nothing
-    but paths in it.
+    where they are nothing but names of lists within it, `guessed` where nothing calls them labels, `scored` where each has a
+    score. `bare`: there is nothing but paths in it.
     """
 
     entries: list[ListEntry]
@@ -54,6 +54,7 @@ class ListContent:
     answers: bool = False
     of_albums: bool = False
     guessed: bool = False
+    scored: bool = False
     bare: bool = False
 
 
@@ -122,6 +123,7 @@ def read_list(data: bytes, name: str, locate: Located, class_names: Mapping[str,
         )
     labeled = [entry for entry in content.entries if entry.label or entry.several]
     content.of_albums = bool(labeled) and all(entry.of_album for entry in labeled)
+    content.scored = bool(labeled) and all(entry.scored for entry in labeled)
     content.guessed = bool(labeled) and all(entry.guessed for entry in labeled)
     content.notes += _repeated(content.entries, name)
     several = [entry for entry in content.entries if entry.several]

@@ -7,7 +7,14 @@ from itertools import islice
 from typing import Any, Final
 
 from apitorch_desktop.dataset.sources.lists import names
-from apitorch_desktop.dataset.sources.lists.columns import ListEntry, Objects, entries_of, holds_label, labels_of
+from apitorch_desktop.dataset.sources.lists.columns import (
+    SCORES,
+    ListEntry,
+    Objects,
+    entries_of,
+    holds_label,
+    labels_of,
+)
 from apitorch_desktop.dataset.sources.lists.table import Cell, Located, Table, is_image_address, looks_like_path
 from apitorch_desktop.utils.text import plural, shown
 
@@ -369,9 +376,6 @@ def _label_cell(value: Any) -> Cell:
     return labels[0] if len(labels) == 1 and not isinstance(labels, Objects) else labels or ""
 
 
-_CONFIDENCE: Final = frozenset({"conf", "confidence", "score", "probability", "prob"})
-
-
 def is_of_detector(value: Any, in_list: int = 0) -> bool:
     """Return whether objects in a list of an image have a label and a confidence below 1."""
     if isinstance(value, list):
@@ -379,9 +383,7 @@ def is_of_detector(value: Any, in_list: int = 0) -> bool:
     if not isinstance(value, dict):
         return False
     parts = list(islice(value.items(), _SAMPLE))
-    sure = any(
-        names.normal(str(key)) in _CONFIDENCE and isinstance(part, float) and 0 < part < 1 for key, part in parts
-    )
+    sure = any(names.normal(str(key)) in SCORES and isinstance(part, float) and 0 < part < 1 for key, part in parts)
     if (
         in_list > 1
         and sure
