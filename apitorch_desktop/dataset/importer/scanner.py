@@ -4,7 +4,7 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -129,6 +129,54 @@ class _Contents:
         self.images += [replace(entry, parts=(*place, *entry.parts)) for entry in inner.images]
         self.lists += [(parts, load) for name, load in inner.lists if (parts := (*place, *name)) not in there]
         self.others += [parts for name in inner.others if (parts := (*place, *name)) not in there]
+
+
+class _Files:
+    """Images in a folder, among which those of its archives may lie unpacked."""
+
+    def __init__(self) -> None:
+        self._entries: dict[Parts, _Entry] = {}
+        self._by_place: dict[Parts, list[Parts]] = {}
+        """By the names of image and folder."""
+
+    def add(self, entries: Iterable[_Entry]) -> None:
+        for entry in entries:
+            self._entries[entry.parts] = entry
+            self._by_place.setdefault(entry.parts[-2:], []).append(entry.parts)
+
+    def unpacked_at(self, name: str, above: Parts, images: Sequence[_Entry]) -> tuple[Parts, int] | None:
+        """Return the folder in which the images of an archive lie, and how many folders around them do not; else None."""
+        around = 1 if len({entry.parts[0] for entry in images}) == 1 else 0
+        for depth in range(around + 1):
+            inside = {entry.parts[depth:]: entry for entry in images if len(entry.parts) > depth}
+            tried: set[Parts] = set()
+            for first in inside:
+                ends = [first[-2:]] if len(first) > 1 else [(name, *first), (*above[-1:], *first)]
+                for parts in (one for end in ends for one in self._by_place.get(end, ())):
+                    place = parts[: -len(first)]
+                    if place in tried or parts[-len(first) :] != first:
+                        continue
+                    if self._lie_at(place, name, above, inside):
+                        return place, depth
+                    tried.add(place)
+        return None
+
+    def _lie_at(self, place: Parts, name: str, above: Parts, images: Mapping[Parts, _Entry]) -> bool:
+        """Return whether all images lie at a place, or most of them and nothing else.
+
+        Images without folders may be those of a label: they lie in a folder of the archive's name, or alone beside it.
+        """
+        pairs = [
+            (entry, self._entries[one]) for own, entry in images.items() if (one := (*place, *own)) in self._entries
+        ]
+        there = sum(one[: len(place)] == place for one in self._entries) if len(pairs) < len(images) else 0
+        if there > len(pairs) or 2 * len(pairs) < len(images):
+            return False
+        if place[-1:] != (name,) and any(len(own) == 1 for own in images):
+            beside = sum(one[:-1] == place for one in self._entries)
+            if place != above or beside > len(images):
+                return False
+        return _are_same(pairs)
 
 
 def is_image(name: str, head: bytes) -> bool:
@@ -326,7 +374,8 @@ class Scanner:
                     self._complain(sentence)
             if self._cancelled():
                 break
-        files = {entry.parts: entry for entry in contents.images} if archives else {}
+        files = _Files()
+        files.add(contents.images if archives else ())
         for path, above, inner in archives:
             self._place_archive(path, above, inner, contents, files)
         if self._empty:
@@ -339,9 +388,7 @@ class Scanner:
         if self.complete and not contents.images:
             self.notes.append(f"“{shown(path.name)}” holds no photo.")
 
-    def _place_archive(
-        self, path: Path, above: Parts, inner: _Contents, contents: _Contents, files: dict[Parts, _Entry]
-    ) -> None:
+    def _place_archive(self, path: Path, above: Parts, inner: _Contents, contents: _Contents, files: _Files) -> None:
         """Add the images in an archive in a folder: where they lie unpacked, else under its name.
 
         They need no name where the folders in the archive are labels.
@@ -351,7 +398,7 @@ class Scanner:
             return
         self._note_if_empty(path, inner)
         stem = without_suffixes(path.name)
-        if (found := _unpacked_at(stem, above, inner.images, files)) is not None:
+        if (found := files.unpacked_at(stem, above, inner.images)) is not None:
             place, depth = found
             where = f"in “{shown(place[-1])}”" if place else "beside it"
             self.notes.append(
@@ -363,7 +410,7 @@ class Scanner:
         flat = any(len(entry.parts) == 1 for entry in inner.images)
         first = len(contents.images)
         contents.add(above if len(tops) > 1 and not flat and not split_of(stem) else (*above, stem), inner)
-        files.update((entry.parts, entry) for entry in contents.images[first:])
+        files.add(contents.images[first:])
 
     def _collect_archive(self, path: Path, above: Parts, contents: _Contents) -> None:
         """Add the images in an archive, as if it were a folder at `above`."""
@@ -562,35 +609,6 @@ def _digest(entry: _Entry) -> str | None:
         )
     except OSError:
         return None
-
-
-def _unpacked_at(
-    name: str, above: Parts, images: Sequence[_Entry], files: Mapping[Parts, _Entry]
-) -> tuple[Parts, int] | None:
-    """Return the folder in which the images of an archive lie unpacked, and how many folders around them do not.
-
-    All of them lie there, or most of them and nothing else.
-    """
-    by_name: dict[str, list[Parts]] = {}
-    for parts in files:
-        by_name.setdefault(parts[-1], []).append(parts)
-    around = 1 if len({entry.parts[0] for entry in images}) == 1 else 0
-    for depth in range(around + 1):
-        inside = {entry.parts[depth:]: entry for entry in images if len(entry.parts) > depth}
-        first: Parts = next((place for place in inside if place[-1] in by_name), ())
-        for parts in by_name[first[-1]] if first else ():
-            if parts[-len(first) :] != first or not _are_same([(inside[first], files[parts])]):
-                continue
-            place = parts[: -len(first)]
-            there = sum(one[: len(place)] == place for one in files)
-            if len(first) == 1 and place[-1:] != (name,) and (place != above or there > len(inside)):
-                continue  # the photos of a label, among others
-            pairs = [(entry, files[one]) for own, entry in inside.items() if (one := (*place, *own)) in files]
-            if len(pairs) < len(inside) and (2 * len(pairs) < len(inside) or len(pairs) < there):
-                continue
-            if _are_same(pairs):
-                return place, depth
-    return None
 
 
 def _data_of_list(member: Member) -> bytes:

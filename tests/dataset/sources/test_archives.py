@@ -474,6 +474,15 @@ def test_an_archive_beside_what_was_unpacked_from_it_is_no_label(tmp_path, folde
     assert sum("once more: a photo that lies in both comes once" in note for note in plan.notes) == len(archives)
 
 
+def test_an_archive_that_was_unpacked_in_part_has_the_folders_of_the_rest(tmp_path):
+    for name, seed in list(SET.items())[2:]:
+        put(tmp_path / "pets" / name, picture(seed))
+    write_zip(tmp_path / "download.zip", {f"pets/{name}": picture(seed) for name, seed in SET.items()})
+    plan = scan([tmp_path])
+    assert {label: len(names) for label, names in by_label(plan).items()} == {"cat": 4, "dog": 6}
+    assert len(plan.sending()) == 6
+
+
 def test_an_archive_of_other_photos_with_the_same_names_keeps_its_own(tmp_path):
     for name, seed in SET.items():
         put(tmp_path / "day 1" / name, picture(seed))
