@@ -45,18 +45,18 @@ class PackedIds(Collection[str]):
     """Ids prepared on a lane, so that a table on the GUI thread finds them in a quarter of the time."""
 
     def __init__(self, image_ids: Collection[str]) -> None:
-        self._ids = image_ids
         raw = _raw_ids(image_ids)
         self.search = _Search.of(raw) if raw is not None else None
+        self._odd = image_ids if raw is None else ()
 
     def __len__(self) -> int:
-        return len(self._ids)
+        return len(self._odd) if self.search is None else len(self.search.raw)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._ids)
+        return iter(self._odd if self.search is None else _hex_ids(self.search.raw))
 
     def __contains__(self, image_id: object) -> bool:
-        return image_id in self._ids
+        return image_id in [*self]
 
 
 class ImageIds:
@@ -97,8 +97,7 @@ class ImageIds:
 
     def ids_of(self, slots: Slots) -> list[str]:
         """Return the ids of images."""
-        digits = self._rows[slots].tobytes().hex()
-        found = ["ti_" + digits[start : start + 2 * _ID] for start in range(0, len(digits), 2 * _ID)]
+        found = _hex_ids(self._rows[slots])
         if self._odd:
             found = [self._odd.get(slot, name) for slot, name in zip(slots.tolist(), found, strict=True)]
         return found
@@ -234,6 +233,11 @@ def _raw(image_id: str) -> bytes | None:
     except ValueError:
         return None
     return raw if "ti_" + raw.hex() == image_id else None
+
+
+def _hex_ids(raw: NDArray[np.uint8]) -> list[str]:
+    digits = raw.tobytes().hex()
+    return ["ti_" + digits[start : start + 2 * _ID] for start in range(0, len(digits), 2 * _ID)]
 
 
 def _raw_ids(image_ids: Collection[str]) -> NDArray[np.uint8] | None:

@@ -418,9 +418,10 @@ class PhotosController(QObject):
         if open_set is None or open_set.training_set.id != outcome.training_set_id:
             return
         self._follow(outcome.changed)  # photos that came back from the trash have new ids
-        changed = {*outcome.moved, *outcome.changed.values(), *(image.image_id for image in outcome.added)}
-        if not any(self.model.id_at(row) in changed for row in self.grid.rows_in_sight()):
-            rows = self.model.rows_of(changed)
+        others = {*outcome.changed.values(), *(image.image_id for image in outcome.added)}
+        in_sight = map(self.model.id_at, self.grid.rows_in_sight())
+        if not any(one in outcome.moved or one in others for one in in_sight):
+            rows = self.model.rows_of({*outcome.moved, *others})
             if rows:
                 self.grid.scrollTo(self.model.index(rows[0], 0))
 

@@ -26,6 +26,9 @@ INTERVAL = 1000
 """Milliseconds between two checks for enough objects to collect."""
 MOST = 20_000
 """Most objects one collection examines: some 3 ms. Start-up alone leaves more than 100,000, modules and classes."""
+MOST_REFERENCES = 100_000
+"""Most references among them: a list of 100,000 ids is one object, and takes a collection 25 ms."""
+_CONTAINERS = frozenset({list, tuple, set, dict})
 
 
 class GcTimer(QObject):
@@ -46,12 +49,18 @@ class GcTimer(QObject):
         unfrozen: collecting widgets after their application has ended crashes.
         """
         gc.disable()  # another runner may have ended and enabled it
-        if gc.get_count()[0] < gc.get_threshold()[0]:
+        new = gc.get_count()[0]
+        if new < gc.get_threshold()[0]:
             return
-        if sum(len(gc.get_objects(generation)) for generation in range(3)) > MOST:
+        if new > MOST or self._is_much():  # the count is at hand; to list very many objects takes a while by itself
             gc.freeze()
         else:
             gc.collect()
+
+    def _is_much(self) -> bool:
+        objects = [one for generation in range(3) for one in gc.get_objects(generation)]
+        references = sum(len(one) for one in objects if type(one) in _CONTAINERS)
+        return len(objects) > MOST or references > MOST_REFERENCES
 
     def end(self) -> None:
         """Restore Python's own collector, once no worker runs any more."""

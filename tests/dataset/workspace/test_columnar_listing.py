@@ -9,6 +9,7 @@ import pytest
 from apitorch_desktop.api.types import Id, LabelCount, ListingChanges, TrainingImage, TrainingImages, TrainingLabel
 from apitorch_desktop.dataset.workspace import table_file
 from apitorch_desktop.dataset.workspace.columnar_listing import ListingBuilder, changes_between, updated
+from apitorch_desktop.dataset.workspace.image_ids import PackedIds
 from apitorch_desktop.dataset.workspace.image_table import tabulate
 
 
@@ -168,3 +169,15 @@ def test_a_table_with_many_empty_slots_is_made_anew(monkeypatch):
         one.image_id for one in table.snapshot(table.under("a"))
     ]
     assert msgspec.structs.asdict(found.record(0)) == msgspec.structs.asdict(image(3000, "a"))
+
+
+@pytest.mark.parametrize("count", [4, 3000])
+@pytest.mark.parametrize("odd", [[], [TrainingImage(filename="Ä.jpg", url="", label="a")]])
+def test_packed_ids_are_found_as_they_are_by_themselves(count, odd):
+    table = tabulate([image(number, "a") for number in range(count)] + odd)
+    wanted = [image(number).image_id for number in range(count + 2, 0, -1)] + [one.image_id for one in odd]
+    packed = PackedIds(wanted)
+    assert (list(packed), len(packed)) == (wanted, len(wanted))
+    assert wanted[-1] in packed and "ti_0" not in packed
+    found = table.find_all(packed).tolist()
+    assert found == table.find_all(wanted).tolist() == [*range(count - 1, 0, -1), *([count] if odd else [])]

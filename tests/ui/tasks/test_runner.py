@@ -253,6 +253,16 @@ def test_a_heap_too_large_to_look_through_at_once_is_set_aside(tasks):
     tasks.shutdown()
 
 
+def test_one_object_with_very_many_references_is_set_aside_too(tasks):
+    wait_until(lambda: not gc.get_count()[0] > runner.MOST)
+    before = gc.get_freeze_count()
+    long = [str(number) for number in range(runner.MOST_REFERENCES + 1)]
+    pile = [[number] for number in range(gc.get_threshold()[0])]
+    wait_until(lambda: gc.get_freeze_count() >= before + len(pile))
+    assert len(gc.get_objects(generation=0)) < len(long)
+    tasks.shutdown()
+
+
 @pytest.mark.parametrize("was_on", [True, False])
 def test_pythons_collector_is_afterwards_as_it_was(qapp, was_on):
     (gc.enable if was_on else gc.disable)()
