@@ -158,17 +158,21 @@ def _current(
         if any(label_of(one) == INBOX for one in unsure):  # those that have got a label are done
             unsure = [one for one in unsure if label_of(one) == INBOX]
     if found.flagged is not None:
-        flagged = []
-        for one in found.flagged:
-            if not asked(one.image):
-                flagged.append(one)
-                continue
-            if label_of(one.image) is None:
-                continue
-            flags = [flag for flag in one.flags if (one.image, f"flag:{flag}") not in dismissed]
-            if flags:
-                flagged.append(one if len(flags) == len(one.flags) else FlaggedImage(one.image, flags))
+        flagged = [
+            still
+            for one in found.flagged
+            if (still := _still_flagged(one, label_of, dismissed) if asked(one.image) else one) is not None
+        ]
     return msgspec.structs.replace(found, groups=groups, label_issues=label_issues, unsure=unsure, flagged=flagged)
+
+
+def _still_flagged(
+    image: FlaggedImage, label_of: LabelOf, dismissed: frozenset[tuple[str, str]]
+) -> FlaggedImage | None:
+    flags = [flag for flag in image.flags if (image.image, f"flag:{flag}") not in dismissed]
+    if not flags or label_of(image.image) is None:
+        return None
+    return image if len(flags) == len(image.flags) else FlaggedImage(image.image, flags)
 
 
 def _left(group: DuplicateGroup, label_of: LabelOf, dismissed: frozenset[tuple[str, str]]) -> DuplicateGroup | None:

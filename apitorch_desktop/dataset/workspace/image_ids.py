@@ -67,7 +67,6 @@ class ImageIds:
         self._odd: dict[int, str] = {}
         self._keys: NDArray[np.uint64] = np.empty(0, np.uint64)
         self._slots: Slots = np.empty(0, np.intp)
-        self._has_twins = False
         self._recent: dict[str, int] = {}
 
     @classmethod
@@ -75,7 +74,6 @@ class ImageIds:
         """Return the ids that `parts` was about, and `odd` of them. Raises KeyError for an array that is missing."""
         ids = cls()
         ids._rows, ids._keys, ids._slots, ids._odd = arrays["ids"], arrays["keys"], arrays["slots_by_key"], odd
-        ids._note_twins()
         return ids
 
     def parts(self, size: int) -> dict[str, NDArray[Any]]:
@@ -125,12 +123,12 @@ class ImageIds:
             found = [slot for image_id in image_ids if (slot := self.find(image_id, label)) >= 0]
             return np.array(found, np.intp)
         slots, right = self._find(search, label)
-        if not right.all():  # not in the index yet, the second of its key, or unknown
-            names, wrong = list(image_ids), np.flatnonzero(~right)
-            slots[wrong] = [
-                self.find(names[place], label) if self._has_twins or names[place] in self._recent else -1
-                for place in wrong.tolist()
-            ]
+        if self._recent and not right.all():
+            names = list(image_ids)
+            for place in np.flatnonzero(~right).tolist():
+                slots[place] = self.find(names[place], label) if names[place] in self._recent else -1
+        else:
+            slots[~right] = -1
         return slots[slots >= 0]
 
     def find_those_of(self, other: ImageIds, slots: Slots, label: Labels) -> Slots:
@@ -140,7 +138,7 @@ class ImageIds:
             found, right = self._find(_Search.of(other._rows[slots]), label)
         if other._odd:
             right &= ~np.isin(slots, list(other._odd))
-        if self._recent or self._odd or self._has_twins or other._odd:
+        if self._recent or other._odd:
             for place in np.flatnonzero(~right).tolist():
                 found[place] = self.find(other.id_of(int(slots[place])), label)
         else:
@@ -153,7 +151,16 @@ class ImageIds:
         places[search.order] = np.searchsorted(self._keys, search.keys)
         places[places == len(self._keys)] = 0
         slots: Slots = self._slots[places]
-        return slots, (label[slots] >= 0) & (self._rows[slots] == search.raw).all(axis=1)
+        right = (label[slots] >= 0) & (self._rows[slots] == search.raw).all(axis=1)
+        wrong = np.flatnonzero(~right)
+        while len(wrong):  # the next of the same key: an image that came back, or another one
+            wrong = wrong[places[wrong] + 1 < len(self._keys)]
+            wrong = wrong[self._keys[places[wrong] + 1] == self._keys[places[wrong]]]
+            places[wrong] += 1
+            slots[wrong] = self._slots[places[wrong]]
+            right[wrong] = (label[slots[wrong]] >= 0) & (self._rows[slots[wrong]] == search.raw[wrong]).all(axis=1)
+            wrong = wrong[~right[wrong]]
+        return slots, right
 
     # --- changes
 
@@ -218,10 +225,6 @@ class ImageIds:
         places = np.searchsorted(self._keys, keys, side="right")
         self._keys = np.insert(self._keys, places, keys)
         self._slots = np.insert(self._slots, places, slots)
-        self._note_twins()
-
-    def _note_twins(self) -> None:
-        self._has_twins = bool((self._keys[1:] == self._keys[:-1]).any())
 
 
 def _raw(image_id: str) -> bytes | None:
