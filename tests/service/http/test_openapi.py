@@ -159,6 +159,9 @@ def made_for_fuzzing(service, photos, elsewhere):
             "setCurrentVersion": [{"path": {"slug": "kept"}, "body": {"version": version}} for version in (1, 2)],
             "tryEncoder": [{"path": {"id": kept}, "query": {"encoder": ""}}],
             "showEvidenceInImage": [{"path": {"image_id": image["id"]}, "query": {"label": "dress"}} for image in held],
+            "showEvidenceInClassified": [
+                {"path": {"classification_id": each}, "query": {"label": "dress"}} for each in corrected
+            ],
             "exportClassifier": [{"path": {"slug": "kept"}}],
             "moveImages": each_image(label="b"),
             "archiveImages": each_image(),
