@@ -158,7 +158,7 @@ def arrange(labels: Iterable[str], images: Sequence[TrainingImage]) -> ArrangedL
 
 
 class OutcomeColumns(NamedTuple):
-    """What the outcome of an edit changes, in the form in which a table takes in many images at once.
+    """Changes by the outcome of an edit, in the form in which a table takes in many images at once.
 
     `moved`: label → images; `added` as columns, if they are too many for the GUI thread to make these.
     """
