@@ -34,6 +34,7 @@ _COUNTER: Final = re.compile(r"[^\W\d_]*[\W_]*\d{1,5}[\W_]*")
 _HASH: Final = re.compile(r"(?=[\da-f-]*\d)(?=[\da-f-]*[a-f])[\da-f]{8}[\da-f-]*(?![^\W_])", re.ASCII)
 """Beginning of the names of files that are called by a hash or UUID."""
 _MOST: Final = 0.8
+"""Share of names that are of one kind, from which the folder is taken to be of that kind."""
 _DEEPEST: Final = 100
 """Folders of a path that may be labels; an archive may have any number."""
 _OWN: Final = frozenset(["my", "our", "meine", "unsere", "mes", "nos", "mis", "minhas", "mie"])

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Final
 
 from apitorch_desktop.api.slugs import snake_case
 from apitorch_desktop.api.types import INBOX, LONGEST_LABEL, SPLITS, Id, TrainingImage, label_name
+from apitorch_desktop.dataset.importer.contents import InspectedFile
 from apitorch_desktop.dataset.importer.folder_labels import quoted
 from apitorch_desktop.dataset.importer.scanner import (
     Dropped,
     FileSelection,
     FoundImage,
-    InspectedFile,
     Scanner,
     not_plain,
     too_large,

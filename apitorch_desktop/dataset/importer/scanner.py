@@ -1,11 +1,10 @@
 """Finds the images in what was dropped or pasted, and the label each brings along. Opens no more than it must."""
 
-import hashlib
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -22,8 +21,9 @@ from apitorch_desktop.dataset.importer.companions import (
     left_out_note,
     placeholder_of,
 )
+from apitorch_desktop.dataset.importer.contents import ContainedImage, Contents, InspectedFile, UnpackedImages, are_same
 from apitorch_desktop.dataset.importer.folder_labels import folder_labels, quoted, same_numbers
-from apitorch_desktop.dataset.importer.listed_labels import ListedLabels, ListFile
+from apitorch_desktop.dataset.importer.listed_labels import ListedLabels
 from apitorch_desktop.dataset.sources.archives import (
     ARCHIVE_SUFFIXES,
     READ_SUFFIXES,
@@ -60,8 +60,6 @@ _MAGIC: Final = re.compile(
     re.DOTALL,
 )
 _DEEPEST = 100
-_COMPARED: Final = 8
-"""Images of a folder whose bytes are compared with those of its copy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,18 +76,6 @@ Dropped = Path | str | ImageBytes | FileSelection
 
 
 @dataclass(slots=True)
-class InspectedFile:
-    """Properties read from an image's bytes: see `PlanItem`."""
-
-    size: int | None = None
-    sha256: str | None = None
-    width: int | None = None
-    height: int | None = None
-    problem: str | None = None
-    format: str = ""
-
-
-@dataclass(slots=True)
 class FoundImage:
     """Image and the label it brings along, as spelled. `look` is set where it had to be read to be found."""
 
@@ -98,85 +84,6 @@ class FoundImage:
     name: str
     look: InspectedFile | None = None
     split: str = ""
-
-
-@dataclass(slots=True)
-class _Entry:
-    parts: Parts
-    source: Source
-    look: InspectedFile | None
-
-
-@dataclass(slots=True)
-class _Contents:
-    """Images of a folder or an archive, and the files beside them that may be lists."""
-
-    images: list[_Entry] = field(default_factory=list)
-    lists: list[ListFile] = field(default_factory=list)
-    others: list[Parts] = field(default_factory=list)
-
-    def below(self, depth: int) -> "_Contents":
-        """Return the same without the outer folders of what lies in as many."""
-        return _Contents(
-            [replace(entry, parts=entry.parts[depth:]) for entry in self.images],
-            [(parts[depth:] or parts, load) for parts, load in self.lists],
-            [parts[depth:] or parts for parts in self.others],
-        )
-
-    def add(self, place: Parts, inner: "_Contents") -> None:
-        """Add what an archive holds at a place; of the lists that are there, those in the folder count."""
-        there = {parts for parts, _ in self.lists}.union(self.others)
-        self.images += [replace(entry, parts=(*place, *entry.parts)) for entry in inner.images]
-        self.lists += [(parts, load) for name, load in inner.lists if (parts := (*place, *name)) not in there]
-        self.others += [parts for name in inner.others if (parts := (*place, *name)) not in there]
-
-
-class _Files:
-    """Images in a folder, among which those of its archives may lie unpacked."""
-
-    def __init__(self) -> None:
-        self._entries: dict[Parts, _Entry] = {}
-        self._by_place: dict[Parts, list[Parts]] = {}
-        """By the names of image and folder."""
-
-    def add(self, entries: Iterable[_Entry]) -> None:
-        for entry in entries:
-            self._entries[entry.parts] = entry
-            self._by_place.setdefault(entry.parts[-2:], []).append(entry.parts)
-
-    def unpacked_at(self, name: str, above: Parts, images: Sequence[_Entry]) -> tuple[Parts, int] | None:
-        """Return the folder in which the images of an archive lie, and how many folders around them do not; else None."""
-        around = 1 if len({entry.parts[0] for entry in images}) == 1 else 0
-        for depth in range(around + 1):
-            inside = {entry.parts[depth:]: entry for entry in images if len(entry.parts) > depth}
-            tried: set[Parts] = set()
-            for first in inside:
-                ends = [first[-2:]] if len(first) > 1 else [(name, *first), (*above[-1:], *first)]
-                for parts in (one for end in ends for one in self._by_place.get(end, ())):
-                    place = parts[: -len(first)]
-                    if place in tried or parts[-len(first) :] != first:
-                        continue
-                    if self._lie_at(place, name, above, inside):
-                        return place, depth
-                    tried.add(place)
-        return None
-
-    def _lie_at(self, place: Parts, name: str, above: Parts, images: Mapping[Parts, _Entry]) -> bool:
-        """Return whether all images lie at a place, or most of them and nothing else.
-
-        Images without folders may be those of a label: they lie in a folder of the archive's name, or alone beside it.
-        """
-        pairs = [
-            (entry, self._entries[one]) for own, entry in images.items() if (one := (*place, *own)) in self._entries
-        ]
-        there = sum(one[: len(place)] == place for one in self._entries) if len(pairs) < len(images) else 0
-        if there > len(pairs) or 2 * len(pairs) < len(images):
-            return False
-        if place[-1:] != (name,) and any(len(own) == 1 for own in images):
-            beside = sum(one[:-1] == place for one in self._entries)
-            if place != above or beside > len(images):
-                return False
-        return _are_same(pairs)
 
 
 def is_image(name: str, head: bytes) -> bool:
@@ -262,12 +169,12 @@ class Scanner:
             return
         absolute = [os.path.abspath(path) for path in files]  # noqa: PTH100 - takes “..” out and follows no link
         root = Path(os.path.commonpath([os.path.dirname(path) for path in absolute]))  # noqa: PTH120 - of text
-        contents = _Contents()
+        contents = Contents()
         for path, place in zip(files, absolute, strict=True):
             *folders, name = Path(place).relative_to(root).parts
             own = folders_of_user(tuple(folders))
             if own is not None and not any(map(is_clutter, folders)):
-                contents.images.append(_Entry((*own, name), ImageFile(path), None))
+                contents.images.append(ContainedImage((*own, name), ImageFile(path), None))
         self._assign(contents, root.name)
 
     def _add_path(self, path: Path, files: list[Path] | None = None) -> None:
@@ -288,7 +195,7 @@ class Scanner:
         elif sentence := reader.unread_list(path.name) or program_file(path):
             self._complain(sentence)
         elif path.suffix.lower() not in SUFFIXES and is_archive(path):
-            contents = _Contents()
+            contents = Contents()
             self._collect_archive(path, (), contents)
             if packed_name(path) or is_live_photo(path.name):
                 for entry in contents.images:
@@ -350,17 +257,17 @@ class Scanner:
     # --- folders and archives
 
     def _add_folder(self, folder: Path) -> None:
-        contents = _Contents()
-        archives: list[tuple[Path, Parts, _Contents]] = []
+        contents = Contents()
+        archives: list[tuple[Path, Parts, Contents]] = []
         self._empty = []
         for parts, path, sentence in self._walk(folder):
             if not sentence and path.suffix.lower() in ARCHIVE_SUFFIXES and is_archive(path):
-                inner = _Contents()
+                inner = Contents()
                 self._collect_archive(path, (), inner)
                 archives.append((path, parts[:-1], inner))
             elif is_image(parts[-1], b"" if sentence else _head(path)):
                 contents.images.append(
-                    _Entry(parts, ImageFile(path), InspectedFile(problem=sentence) if sentence else None)
+                    ContainedImage(parts, ImageFile(path), InspectedFile(problem=sentence) if sentence else None)
                 )
                 self._tick(len(self.found) + len(contents.images))
             elif sentence:  # a pipe is never opened, whatever its name
@@ -374,7 +281,7 @@ class Scanner:
                     self._complain(sentence)
             if self._cancelled():
                 break
-        files = _Files()
+        files = UnpackedImages()
         files.add(contents.images if archives else ())
         for path, above, inner in archives:
             self._place_archive(path, above, inner, contents, files)
@@ -384,11 +291,13 @@ class Scanner:
         name = _own_name(folder)
         self._assign(contents, "" if is_library(name) or is_live_photo(name) else name)
 
-    def _note_if_empty(self, path: Path, contents: _Contents) -> None:
+    def _note_if_empty(self, path: Path, contents: Contents) -> None:
         if self.complete and not contents.images:
             self.notes.append(f"“{shown(path.name)}” holds no photo.")
 
-    def _place_archive(self, path: Path, above: Parts, inner: _Contents, contents: _Contents, files: _Files) -> None:
+    def _place_archive(
+        self, path: Path, above: Parts, inner: Contents, contents: Contents, files: UnpackedImages
+    ) -> None:
         """Add the images in an archive in a folder: where they lie unpacked, else under its name.
 
         They need no name where the folders in the archive are labels.
@@ -412,7 +321,7 @@ class Scanner:
         contents.add(above if len(tops) > 1 and not flat and not split_of(stem) else (*above, stem), inner)
         files.add(contents.images[first:])
 
-    def _collect_archive(self, path: Path, above: Parts, contents: _Contents) -> None:
+    def _collect_archive(self, path: Path, above: Parts, contents: Contents) -> None:
         """Add the images in an archive, as if it were a folder at `above`."""
         inner = []
         lost: dict[str, list[str]] = {}
@@ -429,7 +338,7 @@ class Scanner:
                     lost.setdefault(member.problem, []).append(member.path)
                 elif is_image(parts[-1], member.data[:16]):
                     look = self._look_at_member(member.size, member.data, member.problem)
-                    contents.images.append(_Entry(place, ArchiveMember(path, member.name), look))
+                    contents.images.append(ContainedImage(place, ArchiveMember(path, member.name), look))
                     self._tick(len(self.found) + len(contents.images))
                 elif reader.is_list(parts[-1]) or reader.CLASS_NAME_FILES.fullmatch(parts[-1]):
                     contents.lists.append((place, partial(_data_of_list, member)))
@@ -527,7 +436,7 @@ class Scanner:
 
     # --- labels
 
-    def _assign(self, contents: _Contents, root: str) -> None:
+    def _assign(self, contents: Contents, root: str) -> None:
         """Label the images of a folder or an archive: by the lists in it, else by its folders."""
         images = [entry.parts for entry in contents.images]
         listed = ListedLabels()
@@ -538,13 +447,13 @@ class Scanner:
             [tuple(spelled.get(part, part) for part in parts) for parts in images],
             spelled.get(root, root),
             labeled=bool(self._default or listed.labels),
-            same=lambda pairs: _are_same([(contents.images[one], contents.images[other]) for one, other in pairs]),
+            same=lambda pairs: are_same([(contents.images[one], contents.images[other]) for one, other in pairs]),
         )
         listed.weigh({entry.parts: own.label for entry, own in zip(contents.images, found, strict=True)})
         self.notes += [*listed.notes, *notes]
         given = {label.casefold() for labels in listed.labels.values() for label in labels}
         differing = 0
-        chosen: list[tuple[_Entry, str, str]] = []
+        chosen: list[tuple[ContainedImage, str, str]] = []
         for entry, by_folder in zip(contents.images, found, strict=True):
             labels = listed.labels.get(entry.parts, [])
             if by_folder.label and entry.parts in listed.weak:
@@ -581,34 +490,6 @@ class Scanner:
             if text != shown(part):  # else it is the locale that is no UTF-8
                 self.notes.append(f"The name “{shown(part)}” is no UTF-8: {read}.")
         return dict(zip(odd, texts, strict=True))
-
-
-def _are_same(pairs: Sequence[tuple[_Entry, _Entry]]) -> bool:
-    """Return whether each of two images has the size of the other, and some of them its bytes."""
-    sample = pairs[:: max(1, len(pairs) // _COMPARED)]
-    return all((size := _size(one)) is not None and size == _size(other) for one, other in pairs) and all(
-        (digest := _digest(one)) is not None and digest == _digest(other) for one, other in sample
-    )
-
-
-def _size(entry: _Entry) -> int | None:
-    if entry.look is not None:
-        return entry.look.size
-    try:
-        return entry.source.path.stat().st_size if isinstance(entry.source, ImageFile) else None
-    except OSError:
-        return None
-
-
-def _digest(entry: _Entry) -> str | None:
-    if entry.look is not None:
-        return entry.look.sha256
-    try:
-        return (
-            hashlib.sha256(entry.source.path.read_bytes()).hexdigest() if isinstance(entry.source, ImageFile) else None
-        )
-    except OSError:
-        return None
 
 
 def _data_of_list(member: Member) -> bytes:

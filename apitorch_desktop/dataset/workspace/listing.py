@@ -64,8 +64,8 @@ def image_ids(images: Sequence[TrainingImage]) -> list[str]:
     return images.ids if isinstance(images, LazyImages) else [image.image_id for image in images]
 
 
-def by_id(images: Sequence[TrainingImage]) -> Images:
-    """Return images without their records, as those will change: a snapshot as it is, the ids of others."""
+def without_records(images: Sequence[TrainingImage]) -> Images:
+    """Return a snapshot as it is, and the ids of other images: their records may change."""
     return images if isinstance(images, LazyImages) else image_ids(images)
 
 

@@ -14,7 +14,7 @@ from apitorch_desktop.api.slugs import snake_case
 from apitorch_desktop.api.types import INBOX, Id, TrainingImage, label_name
 from apitorch_desktop.dataset.edits.history import Edit, EditHistory, EditKind, EditOutcome, EditRun
 from apitorch_desktop.dataset.edits.model import TRAINING_SET_KINDS, NextEdit
-from apitorch_desktop.dataset.workspace.listing import Images, LazyImages, by_id, ids_by_label, without_label
+from apitorch_desktop.dataset.workspace.listing import Images, LazyImages, ids_by_label, without_label, without_records
 from apitorch_desktop.dataset.workspace.workspace import Workspace
 from apitorch_desktop.ui.session.messages import MessageAction
 from apitorch_desktop.ui.session.open_training_set import OutcomeColumns
@@ -156,7 +156,7 @@ class EditController(QObject):
         if open_set is None or not moving:
             return
         set_id = open_set.training_set.id
-        open_set.move_each({label: by_id(some) for label, some in by_label.items()})
+        open_set.move_each({label: without_records(some) for label, some in by_label.items()})
 
         def back(_error: Exception) -> None:
             held = open_set.local_changes.held()
@@ -169,7 +169,7 @@ class EditController(QObject):
             lambda edits, workspace, run: act(edits, workspace, set_id, run),
             done=done,
             failed=back,
-            holds=by_id(moving),
+            holds=without_records(moving),
         )
 
     def set_split(self, images: Sequence[TrainingImage], split: str) -> None:
@@ -191,7 +191,7 @@ class EditController(QObject):
         if open_set is None or not images:
             return
         records = images if isinstance(images, LazyImages) else [msgspec.structs.replace(one) for one in images]
-        removed = by_id(images)
+        removed = without_records(images)
         open_set.remove_images(removed)
         photos = plural(len(images), "photo")
         set_id = open_set.training_set.id

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 from time import monotonic
@@ -18,108 +18,12 @@ from apitorch_desktop.dataset.workspace.listing import Images, LazyImages, Listi
 from apitorch_desktop.dataset.workspace.training import TRAINING_DELAY, newest_version, wait_until_trained
 from apitorch_desktop.dataset.workspace.workspace import ListingProgress, Workspace
 from apitorch_desktop.ui.grid.model import GridModel
+from apitorch_desktop.ui.session.listing_changes import ListingDiff, LocalChanges, difference, ids_of
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane, Task, TaskRunner
 from apitorch_desktop.utils.memory import return_free_memory
 
 if TYPE_CHECKING:  # numpy comes with the first images, on a lane
     from apitorch_desktop.dataset.workspace.image_table import ImageTable
-
-
-@dataclass(slots=True)
-class ListingDiff:
-    """Changes that lead from one listing to another."""
-
-    added: list[TrainingImage] = field(default_factory=list)
-    missing: Images = ()
-    moved: dict[str, Images] = field(default_factory=dict)
-    """Label → images that were moved to it."""
-
-    def __bool__(self) -> bool:
-        return bool(self.added or self.missing or self.moved)
-
-
-def difference(shown: Sequence[TrainingImage], images: Sequence[TrainingImage]) -> ListingDiff:
-    """Return the changes that lead from the images that are shown to `images`; on a lane."""
-    from apitorch_desktop.dataset.workspace.columnar_listing import changes_between
-
-    found = changes_between(shown, images)
-    return ListingDiff([images[place] for place in found.came.tolist()], found.went, dict(found.moved))
-
-
-class OwnChanges(NamedTuple):
-    """Images changed here since a listing was requested, and those of them with a running edit, as both were at a moment."""
-
-    noted: tuple[Images, ...]
-    held: tuple[Images, ...]
-
-    def left_out_of(self, found: ListingDiff) -> tuple[ListingDiff, bool]:
-        """Return the part of a difference that can be applied, and True if the images should be listed again; on a lane.
-
-        The part left out may contain changes by others.
-        """
-        own, left_out = _all_ids(self.noted), set[str]()
-
-        def without_own(images: Images) -> Images:
-            ids = _ids(images)
-            own_ids = own.intersection(ids)
-            left_out.update(own_ids)
-            return [one for one in ids if one not in own_ids] if own_ids else images
-
-        added = set(_ids(without_own([image.image_id for image in found.added])))
-        kept = ListingDiff(
-            [image for image in found.added if image.image_id in added],
-            without_own(found.missing),
-            {label: some for label, images in found.moved.items() if (some := without_own(images))},
-        )
-        return kept, not left_out <= _all_ids(self.held)
-
-
-class LocalChanges:
-    """Images and labels changed here since a listing was requested, which may not contain those changes."""
-
-    def __init__(self) -> None:
-        self._noted: list[Images] = []
-        self._labels: set[str] = set()
-        self._held: list[Images] = []
-
-    def begin(self) -> None:
-        """Start over: a listing is requested now."""
-        self._noted, self._labels = [*self._held], set()
-
-    def note(self, images: Images = (), labels: Iterable[str] = ()) -> None:
-        """Note images and labels that an edit, or an answer newer than the listing, has changed."""
-        if images:
-            self._noted.append(images)
-        self._labels.update(labels)
-
-    def hold(self, images: Images) -> None:
-        """Note images with a running edit that is shown already, until `release` gets the same object."""
-        self._held.append(images)
-        self.note(images)
-
-    def release(self, images: Images) -> None:
-        """Note that the edit has ended."""
-        self._held = [one for one in self._held if one is not images]
-
-    def held(self) -> set[str]:
-        """Return the ids of the images with a running edit."""
-        return _all_ids(self._held)
-
-    def images(self) -> OwnChanges:
-        """Return the images as they are noted now."""
-        return OwnChanges(tuple(self._noted), tuple(self._held))
-
-    def has_label(self, label: str) -> bool:
-        """Return True if a label was created, renamed or deleted here since the request."""
-        return label in self._labels
-
-
-def _ids(images: Images) -> Collection[str]:
-    return images.ids if isinstance(images, LazyImages) else images
-
-
-def _all_ids(images: Iterable[Images]) -> set[str]:
-    return set().union(*map(_ids, images))
 
 
 _MANY = 100_000
@@ -182,7 +86,7 @@ class OutcomeColumns(NamedTuple):
 
 
 class ComparedListing(NamedTuple):
-    """A listing, what of it is to be applied, and whether more may be behind, if `version` is still what is shown."""
+    """A listing and its differences from the images shown at `version`; `behind`: it may lack changes, so list again."""
 
     listing: Listing
     found: ListingDiff
@@ -322,7 +226,7 @@ class OpenTrainingSet(QObject):
         )
         first = not shown
         self.local_changes.begin()
-        own = self.local_changes.images()
+        own = self.local_changes.snapshot()
 
         def job(context: JobContext) -> ComparedListing:
             from apitorch_desktop.dataset.workspace.image_table import tabulate
@@ -331,7 +235,7 @@ class OpenTrainingSet(QObject):
                 context.post((tabulate(part.images), newest(part.images)))
 
             listing = workspace.listing(set_id, progress=part_came if first else None, cancelled=context.cancelled)
-            found, behind = own.left_out_of(ListingDiff() if first else difference(shown, listing.images))
+            found, behind = own.applicable_part(ListingDiff() if first else difference(shown, listing.images))
             if len(listing.images) > _MANY:
                 return_free_memory()
             return ComparedListing(listing, found, behind, version)
@@ -374,10 +278,10 @@ class OpenTrainingSet(QObject):
 
     def _compare_again(self, listing: Listing) -> None:
         """Compare again after a change that was made here during the listing."""
-        shown, version, own = self._images.snapshot(), self._version, self.local_changes.images()
+        shown, version, own = self._images.snapshot(), self._version, self.local_changes.snapshot()
         self._task = self._tasks.run(
             Lane.INTERACTIVE,
-            lambda _context: ComparedListing(listing, *own.left_out_of(difference(shown, listing.images)), version),
+            lambda _context: ComparedListing(listing, *own.applicable_part(difference(shown, listing.images)), version),
             done=self._listed,
             failed=self._not_listed,
             owner=self,
@@ -517,7 +421,7 @@ class OpenTrainingSet(QObject):
         self.remove_images([one for one in outcome.removed if one not in known])
         by_label = dict(columns.moved)
         if held := self.local_changes.held():  # a later edit is shown already
-            by_label = {label: [one for one in _ids(some) if one not in held] for label, some in by_label.items()}
+            by_label = {label: [one for one in ids_of(some) if one not in held] for label, some in by_label.items()}
         known_already = set(self._images.known([image.image_id for image in outcome.added]))
         for image in outcome.added if known_already else ():
             if image.image_id in known_already:

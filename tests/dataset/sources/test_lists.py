@@ -791,6 +791,17 @@ def test_several_lists_in_a_folder_are_one(tmp_path):
 CAT_AND_DOG = [f"{'cat' if number < 3 else 'dog'}/{number}.jpg" for number in range(6)]
 
 
+def table_of_cats_and_dogs(header: str, row: str, words: tuple[str, str] = ("0", "1")) -> str:
+    """A table of CAT_AND_DOG: `row` is a form with `path`, `number` and `word`, one of two in turn."""
+    rows = [row.format(path=path, number=number, word=words[number % 2]) for number, path in enumerate(CAT_AND_DOG)]
+    return "\n".join([*filter(None, [header]), *rows, ""])
+
+
+def records_of_cats_and_dogs(row: str) -> str:
+    """A JSON array of objects, each with `file` and what `row` has, in the same form with doubled braces."""
+    return "[" + table_of_cats_and_dogs("", '{{"file": "{path}", ' + row + "}},").strip().rstrip(",") + "]"
+
+
 def test_folders_name_what_a_list_only_numbers(tmp_path):
     put(tmp_path / "cat/0.jpg", photo(1))
     put(tmp_path / "dog/1.jpg", photo(2))
@@ -827,46 +838,16 @@ def test_numbers_in_a_list_go_before_folders_that_do_not_name_them(tmp_path, pat
     ("name", "text"),
     [
         ("ages.csv", "file,age\ncat/0.jpg,1\ncat/1.jpg,2\ncat/2.jpg,1\ndog/3.jpg,2\ndog/4.jpg,1\ndog/5.jpg,2\n"),
-        ("counts.txt", "".join(f"{path} {number % 2}\n" for number, path in enumerate(CAT_AND_DOG))),
-        (
-            "remarks.csv",
-            "datei;alter;bemerkung\n" + "".join(f"{path};{number};20 °C\n" for number, path in enumerate(CAT_AND_DOG)),
-        ),
-        (
-            "who.csv",
-            "file,photographer\n"
-            + "".join(f"{path},{'anna' if number % 2 else 'ben'}\n" for number, path in enumerate(CAT_AND_DOG)),
-        ),
-        (
-            "results.csv",
-            "file,prediction,score\n"
-            + "".join(
-                f"{path},{'cat' if number % 2 else 'dog'},0.{number + 1}\n" for number, path in enumerate(CAT_AND_DOG)
-            ),
-        ),
+        ("counts.txt", table_of_cats_and_dogs("", "{path} {word}")),
+        ("remarks.csv", table_of_cats_and_dogs("datei;alter;bemerkung", "{path};{number};20 °C")),
+        ("who.csv", table_of_cats_and_dogs("file,photographer", "{path},{word}", ("ben", "anna"))),
+        ("results.csv", table_of_cats_and_dogs("file,prediction,score", "{path},{word},0.{number}5", ("dog", "cat"))),
         ("sizes.json", json.dumps({path: 1000 + number for number, path in enumerate(CAT_AND_DOG)})),
         ("boxes.json", json.dumps({path: [40, 30] for path in CAT_AND_DOG})),
-        (
-            "points.csv",
-            "file,X,Y\n" + "".join(f"{path},{number},{number % 2}\n" for number, path in enumerate(CAT_AND_DOG)),
-        ),
-        (
-            "crops.csv",
-            "file,x,y,width,height\n"
-            + "".join(f"{path},{number},{number % 2},9,9\n" for number, path in enumerate(CAT_AND_DOG)),
-        ),
-        (
-            "eyes.json",
-            json.dumps(
-                [{"file": path, "eyes": [{"x": 4, "y": number % 2}]} for number, path in enumerate(CAT_AND_DOG)]
-            ),
-        ),
-        (
-            "place.json",
-            json.dumps(
-                [{"file": path, "place": {"x": number, "y": number % 2}} for number, path in enumerate(CAT_AND_DOG)]
-            ),
-        ),
+        ("points.csv", table_of_cats_and_dogs("file,X,Y", "{path},{number},{word}")),
+        ("crops.csv", table_of_cats_and_dogs("file,x,y,width,height", "{path},{number},{word},9,9")),
+        ("eyes.json", records_of_cats_and_dogs('"eyes": [{{"x": 4, "y": {word}}}]')),
+        ("place.json", records_of_cats_and_dogs('"place": {{"x": {number}, "y": {word}}}')),
         ("places.csv", "folder,x,y\ncat,40,30\ndog,50,20\n"),
         ("labels.csv", "file,label\ncat/0.jpg,0\ncat/1.jpg,0\ncat/2.jpg,0\ndog/3.jpg,1\ndog/4.jpg,1\ndog/5.jpg,1\n"),
     ],
