@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from apitorch_desktop.utils.errors import UserError
-from apitorch_desktop.utils.hosts import is_this_machine
+from apitorch_desktop.utils.hosts import is_this_machine, split_url
 
 
 class ApiError(UserError):
@@ -174,7 +174,7 @@ def status_error(status: int, headers: Mapping[str, str], content: bytes, base_u
 def redirect_error(base_url: str, target: str) -> NotApiTorch:
     """Return the error for a redirect that is not followed."""
     host = urlsplit(base_url).hostname
-    goal = urlsplit(target)
+    goal = split_url(target)
     if not goal.hostname:
         return NotApiTorch(f"{host} answers with a redirect, as API Torch does not.")
     return NotApiTorch(

@@ -39,7 +39,7 @@ from apitorch_desktop.api.errors import (
 from apitorch_desktop.api.multipart import Multipart
 from apitorch_desktop.api.types import decode_json
 from apitorch_desktop.utils.errors import Cancelled
-from apitorch_desktop.utils.hosts import is_this_machine
+from apitorch_desktop.utils.hosts import is_this_machine, split_url
 
 if TYPE_CHECKING:
     from urllib3 import BaseHTTPResponse
@@ -88,7 +88,7 @@ def normalize_url(base_url: str) -> str:
 
 def is_loopback(url: str) -> bool:
     """Return whether a URL leads to this machine, which no proxy may stand in front of."""
-    return is_this_machine(urlsplit(url).hostname or "")
+    return is_this_machine(split_url(url).hostname or "")
 
 
 class Transport:
@@ -213,7 +213,7 @@ class Transport:
         """Return the bytes at a URL. Raises NotFound for one that has expired (401, 403, 404, 410)."""
         try:
             parts = urlsplit(urljoin(self.base_url, url))
-            usable = parts.scheme in {"http", "https"} and bool(parts.hostname)
+            usable = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
         except ValueError:
             usable = False
         if not usable:
@@ -276,7 +276,7 @@ class Transport:
             with self._exchange(method, url, headers, body, cancelled) as response:
                 status = response.status
                 if status in {301, 302, 303, 307, 308}:
-                    target = urljoin(url, response.headers.get("Location", ""))
+                    target = _join(url, response.headers.get("Location", ""))
                 elif 200 <= status < 300:
                     return _read(response, limit, "image" if download else "answer")
                 else:
@@ -286,7 +286,7 @@ class Transport:
                     base_url = url if download else self.base_url
                     raise status_error(status, response.headers, content, base_url, self._key)
             repeats = method == "GET" or status in {307, 308}
-            if urlsplit(target).scheme not in {"http", "https"} or not (
+            if split_url(target).scheme not in {"http", "https"} or not (
                 download or (repeats and _origin(target) == self._origin)
             ):
                 raise redirect_error(url, target)
@@ -385,6 +385,14 @@ def _wait(seconds: float, cancelled: Callable[[], bool] | None) -> None:
         pause.wait(left if cancelled is None else min(left, 0.05))
 
 
+def _join(url: str, location: str) -> str:
+    """Return where a redirect leads; an address that is none leads nowhere."""
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        return ""
+
+
 def _origin(url: str) -> str:
     parts = urlsplit(url)
     port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
@@ -393,7 +401,7 @@ def _origin(url: str) -> str:
 
 def _is_private(address: str) -> bool:
     """Return whether an address without a scheme is on this machine or in a private network."""
-    host = urlsplit(f"//{address}").hostname or ""
+    host = split_url(f"//{address}").hostname or ""
     if is_this_machine(host):
         return True
     try:

@@ -8,7 +8,7 @@ from typing import Final, TypedDict
 from urllib.parse import urlsplit
 
 from apitorch_desktop.utils.errors import UserError
-from apitorch_desktop.utils.hosts import LOOPBACK_NAMES
+from apitorch_desktop.utils.hosts import LOOPBACK_NAMES, split_url
 
 LOOPBACK_HOSTS = LOOPBACK_NAMES | {"127.0.0.1", "[::1]"}
 
@@ -113,7 +113,7 @@ def storage_urls(environment: Mapping[str, str] | None = None) -> StorageUrls:
     given = os.environ if environment is None else environment
     database, blobs = given.get(DATABASE_VARIABLE) or None, given.get(BLOB_VARIABLE) or None
     for name, value in ((DATABASE_VARIABLE, database), (BLOB_VARIABLE, blobs)):
-        if value is not None and "://" not in value:
+        if value is not None and not _is_url(value):
             raise InvalidConfig(f"{name} is not a URL: write it as {_EXAMPLES[name]}.")
     if blobs and blobs.startswith("s3") and given.get("AWS_ALLOW_HTTP", "").lower() not in _YES:
         for name in _ENDPOINTS:
@@ -133,13 +133,20 @@ def scheduler_url(given: str | None, storage: StorageUrls, environment: Mapping[
     url = given or (os.environ if environment is None else environment).get(SCHEDULER_VARIABLE) or None
     if url is None:
         return None
-    if urlsplit(url).scheme not in {"tcp", "tls"}:
+    if split_url(url).scheme not in {"tcp", "tls"}:
         raise InvalidConfig(f"“{url[:80]}” is no address of a Dask scheduler: write it as tcp://host:8786.")
     if not all(storage.values()):
         raise InvalidConfig(
             f"The workers of a scheduler need the data in {DATABASE_VARIABLE} and {BLOB_VARIABLE}: set both, or name none."
         )
     return url
+
+
+def _is_url(text: str) -> bool:
+    try:
+        return "://" in text and bool(urlsplit(text).scheme)
+    except ValueError:  # as of `postgresql://[::1`
+        return False
 
 
 def storage_sentence(named: StorageUrls) -> str:

@@ -3,14 +3,25 @@
 import ipaddress
 import socket
 from contextlib import suppress
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
 
 LOOPBACK_NAMES = frozenset({"localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback"})
 _HOSTS = Path("/etc/hosts")
 
 
-@cache
+def split_url(url: str) -> SplitResult:
+    """Return the parts of a URL that others wrote; all of them are empty where it is none, or its port is no number."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:  # as of `http://[::1`
+        return SplitResult("", "", "", "", "")
+    return parts
+
+
+@lru_cache(1000)
 def is_this_machine(host: str) -> bool:
     """Return whether a host, without a port, is this machine: by an address in any spelling, or by a name that needs no DNS.
 
@@ -29,7 +40,7 @@ def numeric_address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address 
     with suppress(ValueError):
         return ipaddress.ip_address(host)
     if host[:1].isdigit() and host.isascii() and not host.isspace():
-        with suppress(OSError):
+        with suppress(OSError, ValueError):
             return ipaddress.IPv4Address(socket.inet_aton(host))
     return None
 

@@ -78,7 +78,17 @@ def test_an_address_is_taken_in_any_spelling(given, base):
 
 @pytest.mark.parametrize(
     "given",
-    ["", "  ", "ftp://host/", "https://", "https://host:99999/", "https://a b:x", "file:///etc/passwd", "http://[::1"],
+    [
+        "",
+        "  ",
+        "ftp://host/",
+        "https://",
+        "https://host:99999/",
+        "https://a b:x",
+        "file:///etc/passwd",
+        "http://[::1",
+        "[::1",
+    ],
 )
 def test_what_is_no_address_is_refused_with_a_sentence(given):
     with pytest.raises(BadRequest) as refused:
@@ -302,7 +312,8 @@ def test_an_address_that_ran_out_is_not_found(service, transport):
 
 
 @pytest.mark.parametrize(
-    "url", ["", "ftp://host/a", "http://", "javascript:alert(1)", "http://[bad/a", "file:///etc/passwd"]
+    "url",
+    ["", "ftp://host/a", "http://", "javascript:alert(1)", "http://[bad/a", "file:///etc/passwd", "http://a:99999/b"],
 )
 def test_an_address_that_leads_nowhere_is_not_found(url, service, transport):
     with pytest.raises(NotFound):
@@ -341,6 +352,13 @@ def test_a_redirect_within_the_origin_is_followed_by_what_only_reads(service, tr
     service.wrong("redirect", to="/api/classify?again=1")
     with pytest.raises(NotApiTorch):
         classify(transport())
+
+
+@pytest.mark.parametrize("target", ["http://[::1", "http://localhost:99999/"])
+def test_a_redirect_to_what_is_no_address_is_named(target, service, transport):
+    service.wrong("redirect", to=target)
+    with pytest.raises(NotApiTorch, match="answers with a redirect"):
+        ping(transport())
 
 
 def test_a_redirect_without_end_ends(service, transport):

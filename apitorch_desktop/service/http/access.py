@@ -5,13 +5,12 @@ import binascii
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from ipaddress import ip_address
-from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from apitorch_desktop.service.config import Config, Network
 from apitorch_desktop.service.http.errors import HttpError
-from apitorch_desktop.utils.hosts import is_this_machine, numeric_address
+from apitorch_desktop.utils.hosts import is_this_machine, numeric_address, split_url
 
 _HOST = re.compile(r"([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 _CHALLENGE = [("www-authenticate", 'Basic realm="API Torch", charset="UTF-8"')]
@@ -37,7 +36,7 @@ def check_origin(headers: dict[str, str], host: str, *, by_link: bool) -> None:
     `by_link` is for paths that a signed link opens, whose images a notebook page may embed.
     """
     origin = headers.get("origin")
-    foreign = origin is not None and urlsplit(origin).netloc.lower() != host.lower()
+    foreign = origin is not None and split_url(origin).netloc.lower() != host.lower()
     if not by_link and headers.get("sec-fetch-site") in {"cross-site", "same-site"}:
         foreign = foreign or headers.get("sec-fetch-mode") != "navigate"
     if foreign:

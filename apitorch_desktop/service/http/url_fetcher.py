@@ -282,7 +282,7 @@ class UrlFetcher:
         if response.status_code != 200:
             raise HttpError(400, f"{target.shown} answers {response.status_code}, not an image. Check the address.")
         length = headers.get("content-length", "")
-        if length.isdigit() and int(length) > self._max_bytes:
+        if length.isascii() and length.isdigit() and int(length[:20]) > self._max_bytes:
             raise self._too_large(target)
         return None
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from threading import Event
 from typing import Any, NoReturn, TypeVar
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlunsplit
 
 import msgspec
 from msgspec import UNSET
@@ -31,6 +31,7 @@ from apitorch_desktop.ui.session.messages import Message, MessageAction
 from apitorch_desktop.ui.session.open_training_set import OpenTrainingSet
 from apitorch_desktop.ui.tasks.runner import JobContext, Lane, Task, TaskRunner
 from apitorch_desktop.ui.widgets.controls import Tone
+from apitorch_desktop.utils.hosts import split_url
 
 T = TypeVar("T")
 PING_PATIENCE = 10.0
@@ -314,7 +315,7 @@ class Session(QObject):
         if self.connected is None or self.connected.workspace.has("training-sets"):
             return ""
         for training_set in self.training_sets:  # the page above those that the service names, if it names any
-            parts = urlsplit(training_set.url) if isinstance(training_set.url, str) else urlsplit("")
+            parts = split_url(training_set.url if isinstance(training_set.url, str) else "")
             above, found, _ = parts.path.partition("/training-sets/")
             if parts.scheme in {"http", "https"} and parts.hostname and found:
                 return urlunsplit((parts.scheme, parts.netloc, f"{above}/training-sets", "", ""))

@@ -89,6 +89,8 @@ def test_a_scheduler_needs_data_that_its_workers_can_reach():
     assert scheduler_url("tcp://host:8786", STORAGE, {"APITORCH_SCHEDULER_URL": "x"}) == "tcp://host:8786"
     with pytest.raises(InvalidConfig, match="tcp://host:8786"):
         scheduler_url("http://host", STORAGE, {})
+    with pytest.raises(InvalidConfig, match="tcp://host:8786"):
+        scheduler_url("tcp://[::1", STORAGE, {})
     with pytest.raises(InvalidConfig, match="APITORCH_BLOB_URL"):
         scheduler_url("tcp://host:8786", {**STORAGE, "blob_url": None}, {})
 

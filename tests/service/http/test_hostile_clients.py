@@ -451,7 +451,17 @@ def test_its_own_names_are_answered(service, host):
 
 @pytest.mark.parametrize(
     "origin",
-    ["http://evil.example", "null", "http://127.0.0.1", "http://localhost:1", "file://", "https://localhost", ""],
+    [
+        "http://evil.example",
+        "null",
+        "http://127.0.0.1",
+        "http://localhost:1",
+        "file://",
+        "https://localhost",
+        "",
+        "http://[::1",
+        "http://[x]:1",
+    ],
 )
 def test_pages_of_other_sites_are_refused_whatever_the_key(service, origin):
     for method, path in [

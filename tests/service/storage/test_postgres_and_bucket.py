@@ -72,6 +72,8 @@ def test_what_is_told_of_an_address_leaves_out_who_and_the_password():
     assert storage_sentence(storage_urls({"APITORCH_DATABASE_URL": ""})) == ""
     with pytest.raises(InvalidConfig, match="APITORCH_BLOB_URL is not a URL"):
         storage_urls({"APITORCH_BLOB_URL": "bucket"})
+    with pytest.raises(InvalidConfig, match="APITORCH_DATABASE_URL is not a URL"):
+        storage_urls({"APITORCH_DATABASE_URL": "postgresql://[::1/name"})
 
 
 @pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"])
