@@ -2,11 +2,12 @@
 
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +44,27 @@ def files(folder: Path) -> set[str]:
     """Return the sha256 of every image file, and the name of any other file in the images folder."""
     images = folder / "images"
     return {path.name for path in images.rglob("*") if path.is_file() and path != images / "database"}
+
+
+def replace_by(what: str, path: Path) -> None:
+    """Put something else in the place of an image's file."""
+    data = path.read_bytes()
+    path.unlink()
+    if what == "a flipped byte":
+        path.write_bytes(bytes([data[0] ^ 1]) + data[1:])
+    elif what == "an empty file":
+        path.touch()
+    elif what == "a longer file":
+        path.write_bytes(data + b"\0")
+    elif what == "a link":
+        other = path.parents[2] / "secret"
+        other.write_bytes(data)
+        path.symlink_to(other)
+    elif what == "a pipe":
+        os.mkfifo(path)
+    elif what == "a socket":
+        with socket.socket(socket.AF_UNIX) as server, chdir(path.parent):
+            server.bind(path.name)
 
 
 def sweep_released(store: Store) -> None:

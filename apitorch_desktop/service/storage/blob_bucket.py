@@ -13,8 +13,8 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from apitorch_desktop.service.config import without_password
-from apitorch_desktop.service.storage.blobs import MARKER, SHA256_DIGITS, Blobs, Staged
-from apitorch_desktop.service.storage.errors import CannotOpen, StorageFault, StorageUnreachable, to_store_error
+from apitorch_desktop.service.storage.blobs import MARKER, SHA256_DIGITS, Blobs, Staged, check_content, read_file
+from apitorch_desktop.service.storage.errors import CannotOpen, DamagedImage, StorageUnreachable, to_store_error
 from apitorch_desktop.utils.files import atomic_write
 
 if TYPE_CHECKING:
@@ -177,17 +177,28 @@ class BucketBlobs(Blobs):
         except (OSError, StorageUnreachable):
             return 0
 
-    def read(self, sha256: str) -> bytes:
-        """Return the bytes. Raises StorageFault."""
+    def read(self, sha256: str, size: int | None = None, *, afresh: bool = False) -> bytes:  # noqa: ARG002 - always
+        """Return the bytes. Raises DamagedImage, StorageUnreachable."""
+
+        def get() -> bytes | None:
+            found = self._store.get(_name(sha256))
+            return bytes(found.bytes()) if size in (None, found.meta["size"]) else None
+
         try:
             if self._is_deleted(sha256):
                 raise FileNotFoundError
             if (local := self._local(sha256)) is not None:
-                with suppress(FileNotFoundError):  # just stored
-                    return local.read_bytes()
-            return self._ask(lambda: bytes(self._store.get(_name(sha256)).bytes()))
+                with suppress(DamagedImage):  # just stored
+                    data = read_file(local, size)[0]
+                    check_content(data, sha256)
+                    return data
+            found = self._ask(get)
         except FileNotFoundError as error:
-            raise StorageFault("The stored image is gone from the disk. Upload it again.") from error
+            raise DamagedImage("The stored image is gone from the image storage.") from error
+        if found is None:
+            raise DamagedImage
+        check_content(found, sha256)
+        return found
 
     def delete(self, sha256s: Sequence[str]) -> None:
         """Delete objects in the background, ignoring missing ones."""

@@ -9,9 +9,12 @@ A folder is read and listed without obstore, which renames whole files into plac
 is the same, so that either can be copied to the other.
 """
 
+import errno
+import hashlib
 import logging
 import os
 import sqlite3
+import stat
 import tempfile
 import threading
 from abc import ABC, abstractmethod
@@ -20,9 +23,11 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import TypeVar
 
-from apitorch_desktop.service.storage.errors import StorageFault, to_store_error
+from apitorch_desktop.service.storage.errors import DamagedImage, StorageFault, StorageUnreachable, to_store_error
 from apitorch_desktop.utils.files import FEW, SYNCABLE, fsync_folder, move_into_place, sync_all
 
+_QUICK = 2**17  # bytes whose hash takes a tenth of a millisecond, a tenth of what a request does
+_REMEMBERED = 20_000
 _AT_ONCE = 64  # files open at a time in `commit`
 SHA256_DIGITS = 64
 MARKER = "database"
@@ -32,7 +37,7 @@ MARKER = "database"
 class Staged:
     """Staged bytes. `error` is set by `commit` where they could not be stored; `synced` by `stage_soon`.
 
-    `repairs`: they take the place of a damaged file, whose mark the writer then clears for all processes.
+    `repairs`: they take the place of a damaged file. The writer then clears its mark for all processes.
     """
 
     def __init__(self, sha256: str, data: bytes, file: Path | None = None, *, repairs: bool = False) -> None:
@@ -55,7 +60,7 @@ class Blobs(ABC):
 
     def __init__(self) -> None:
         self.damaged: set[str] = set()
-        """Images whose file does not have their content any more; `commit` replaces the file."""
+        """Images whose file is gone or does not have their content any more; `commit` replaces the file."""
         self.shared = False
         """True where other processes use the images too."""
 
@@ -100,8 +105,20 @@ class Blobs(ABC):
         """Return when the image was stored, in seconds since the epoch; 0 if that is not known."""
 
     @abstractmethod
-    def read(self, sha256: str) -> bytes:
-        """Return the bytes. Raises StorageFault."""
+    def read(self, sha256: str, size: int | None = None, *, afresh: bool = False) -> bytes:
+        """Return the bytes. Raises DamagedImage where they are gone, of another `size`, or not what came; StorageFault.
+
+        Their hash is checked; where that takes long, and not `afresh`, only at the first read of what is there.
+        """
+
+    def has(self, sha256: str, data: bytes) -> bool:
+        """Return whether exactly `data` is stored; True where a storage elsewhere cannot be reached, as a read reports it."""
+        try:
+            return self.read(sha256, len(data)) == data
+        except StorageUnreachable:
+            return True
+        except StorageFault:
+            return False
 
     @abstractmethod
     def delete(self, sha256s: Sequence[str]) -> None:
@@ -138,6 +155,8 @@ class FolderBlobs(Blobs):
         self.location = str(folder)
         self._folder = folder
         self._incoming = folder / "incoming"
+        self._checked: dict[str, int] = {}
+        """The version of each larger file whose hash was checked."""
         self._folders = {digit: folder / digit for digit in "0123456789abcdef"}
         if not writable:
             return
@@ -205,7 +224,10 @@ class FolderBlobs(Blobs):
 
     def exists(self, sha256: str) -> bool:
         """Return whether the file exists and is not known to be damaged."""
-        return sha256 not in self.damaged and self._path(sha256).is_file()
+        try:
+            return sha256 not in self.damaged and stat.S_ISREG(self._path(sha256).lstat().st_mode)
+        except OSError:
+            return False
 
     def seems_whole(self, sha256: str) -> bool:
         """Return whether the file exists and is not known to be damaged."""
@@ -218,14 +240,19 @@ class FolderBlobs(Blobs):
         except OSError:
             return 0
 
-    def read(self, sha256: str) -> bytes:
-        """Return the bytes. Raises StorageFault."""
+    def read(self, sha256: str, size: int | None = None, *, afresh: bool = False) -> bytes:
+        """Return the bytes of a regular file, and never of what a link leads to. Raises DamagedImage, StorageFault."""
         try:
-            return self._path(sha256).read_bytes()
-        except FileNotFoundError as error:
-            raise StorageFault("The stored image is gone from the disk. Upload it again.") from error
+            data, version = read_file(self._path(sha256), size)
         except OSError as error:
             raise to_store_error(error, self._folder) from error
+        if afresh or len(data) <= _QUICK or self._checked.get(sha256) != version:
+            check_content(data, sha256)
+            if len(data) > _QUICK:
+                if len(self._checked) >= _REMEMBERED:
+                    self._checked.clear()
+                self._checked[sha256] = version
+        return data
 
     def delete(self, sha256s: Sequence[str]) -> None:
         """Delete files, ignoring missing ones."""
@@ -239,7 +266,9 @@ class FolderBlobs(Blobs):
         """Yield the sha256 of every stored file."""
         for folder in self._folders.values():
             with suppress(FileNotFoundError), os.scandir(folder) as entries:
-                yield from (entry.name for entry in entries if len(entry.name) == SHA256_DIGITS)
+                for entry in entries:
+                    if len(entry.name) == SHA256_DIGITS and entry.is_file(follow_symlinks=False):
+                        yield entry.name
 
     def database_id(self) -> str | None:
         """Return the id of the database these images belong to, None if not set."""
@@ -292,6 +321,38 @@ class FolderBlobs(Blobs):
             item.error = to_store_error(error, self._folder)
         else:
             changed.setdefault(path.parent, []).append(item)
+
+
+_READING = os.O_RDONLY | sum(
+    getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY", "O_NOINHERIT")
+)
+_NO_FILE = {errno.ELOOP, errno.ENXIO, errno.EISDIR, errno.EIO}
+"""Errors of a link, a socket, a folder, and a disk that cannot read: an upload replaces each."""
+
+
+def check_content(data: bytes, sha256: str) -> None:
+    """Raise DamagedImage for bytes of another hash."""
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise DamagedImage
+
+
+def read_file(path: Path, size: int | None = None) -> tuple[bytes, int]:
+    """Return the bytes of an image's file, and a number that is another once the file is written to or replaced.
+
+    Raises DamagedImage for one that is gone or of another size, OSError.
+    """
+    try:
+        with open(os.open(path, _READING), "rb", buffering=0) as file:  # noqa: PTH123 - a descriptor
+            found = os.fstat(file.fileno())
+            if not stat.S_ISREG(found.st_mode) or size not in (None, found.st_size):
+                raise DamagedImage
+            return file.read(), hash((found.st_ino, found.st_mtime_ns, found.st_ctime_ns))
+    except FileNotFoundError as error:
+        raise DamagedImage("The stored image is gone from the disk.") from error
+    except OSError as error:
+        if error.errno in _NO_FILE:
+            raise DamagedImage from error
+        raise
 
 
 def in_batches(sha256s: Iterable[str], size: int) -> Iterator[list[str]]:

@@ -6,7 +6,8 @@ StoreError
 ├── Invalid             400: an invalid name, label or id
 ├── DiskFull            507: no space left; nothing of the change was stored
 │   └── StorageReadOnly 507: the data folder has become read-only
-├── StorageFault        500: an I/O error, or a missing or damaged file
+├── StorageFault        500: an I/O error
+│   ├── DamagedImage    500: a stored image is missing or damaged
 │   └── StorageUnreachable 503: the database or the bucket cannot be reached for now
 │       └── BeingRemoved 503: the sweep is removing the image that is to be stored
 ├── Closed              the store was closed
@@ -50,6 +51,13 @@ class StorageReadOnly(DiskFull):
 
 class StorageFault(StoreError):  # noqa: N818
     """The storage failed, or a stored image is missing or damaged."""
+
+
+class DamagedImage(StorageFault):
+    """What is stored of an image is not what came: damaged, or gone."""
+
+    def __init__(self, what: str = "The stored image is damaged.") -> None:
+        super().__init__(f"{what} Upload it again, or restore it from a backup.")
 
 
 class StorageUnreachable(StorageFault):

@@ -1,6 +1,7 @@
 """Repository of training images."""
 
 import hashlib
+import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -50,6 +51,7 @@ from apitorch_desktop.service.storage.schema import (
 from apitorch_desktop.service.storage.statements import PreparedStatement
 from apitorch_desktop.service.storage.writer import Transaction, Writer
 
+_log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _REMOVAL_PATIENCE = 10.0  # seconds
 
@@ -87,7 +89,8 @@ class ImageRepository(Repository):
         """Store an image under a label, which is created when new; return its row and whether the label gained it.
 
         The same bytes under the same label are one image, which takes `split` if it has none: its row is returned, and
-        False. `data` must have been verified. Raises RecordNotFound, Invalid, DiskFull, StorageFault, and then stores nothing.
+        False; where they are not stored as they came, they are now. `data` must have been verified. Raises RecordNotFound,
+        Invalid, DiskFull, StorageFault, and then stores nothing.
         """
         name, number = validation.label(label), validation.number(training_set_id)
         sha256 = hashlib.sha256(data).hexdigest()
@@ -109,12 +112,17 @@ class ImageRepository(Repository):
 
         with self._database.querying() as connection:
             image = _lookup(connection, owner, number, name, sha256)[2]
-        if image is not None and self._blobs.exists(sha256):  # else the file is restored
+        whole = image is not None and sha256 not in self._blobs.damaged and self._blobs.has(sha256, data)
+        if image is not None and whole:
             with suppress(NoResultFound), self._database.querying() as connection:  # it may be deleted by now
                 row = _row(connection, image)
                 if row.split or not split:
                     return row, False
-        return run_staged(self._database, self._writer, self._blobs, self._blobs.stage(sha256, data), run, number)
+        staged = self._blobs.stage(sha256, data)
+        if image is not None and not whole:
+            staged.repairs = True
+            _log.warning("the stored image %s was damaged or gone, and is replaced by an upload", sha256)
+        return run_staged(self._database, self._writer, self._blobs, staged, run, number)
 
     def get(self, owner: int, image_id: str) -> ImageRow:
         """Return one image. Raises RecordNotFound."""

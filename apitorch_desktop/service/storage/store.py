@@ -19,7 +19,7 @@ number of processes, each with a folder of its own, use the same data; `coordina
 """
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -126,19 +126,24 @@ class Store:
     ) -> None:
         self.close()
 
-    def read(self, sha256: str) -> bytes:
-        """Return the bytes of an image. Raises RecordNotFound for an unknown one, StorageFault for one that cannot be
-        read.
+    def read(self, sha256: str, size: int | None = None) -> bytes:
+        """Return the bytes of an image, of this `size` where it is known.
+
+        Raises RecordNotFound for an unknown one, DamagedImage for one that is not stored as it came, StorageFault.
         """
         if not validation.is_sha256(sha256):
             raise RecordNotFound(NO_SUCH_IMAGE)
-        if sha256 in self._blobs.damaged:
-            raise StorageFault("The stored image is damaged. Upload it again, or restore it from a backup.")
         try:
-            return self._blobs.read(sha256)
+            return self.sweeper.read(sha256, size)
         except StorageFault:
             self.blob(sha256)  # raises RecordNotFound; checked only now, since nearly every image exists
             raise
+
+    def damaged(self) -> Set[str]:
+        """Return the images that are known to be damaged or gone. Raises StorageFault."""
+        if self.jobs is None:  # a check beside this process marks them too, of which PostgreSQL notifies
+            self.sweeper.load_damaged()
+        return self._blobs.damaged
 
     def blob(self, sha256: str) -> BlobRow:
         """Return size and format of an image. Raises RecordNotFound."""

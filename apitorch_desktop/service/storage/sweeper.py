@@ -1,19 +1,19 @@
 """Consistency of rows and image files: the quarantine of files without a row, and the scrub for damaged files."""
 
-import hashlib
 import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 
 from sqlalchemy import Column, ColumnElement, DateTime, delete, exists, func, select, text, update
 
-from apitorch_desktop.service.storage import schema
+from apitorch_desktop.service.storage import damage, schema
 from apitorch_desktop.service.storage.blobs import Blobs, in_batches
 from apitorch_desktop.service.storage.database import Database
-from apitorch_desktop.service.storage.errors import Closed, StorageFault
+from apitorch_desktop.service.storage.errors import Closed, DamagedImage, StorageFault, StoreError
 from apitorch_desktop.service.storage.records import SweepReport
 from apitorch_desktop.service.storage.validation import ago, now
 from apitorch_desktop.service.storage.writer import Transaction, Writer
@@ -49,13 +49,13 @@ class Sweeper:
         self.load_damaged()
 
     def load_damaged(self) -> None:
-        """Read which files are damaged, as far as the scrub of any process knows. Raises StorageFault."""
+        """Read which files are damaged, as far as any process or a check knows. Raises StorageFault."""
         known = self._column(schema.damaged.c.sha256)
         self._blobs.damaged.intersection_update(known)
         self._blobs.damaged.update(known)
 
     def scan(self) -> SweepReport:
-        """Register files without a row, and report missing files; deletes nothing. Raises StorageFault."""
+        """Register files without a row, and mark and report missing files; deletes nothing. Raises StorageFault."""
         stored = set(self._blobs.names())
         referenced = self._column(schema.blobs.c.sha256)
         orphans = stored - referenced - self._column(schema.released.c.sha256)  # listed first, read last
@@ -67,6 +67,7 @@ class Sweeper:
         # asked again, as images come and go meanwhile
         missing = tuple(sorted(absent & self._column(schema.blobs.c.sha256))) if absent else ()
         if missing:
+            self._blobs.damaged |= self._writer.run(lambda transaction: damage.mark(transaction.connection, missing))
             _log.error(
                 "%d stored images are gone from “%s”: %s …", len(missing), self._blobs.location, ", ".join(missing[:3])
             )
@@ -169,18 +170,19 @@ class Sweeper:
     def scrub(self, stopping: threading.Event, rate: float = _SCRUB_RATE) -> None:
         """Check the hash of every stored file, over and over, at `rate` bytes a second, until `stopping` is set.
 
-        A file with another hash is registered as damaged, and `Store.read` raises StorageFault for it.
+        What is known to be damaged comes first, and at full speed, as it may have been put back.
         """
         while not stopping.is_set():
             try:
-                order = sorted(
-                    self._column(schema.blobs.c.sha256), key=lambda sha256: sha256 not in self._blobs.damaged
-                )
+                self.load_damaged()
+                marked = frozenset(self._blobs.damaged)
+                order = sorted(self._column(schema.blobs.c.sha256), key=lambda sha256: sha256 not in marked)
                 for sha256 in order:
                     while not self.leads():
                         if stopping.wait(_SCRUB_TURN):
                             return
-                    if stopping.wait(self.check_file(sha256) / rate):
+                    size = self.check_file(sha256)
+                    if stopping.wait(0 if sha256 in marked else size / rate):
                         return
             except Closed:
                 return
@@ -190,29 +192,41 @@ class Sweeper:
 
     def check_file(self, sha256: str) -> int:
         """Check the hash of one stored file and register the result; return its size."""
+        with suppress(StorageFault):  # damaged, which is registered, or not to be read now
+            return len(self.read(sha256, afresh=True))
+        return 0
+
+    def read(self, sha256: str, size: int | None = None, *, afresh: bool = False) -> bytes:
+        """Return the bytes of an image, and register whether they are what came. Raises DamagedImage, StorageFault."""
         try:
-            data = self._blobs.read(sha256)
-        except StorageFault:  # missing, which the sweep reports, or not to be read now
-            return 0
-        good = hashlib.sha256(data).hexdigest() == sha256
-        if good != (sha256 not in self._blobs.damaged):
-            self._register_damage(sha256, good)
-        return len(data)
+            data = self._blobs.read(sha256, size, afresh=afresh or sha256 in self._blobs.damaged)
+        except DamagedImage:
+            if sha256 not in self._blobs.damaged:
+                self._register_damage(sha256, good=False)
+            raise
+        if sha256 in self._blobs.damaged:
+            self._register_damage(sha256, good=True)
+        return data
 
-    def _register_damage(self, sha256: str, good: bool) -> None:
-        table = schema.damaged
-
-        def run(transaction: Transaction) -> None:
-            transaction.execute(delete(table).where(table.c.sha256 == sha256))
+    def _register_damage(self, sha256: str, *, good: bool) -> None:
+        def run(transaction: Transaction) -> bool:
             if not good:
-                transaction.execute(table.insert(), {"sha256": sha256, "since": now()})
+                return bool(damage.mark(transaction.connection, [sha256]))
+            transaction.noticed_sets |= damage.clear(transaction.connection, [sha256])
+            return False
 
-        if good:
-            self._blobs.damaged.discard(sha256)
-        else:
+        marked = not good
+        try:
+            marked = self._writer.run(run)
+        except StoreError as error:  # the next read or scrub tries again after a restart
+            _log.warning("the state of the stored image %s could not be noted: %s", sha256, error)
+        if marked:
             self._blobs.damaged.add(sha256)
-            _log.error("the stored image %s is damaged: it is served to nobody until it is uploaded again", sha256)
-        self._writer.run(run)
+            _log.error(
+                "the stored image %s is damaged or gone: it is served to nobody until it is uploaded again", sha256
+            )
+        else:
+            self._blobs.damaged.discard(sha256)
 
     def _count_newer(self, orphans: set[str]) -> int:
         if not orphans:

@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 from sqlalchemy import Connection, bindparam, delete, exists, func, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from apitorch_desktop.service.storage import schema, validation
+from apitorch_desktop.service.storage import damage, schema, validation
 from apitorch_desktop.service.storage.blobs import Blobs, Staged, in_batches
 from apitorch_desktop.service.storage.database import Database
 from apitorch_desktop.service.storage.disk_reserve import DiskReserve
@@ -137,7 +137,7 @@ class Writer:
         self._listeners.append(listener)
 
     def on_deleted(self, listener: Callable[[Sequence[str]], None]) -> None:
-        """Call `listener` with the sha256 of deleted images."""
+        """Call `listener` with the sha256 of deleted images, and of those whose file is replaced."""
         self._delete_listeners.append(listener)
 
     def close(self) -> None:
@@ -233,6 +233,13 @@ class Writer:
             entry.staged.sha256 for entry in group if entry.staged is not None and entry.error is None
         )
         to_delete.update(unreferenced)
+        repaired = [
+            each.staged.sha256 for each in group if each.staged and each.staged.repairs and not each.staged.error
+        ]
+        if repaired:
+            self._blobs.damaged.difference_update(repaired)
+            for listener in self._delete_listeners:
+                listener(repaired)
         changed.update(transaction.changed_sets | transaction.noticed_sets | transaction.deleted_sets)
 
     def _run_all(
@@ -252,7 +259,7 @@ class Writer:
             if staged is not None and entry.error is not None:
                 group_transaction.released_images.add(staged.sha256)
             if staged is not None and staged.repairs and staged.error is None:  # whatever became of the operation
-                connection.execute(delete(schema.damaged).where(schema.damaged.c.sha256 == staged.sha256))
+                group_transaction.noticed_sets |= damage.clear(connection, [staged.sha256])
         return group_transaction
 
     def _run(

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from apitorch_desktop.service.storage.blob_bucket import BucketBlobs
-from apitorch_desktop.service.storage.blobs import Blobs, FolderBlobs
-from apitorch_desktop.service.storage.errors import CannotOpen, DiskFull, StorageFault, StorageReadOnly
+from apitorch_desktop.service.storage.blobs import Blobs, FolderBlobs, read_file
+from apitorch_desktop.service.storage.errors import CannotOpen, DamagedImage, DiskFull, StorageFault, StorageReadOnly
 from apitorch_desktop.service.storage.store import Store, open_blobs
-from tests.helpers.stores import ME, add, add_many, sweep_released
+from tests.helpers.stores import ME, add, add_many, replace_by, sweep_released
 
 
 def sha(data: bytes) -> str:
@@ -205,3 +205,79 @@ def test_what_is_staged_and_not_settled_is_no_image(tmp_path: Path):
     assert not list((tmp_path / "images" / "incoming").iterdir())
     blobs.commit([kept])
     assert isinstance(kept.error, StorageFault)
+
+
+BAD = ["a flipped byte", "an empty file", "a longer file", "a link", "a pipe", "a socket", "nothing"]
+
+
+@pytest.mark.parametrize("large", [False, True], ids=["small", "large"])
+@pytest.mark.parametrize(
+    ("what", "place"),
+    [*((what, "folder") for what in BAD), *((what, "bucket") for what in BAD[:3]), ("nothing", "bucket")],
+)
+def test_what_is_not_stored_as_it_came_is_not_served_and_mended_by_an_upload(
+    tmp_path: Path, what: str, place: str, large: bool
+):
+    (tmp_path / "bucket").mkdir()
+    url = (tmp_path / "bucket").as_uri() if place == "bucket" else None
+    data = b"a photo" * (100_000 if large else 1000)
+    path = (tmp_path / "bucket" if url else tmp_path / "data" / "images") / sha(data)[0] / sha(data)
+    with Store.open(tmp_path / "data", blob_url=url) as store:
+        number = store.training_sets.create(ME, "Zebras").id
+        row = add(store, number, "a", data)
+        assert store.read(row.sha256) == data
+        store.thumbnails.put(row.sha256, b"of what was there")
+        assert store.damaged() == set()
+        replace_by(what, path)
+        revision = store.changes.since(ME, number, None).revision
+        for size in (row.bytes, None):
+            with pytest.raises(DamagedImage, match="gone" if what == "nothing" else "damaged"):
+                store.read(row.sha256, size)
+        assert store.damaged() == {row.sha256}
+        assert [each.id for each in store.changes.since(ME, number, revision).images] == [row.id]
+    with Store.open(tmp_path / "data", blob_url=url) as store:
+        assert store.damaged() == {row.sha256}
+        assert add(store, number, "a", data) == row
+        assert store.damaged() == set()
+        assert store.thumbnails.get(row.sha256) is None
+        assert store.read(row.sha256, row.bytes) == data
+        assert path.is_file()
+        assert not path.is_symlink()
+        replace_by(what, path)  # nobody has noticed it yet
+        assert add(store, number, "a", data) == row
+        assert path.read_bytes() == data
+
+
+def test_what_is_put_back_is_served_again(tmp_path: Path):
+    with Store.open(tmp_path / "data") as store:
+        row = add(store, store.training_sets.create(ME, "Zebras").id, "a", b"a photo")
+        path = tmp_path / "data" / "images" / row.sha256[0] / row.sha256
+        path.rename(tmp_path / "aside")
+        with pytest.raises(DamagedImage):
+            store.read(row.sha256)
+        (tmp_path / "aside").rename(path)
+        assert store.read(row.sha256) == b"a photo"
+        assert store.damaged() == set()
+
+
+def test_a_scan_marks_what_is_gone(tmp_path: Path):
+    with Store.open(tmp_path / "data") as store:
+        row = add(store, store.training_sets.create(ME, "Zebras").id, "a", b"a photo")
+        replace_by("a link", tmp_path / "data" / "images" / row.sha256[0] / row.sha256)
+        assert store.sweeper.scan().missing == (row.sha256,)
+        assert store.damaged() == {row.sha256}
+
+
+def test_a_scrub_finds_rot_that_changes_no_date(tmp_path: Path):
+    with Store.open(tmp_path / "data") as store:
+        row = add(store, store.training_sets.create(ME, "Zebras").id, "a", b"a photo" * 100_000)
+        path = tmp_path / "data" / "images" / row.sha256[0] / row.sha256
+        assert store.read(row.sha256)
+        version = store._blobs._checked[row.sha256]
+        replace_by("a flipped byte", path)
+        store._blobs._checked[row.sha256] = read_file(path)[1]
+        assert version != read_file(path)[1]
+        store.sweeper.check_file(row.sha256)
+        assert store.damaged() == {row.sha256}
+        with pytest.raises(DamagedImage):
+            store.read(row.sha256)
