@@ -76,7 +76,7 @@ class PackedListing(Struct, kw_only=True):
                     height=image.height,
                     bytes=image.bytes,
                     created_at=image.created_at,
-                    sha256=image.sha256,
+                    sha256=image.sha256 or UNSET,
                     original_filename=image.original_filename,
                     split=image.split or UNSET,
                 )

@@ -4,8 +4,8 @@ import hashlib
 import json
 import shutil
 import sqlite3
-from collections.abc import Iterable, Iterator, Sized
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterable, Iterator, Sized
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +15,7 @@ from sqlalchemy.exc import DBAPIError
 
 from apitorch_desktop import __version__
 from apitorch_desktop.service.config import storage_urls
-from apitorch_desktop.service.storage import schema
+from apitorch_desktop.service.storage import damage, schema
 from apitorch_desktop.service.storage.blobs import MARKER, Blobs, FolderBlobs
 from apitorch_desktop.service.storage.database import LOCAL_OWNER
 from apitorch_desktop.service.storage.errors import StorageFault, StoreError, to_store_error
@@ -43,8 +43,9 @@ class Finding:
 
 
 def check(folder: Path, *, hashes: bool = True) -> list[Finding]:
-    """Check the database, the image files and, with `hashes`, their content. Changes nothing; a service may be running.
+    """Check the database, the image files and, with `hashes`, their content; a service may be running.
 
+    What is missing or damaged is marked in the database, so that an import sends it again; else nothing is changed.
     Raises MaintenanceError where there is nothing to check.
     """
     urls = storage_urls()
@@ -63,6 +64,7 @@ def check(folder: Path, *, hashes: bool = True) -> list[Finding]:
             problems = [str(error)]
         if problems:
             findings.append(Finding(f"The database is damaged: {'; '.join(problems[:_SHOWN])}.", restore))
+    sound = not findings
     try:
         rows, quarantine = _rows(folder, urls["database_url"])
     except DBAPIError as error:
@@ -75,6 +77,9 @@ def check(folder: Path, *, hashes: bool = True) -> list[Finding]:
     stored = set(blobs.names())
     findings += _compare(rows, stored, quarantine)
     damaged = _damaged(blobs, rows & stored) if hashes else []
+    if sound and (lost := {*damaged, *(rows - stored)}):
+        with suppress(DBAPIError):  # as of a database that cannot be written to; the service finds them by itself later
+            _mark(folder, urls["database_url"], lost)
     if damaged:
         findings.append(
             Finding(
@@ -222,11 +227,7 @@ def _compare(rows: set[str], stored: set[str], quarantine: dict[str, str]) -> It
 
 def _rows(folder: Path, url: str | None) -> tuple[set[str], dict[str, str]]:
     """Return the images in the database, and those in quarantine with their dates."""
-    engine: Engine
-    if url is None:
-        engine = create_engine("sqlite://", creator=lambda: _read_only(folder / DATABASE))
-    else:
-        engine = create_engine(url.replace("postgresql://", "postgresql+psycopg://", 1))
+    engine = _engine(folder, url, _read_only)
     try:
         with engine.connect() as connection:
             rows = set(connection.execute(select(schema.blobs.c.sha256)).scalars())
@@ -236,6 +237,22 @@ def _rows(folder: Path, url: str | None) -> tuple[set[str], dict[str, str]]:
             return rows, {row[0]: row[1] for row in dates}
     finally:
         engine.dispose()
+
+
+def _mark(folder: Path, url: str | None, sha256s: set[str]) -> None:
+    """Mark images as damaged, also beside a service that runs."""
+    engine = _engine(folder, url, _writable)
+    try:
+        with engine.begin() as connection:
+            damage.mark(connection, sha256s)
+    finally:
+        engine.dispose()
+
+
+def _engine(folder: Path, url: str | None, connect: Callable[[Path], sqlite3.Connection]) -> Engine:
+    if url is None:
+        return create_engine("sqlite://", creator=lambda: connect(folder / DATABASE))
+    return create_engine(url.replace("postgresql://", "postgresql+psycopg://", 1))
 
 
 def _damaged(blobs: Blobs, sha256s: Iterable[str]) -> list[str]:
@@ -308,7 +325,15 @@ def _check_local(folder: Path) -> None:
 
 
 def _read_only(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10, check_same_thread=False)
+    return _connect(path, "ro")
+
+
+def _writable(path: Path) -> sqlite3.Connection:
+    return _connect(path, "rw")
+
+
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=10, check_same_thread=False)
 
 
 def _blob_names(connection: sqlite3.Connection) -> set[str]:

@@ -133,10 +133,10 @@ def free_port() -> int:
             return port
 
 
-def run(*arguments: str, key: str | None = None) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, key: str | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the command to its end."""
     return subprocess.run(
-        [*COMMAND, *arguments], capture_output=True, text=True, env=_environment(key), timeout=PATIENCE
+        [*COMMAND, *arguments], capture_output=True, text=True, env=_environment(key, **environment), timeout=PATIENCE
     )
 
 

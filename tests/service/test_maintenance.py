@@ -49,6 +49,29 @@ def test_check_names_what_is_missing_damaged_or_unknown_and_what_to_do(folder):
     assert damaged.name not in " ".join(finding.sentence for finding in maintenance.check(folder, hashes=False))
 
 
+def test_what_a_check_finds_an_import_sends_again(tmp_path, picture):
+    photos = tmp_path / "photos" / "dress"
+    photos.mkdir(parents=True)
+    for number in range(4):
+        (photos / f"{number}.jpg").write_bytes(picture(number))
+    with serving(tmp_path / "data", key=KEY) as service:
+
+        def command(*words: str) -> str:
+            at = {"APITORCH_BASE_URL": service.url, "APITORCH_DESKTOP_HOME": str(tmp_path / "home")}
+            return run(*words, key=KEY, **at).stdout
+
+        add_photos = ("import", str(photos.parent), "--name", "Clothes")
+        check_data = ("service", "--data", str(tmp_path / "data"), "check")
+        assert "4 photos came" in command(*add_photos)
+        missing, empty, rotten, _ = sorted((tmp_path / "data" / "images").glob("?/*"))
+        missing.unlink()
+        empty.write_bytes(b"")
+        rotten.write_bytes(rotten.read_bytes()[:-1] + b"?")
+        assert "2 images are damaged" in command(*check_data)
+        assert "4 photos were there already" in command(*add_photos)
+        assert "All is well: 4 images" in command(*check_data)
+
+
 def test_check_finds_a_damaged_page_and_advises_a_restore(folder):
     with (folder / "store.db").open("r+b") as file:
         for page in range(2, 12):

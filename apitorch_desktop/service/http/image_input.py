@@ -65,7 +65,7 @@ class ImageInputReader:
         if own is not None:
             row = await self._workers.run_storage(self._store.images.get, *own)
             async with self._workers.reserve_memory(row.bytes):
-                data = await self._workers.run_images(self._store.read, row.sha256)
+                data = await self._workers.run_images(self._store.read, row.sha256, row.bytes)
                 yield await self._verified(data, row.original_filename)
             return
         spool = self._workers.spool()

@@ -423,9 +423,10 @@ class ExplanationRoutes(OperationGroup):
         for set_id, image_ids in by_set.items():
             with suppress(RecordNotFound):  # all of them deleted meanwhile
                 rows |= {row.wire_id: row for row in self._store.images.some(request.owner, set_id, image_ids)}
+        damaged = self._store.damaged()
         for each in data:
             if (row := rows.get(each.image_id)) is not None:
-                each.image = wire_image(row, request.owner, request.links)
+                each.image = wire_image(row, request.owner, request.links, damaged)
 
 
 def _halved(vector: bytes) -> bytes:

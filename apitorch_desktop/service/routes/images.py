@@ -6,7 +6,7 @@ A browser that navigates to an image gets a page.
 import io
 import re
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from contextlib import suppress
 from typing import Any
 
@@ -121,13 +121,15 @@ class ImageRoutes(OperationGroup):
             if not {image[2] for image in page.rows} <= set(row.labels):  # one was made meanwhile
                 labels = self._store.labels.all(request.owner, set_id)
             shown = [] if paged else labels
+            damaged = self._store.damaged()
             if request.prefers(_MSGPACK, "application/json"):
-                return request.large_response(packed_listing(row, page, shown, labels, request.links), _MSGPACK)
+                packed = packed_listing(row, page, shown, labels, request.links, damaged)
+                return request.large_response(packed, _MSGPACK)
             answer = types.TrainingImages(
                 training_set_id=types.Id(row.id),
                 training_set_slug=row.slug,
                 training_set_url=request.links.training_set(row),
-                data=json_groups(page, shown, labels, request.owner, request.links),
+                data=json_groups(page, shown, labels, request.owner, request.links, damaged),
                 next=page.next or UNSET,
             )
             return request.large_response(types.encode(answer))
@@ -148,7 +150,8 @@ class ImageRoutes(OperationGroup):
         """Put an image under another label of its training set, made when it is new."""
         body: schemas.MoveImage = request.body
         row = await self._workers.run_storage(self._images.move, request.owner, request.path["image_id"], body.label)
-        return _answer(request, row, f"Image moved to “{row.label}”.")
+        damaged = await self._workers.run_storage(self._store.damaged)
+        return _answer(request, row, f"Image moved to “{row.label}”.", damaged)
 
     @Operation(
         "POST", _SET + "/images/move", types.ChangedImages, body=schemas.MoveImages, extension="images", errors=(404,)
@@ -247,7 +250,7 @@ class ImageRoutes(OperationGroup):
             with tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as archive:
                 for row in rows:
                     with suppress(StorageFault):  # a request for this image alone reports the error
-                        data = self._store.read(row.sha256)
+                        data = self._store.read(row.sha256, row.bytes)
                         entry = tarfile.TarInfo(row.filename)
                         entry.size = len(data)
                         archive.addfile(entry, io.BytesIO(data))
@@ -259,7 +262,8 @@ class ImageRoutes(OperationGroup):
         """Return changed images as they are now, and what was done with them."""
 
         def load() -> list[types.TrainingImage]:
-            return [wire_image(row, request.owner, request.links) for row in rows]
+            damaged = self._store.damaged()
+            return [wire_image(row, request.owner, request.links, damaged) for row in rows]
 
         data = await self._workers.run_storage(load)
         return types.ChangedImages(data=data, message=f"{_count(len(rows))} {done}.")
@@ -269,8 +273,8 @@ def _count(number: int) -> str:
     return f"{number} image" if number == 1 else f"{number} images"
 
 
-def _answer(request: Request, row: ImageRow, message: str) -> types.ImageAnswer:
-    image = msgspec.structs.asdict(wire_image(row, request.owner, request.links))
+def _answer(request: Request, row: ImageRow, message: str, damaged: Set[str] = frozenset()) -> types.ImageAnswer:
+    image = msgspec.structs.asdict(wire_image(row, request.owner, request.links, damaged))
     return types.ImageAnswer(**image, message=message)
 
 
@@ -305,7 +309,7 @@ class FileRoutes(OperationGroup):
             return Response(status_code=304, headers={"etag": etag, **_CACHING})
 
         async def load() -> Response:
-            data = read if read is not None else await self._workers.run_images(self._store.read, row.sha256)
+            data = read if read is not None else await self._workers.run_images(self._store.read, row.sha256, row.bytes)
             name = f'inline; filename="{row.filename}"'
             media_type = _MEDIA_TYPES.get(row.extension, f"image/x-{row.extension[1:]}")
             return _file(data, media_type, etag, {"content-disposition": name})
@@ -332,7 +336,7 @@ class FileRoutes(OperationGroup):
             return Response(status_code=304, headers={"etag": etag, **_CACHING})
         if jpeg is None:
             async with self._workers.reserve_memory(row.bytes):
-                data = await self._workers.run_images(self._store.read, row.sha256)
+                data = await self._workers.run_images(self._store.read, row.sha256, row.bytes)
                 jpeg = await self._workers.run_decoding(images.thumbnail, data)
             self._store.thumbnails.put(row.sha256, jpeg)
         return _file(jpeg, "image/jpeg", etag, {})
@@ -355,7 +359,7 @@ class FileRoutes(OperationGroup):
     def _with_bytes(self, owner: int, image_id: str) -> tuple[ImageRow, bytes | None]:
         """Return the image's row, and its bytes if they are small. Raises RecordNotFound."""
         row = self._store.images.get(owner, image_id)
-        return row, self._store.read(row.sha256) if row.bytes <= _SMALL else None
+        return row, self._store.read(row.sha256, row.bytes) if row.bytes <= _SMALL else None
 
     def _with_thumbnail(self, owner: int, image_id: str) -> tuple[ImageRow, bytes | None]:
         """Return the image's row, and its thumbnail if it is cached. Raises RecordNotFound."""

@@ -4,7 +4,7 @@ For 100,000 images, records and wire objects of each took one and a half times a
 as long again. `wire_image` has the same fields for a few images.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from typing import Annotated
 
 import msgspec
@@ -25,10 +25,15 @@ WIRE_SIZE = 700
 
 
 def json_groups(
-    page: ImagePage, shown: Sequence[LabelRow], known: Sequence[LabelRow], owner: int, links: SignedUrls
+    page: ImagePage,
+    shown: Sequence[LabelRow],
+    known: Sequence[LabelRow],
+    owner: int,
+    links: SignedUrls,
+    damaged: Set[str],
 ) -> list[types.TrainingLabel]:
     """Return the images by label, to be encoded as JSON: the labels in `shown` even when empty, then others in order of
-    appearance.
+    appearance. Those that are `damaged` have no sha256.
     """
     encode = msgspec.json.encode
     urls = links.listing(owner)
@@ -44,7 +49,9 @@ def json_groups(
         group[1].append(
             f'{{"filename":"{filename}","url":"{image_url}{filename}{query}","object":"training_image","id":"ti_{digits}",'
             f'"label":{group[0]},"thumbnail_url":"{thumbnail_url}{filename}{query}","width":{width},"height":{height},'
-            f'"bytes":{size},"created_at":"{created_at}","sha256":"{sha256}","original_filename":{encode(original).decode()}'
+            f'"bytes":{size},"created_at":"{created_at}",'
+            + ("" if sha256 in damaged else f'"sha256":"{sha256}",')
+            + f'"original_filename":{encode(original).decode()}'
             + (f',"split":"{split}"}}' if split else "}")
         )
     groups = _label_groups(found, known)
@@ -55,12 +62,20 @@ def json_groups(
 
 
 def packed_listing(
-    row: TrainingSetRow, page: ImagePage, shown: Sequence[LabelRow], known: Sequence[LabelRow], links: SignedUrls
+    row: TrainingSetRow,
+    page: ImagePage,
+    shown: Sequence[LabelRow],
+    known: Sequence[LabelRow],
+    links: SignedUrls,
+    damaged: Set[str],
 ) -> bytes:
-    """Return a `PackedListing` in MessagePack; its images are the rows themselves."""
+    """Return a `PackedListing` in MessagePack; its images are the rows themselves, if no sha256 is to be left out."""
     urls = links.listing(row.owner_id)
     sign = urls.sign
     names = dict.fromkeys([*(label.name for label in shown), *(image[2] for image in page.rows)])
+    images = (
+        [(*each[:3], "", *each[4:]) if each[3] in damaged else each for each in page.rows] if damaged else page.rows
+    )
     listing = PackedListing(
         training_set_id=types.Id(row.id),
         training_set_slug=row.slug,
@@ -69,7 +84,7 @@ def packed_listing(
         image_url=urls.images,
         thumbnail_url=urls.thumbnails,
         query=urls.query,
-        images=page.rows,  # type: ignore[arg-type]
+        images=images,  # type: ignore[arg-type]
         signatures=b"".join([sign(image[1] + image[4]) for image in page.rows]),
         next=page.next or UNSET,
     )
@@ -90,7 +105,7 @@ def _label_groups(names: Iterable[str], known: Sequence[LabelRow]) -> list[types
     ]
 
 
-def wire_image(row: ImageRow, owner: int, links: SignedUrls) -> types.TrainingImage:
+def wire_image(row: ImageRow, owner: int, links: SignedUrls, damaged: Set[str]) -> types.TrainingImage:
     """Return an image as it is in a listing."""
     url, thumbnail_url = links.image(owner, row)
     return types.TrainingImage(
@@ -104,7 +119,7 @@ def wire_image(row: ImageRow, owner: int, links: SignedUrls) -> types.TrainingIm
         height=row.height,
         bytes=row.bytes,
         created_at=row.created_at,
-        sha256=row.sha256,
+        sha256=UNSET if row.sha256 in damaged else row.sha256,
         original_filename=row.original_filename,
         split=row.split or UNSET,
     )
@@ -141,12 +156,13 @@ class ChangeRoutes(OperationGroup):
 
         def load() -> Response:
             found = self._store.changes.since(request.owner, set_id, since)
+            damaged = self._store.damaged()
             answer = types.ListingChanges(
                 training_set_id=types.Id(str(set_id)),
                 revision=found.revision,
                 too_old=found.too_old,
                 labels=[types.LabelCount(id=row.id, label=row.name, count=row.count) for row in found.labels],
-                images=[wire_image(row, request.owner, request.links) for row in found.images],
+                images=[wire_image(row, request.owner, request.links, damaged) for row in found.images],
                 removed=[f"ti_{image_id}" for image_id in found.removed],
             )
             return request.large_response(types.encode(answer))
@@ -157,5 +173,9 @@ class ChangeRoutes(OperationGroup):
     @Operation("GET", "/api/training-image/{image_id}", types.TrainingImage, extension="changes", errors=(404,))
     async def show_image(self, request: Request) -> types.TrainingImage:
         """Return an image as it is in a listing, with URLs that hold for the current UTC day."""
-        row = await self._workers.run_storage(self._store.images.get, request.owner, request.path["image_id"])
-        return wire_image(row, request.owner, request.links)
+
+        def load() -> types.TrainingImage:
+            row = self._store.images.get(request.owner, request.path["image_id"])
+            return wire_image(row, request.owner, request.links, self._store.damaged())
+
+        return await self._workers.run_storage(load)

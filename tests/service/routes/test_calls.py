@@ -8,8 +8,10 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
+from apitorch_desktop.api.packed_listing import decode_listing
 from apitorch_desktop.service.http.signed_urls import Signer
 from tests.helpers.service_process import run
+from tests.helpers.stores import replace_by
 
 
 def assert_refused(answer: requests.Response, status: int, *words: str) -> str:
@@ -330,6 +332,39 @@ def test_a_listing_has_all_labels_and_signed_urls_that_give_the_bytes_back(servi
         assert small.status_code == 200
         assert small.content.startswith(b"\xff\xd8")
     assert got == set(sent.values())
+
+
+@pytest.mark.parametrize("what", ["a flipped byte", "an empty file", "a link"])
+def test_an_image_that_is_damaged_is_an_error_of_the_service_until_it_is_sent_again(start, picture, what):
+    service = start()
+    set_id = service.new_set()
+    data = picture(1, (300, 200))
+    image = service.upload(set_id, "dress", data).json()
+    since = service.call("GET", f"training-set/{set_id}/changes").json()["revision"]
+    path = service.folder / "images" / image["sha256"][0] / image["sha256"]
+    replace_by(what, path)
+    for url in (image["url"], image["thumbnail_url"]):
+        answer = requests.get(url, timeout=60)
+        assert answer.status_code == 500
+        assert "The stored image is damaged" in answer.json()["message"]
+    by_url = service.call("POST", "classify", json={"image_url": image["url"], "classifiers": "extract-text"})
+    assert by_url.status_code == 500
+
+    def hashes() -> set[str | None]:
+        listed = service.call("GET", f"training-set/{set_id}/images")
+        packed = service.call("GET", f"training-set/{set_id}/images", headers={"Accept": "application/msgpack"})
+        (of_json,) = listed.json()["data"][0]["images"]
+        (of_packed,) = decode_listing(packed.content).data[0].images
+        (changed,) = service.call("GET", f"training-set/{set_id}/changes?since={since}").json()["images"]
+        shown = service.call("GET", f"training-image/{image['id']}").json()
+        return {of_json.get("sha256"), of_packed.sha256 or None, changed.get("sha256"), shown.get("sha256")}
+
+    assert hashes() == {None}
+    again = service.upload(set_id, "dress", data)
+    assert (again.status_code, again.json()["id"]) == (200, image["id"])
+    assert hashes() == {image["sha256"]}
+    assert requests.get(image["url"], timeout=60).content == data
+    assert requests.get(image["thumbnail_url"], timeout=60).status_code == 200
 
 
 def test_many_images_come_in_one_archive_and_what_is_gone_is_left_out(service, picture):

@@ -63,11 +63,11 @@ def columns(count: int, seed: int = 0) -> ImagePage:
     return ImagePage(3, rows, None)
 
 
-def by_objects(listed: ImagePage, shown: list[LabelRow]) -> list[types.TrainingLabel]:
+def by_objects(listed: ImagePage, shown: list[LabelRow], damaged: set[str]) -> list[types.TrainingLabel]:
     """What `json_groups` returns, by way of an object for each image."""
     groups: dict[str, list[types.TrainingImage]] = {label.name: [] for label in shown}
     for row in listed.images:
-        groups.setdefault(row.label, []).append(wire_image(row, 7, links()))
+        groups.setdefault(row.label, []).append(wire_image(row, 7, links(), damaged))
     known = {label.name: label for label in LABELS}
     return [
         types.TrainingLabel(label=name, images=images, id=known[name].id, count=known[name].count)
@@ -81,13 +81,14 @@ def by_objects(listed: ImagePage, shown: list[LabelRow]) -> list[types.TrainingL
 @pytest.mark.parametrize("count", [0, 1, 300])
 def test_a_listing_is_byte_for_byte_that_of_its_objects(shown, count):
     listed = columns(count)
+    damaged = {row.sha256 for row in listed.images[1:9]}
 
     def encoded(groups: list[types.TrainingLabel]) -> bytes:
         answer = types.TrainingImages(training_set_id=types.Id("3"), training_set_slug="zebras", data=groups, next="9")
         return types.encode(answer)
 
-    text = encoded(json_groups(listed, shown, LABELS, 7, links()))
-    assert text == encoded(by_objects(listed, shown))
+    text = encoded(json_groups(listed, shown, LABELS, 7, links(), damaged))
+    assert text == encoded(by_objects(listed, shown, damaged))
     answer = types.decode_json(text, types.TrainingImages)
     assert sum(len(group.images) for group in answer.data) == count
 
