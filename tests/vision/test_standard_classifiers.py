@@ -13,6 +13,7 @@ from apitorch_desktop.vision.standard_classifiers import (
     ReaderUnavailable,
     SafetyScorer,
     TextReader,
+    _pieces,
     design_score,
     safe_for_work,
 )
@@ -97,7 +98,39 @@ def test_a_long_strip_is_read_from_end_to_end(read, lying: bool):
     assert (read(strip).text or "").split("\n") == [f"Word{number:02d}" for number in range(len(places))]
 
 
-@pytest.mark.parametrize("size", [(5000, 3), (65500, 1), (1, 65500), (9000, 20), (7, 9000), (1, 1), (6, 2000)])
+@pytest.mark.parametrize(
+    "size", [(60_000, 1000), (1000, 60_000), (20_000, 1000), (7000, 7000), (28_000, 7000), (12_000, 100)]
+)
+@pytest.mark.parametrize("noisy", [False, True], ids=["blank", "noisy"])
+def test_the_work_for_a_few_bytes_of_large_area_is_bounded(size: tuple[int, int], noisy: bool):
+    image = Image.new("RGB", size, "white")
+    if noisy:
+        image.paste(photo_like(1000, 100).resize((size[0], size[1])))
+    pieces = _pieces(image)
+    assert max(max(piece.size) for piece in pieces) <= 2000
+    detected = [piece.width * piece.height * min(1, 1280 / max(piece.size)) ** 2 for piece in pieces]
+    assert sum(detected) < 5.5e6  # four photos of 1280 × 960
+    assert len(pieces) <= 16
+
+
+def test_what_is_blank_is_not_searched():
+    reader = TextReader()
+    assert reader(Image.new("RGB", (7000, 7000), "white")).value is False
+    assert reader(Image.new("RGB", (60_000, 1000), (250, 251, 252))).value is False
+    assert reader._engine is None
+
+
+def test_a_strip_of_large_area_is_read(read):
+    strip = Image.new("RGB", (20_000, 1000), "white")
+    places = range(200, 19_000, 1900)
+    for number, at in enumerate(places):
+        ImageDraw.Draw(strip).text((at, 300 + 40 * number), f"Word{number:02d}", "black", ImageFont.load_default(90))
+    assert read(strip).text.split("\n") == [f"Word{number:02d}" for number in range(len(places))]
+
+
+@pytest.mark.parametrize(
+    "size", [(5000, 3), (65500, 1), (1, 65500), (65500, 7), (9000, 20), (7, 9000), (1, 1), (6, 2000)]
+)
 def test_a_strip_without_room_for_letters_has_none(read, size: tuple[int, int]):
     assert read(Image.new("RGB", size, "gray")).value is False
 
