@@ -76,6 +76,8 @@ class RateController:
 
     def _pause(self, retry_after: float | None) -> None:
         if retry_after is None:
+            if self._not_before > monotonic():  # calls that failed together are one failure
+                return
             retry_after = min(_FIRST_PAUSE * 2.0**self._failures, _LONGEST_PAUSE) * random.uniform(0.6, 1.0)  # noqa: S311
             self._failures = min(self._failures + 1, 10)
         self._not_before = max(self._not_before, monotonic() + retry_after)

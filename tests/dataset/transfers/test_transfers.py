@@ -851,8 +851,16 @@ def test_after_a_failure_one_call_at_a_time_tries(clock):
     assert pace.delay() == 0
     pace.in_flight = 0
     for _ in range(20):
+        clock[0] += pace.delay()
         pace.failed()
     assert 5 < pace.delay() <= 15
+
+
+def test_calls_that_broke_off_together_are_one_failure(clock):
+    pace = RateController()
+    for _ in range(8):
+        pace.failed()
+    assert 0 < pace.delay() <= 0.25
 
 
 def test_the_meter_tells_bytes_a_second(clock):
