@@ -6,16 +6,28 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from threading import Event
 from time import sleep
 
 from apitorch_desktop.api.client import ApiClient
+from apitorch_desktop.api.errors import ApiError
 from apitorch_desktop.api.slugs import slugify
 from apitorch_desktop.api.types import Classification, Classifier
 from apitorch_desktop.cli import output
+from apitorch_desktop.cli import patience as waiting
 from apitorch_desktop.cli.connect import CommandError, connected, connection_id
-from apitorch_desktop.dataset.batch.classification import COLUMNS, cells, classify, open_table, record, write_rows
+from apitorch_desktop.cli.patience import Patience
+from apitorch_desktop.dataset.batch.classification import (
+    COLUMNS,
+    NOT_YET,
+    cells,
+    classify,
+    open_table,
+    record,
+    write_rows,
+)
 from apitorch_desktop.dataset.importer.plan import PlanItem, scan
 from apitorch_desktop.dataset.sources.archives import Archives
 from apitorch_desktop.dataset.sources.image_source import ImageFile, Source, place_of
@@ -26,7 +38,7 @@ from apitorch_desktop.dataset.watch.journal import WatchJournal
 from apitorch_desktop.dataset.watch.task import Answer, WatchTask, lock_task
 from apitorch_desktop.dataset.workspace.training import wait_until_trained
 from apitorch_desktop.utils import paths
-from apitorch_desktop.utils.text import decoded, plural, reason, shown
+from apitorch_desktop.utils.text import decoded, duration, plural, reason, shown
 
 _LEAST = 0.8
 
@@ -51,6 +63,7 @@ def add_classify_arguments(parser: ArgumentParser) -> None:
         "--csv", type=output.path, metavar="FILE", help="write the answers to FILE; - for standard output"
     )
     form.add_argument("--json", action="store_true", help="write the answers as JSON, an object a line, as they come")
+    waiting.add_argument(parser)
     parser.epilog = output.STATUS
     parser.set_defaults(command=_classify)
 
@@ -63,11 +76,19 @@ def _classify(arguments: Namespace) -> int:
     if "-" in words or arguments.null:
         images += output.read_paths(null=arguments.null)
     with connected() as client:
-        return classify_files(client, images, arguments.classifier, arguments.csv, json=arguments.json)
+        return classify_files(
+            client, images, arguments.classifier, arguments.csv, json=arguments.json, patience=arguments.patience
+        )
 
 
 def classify_files(
-    client: ApiClient, images: Sequence[str | Path], classifier: str, table: Path | None = None, *, json: bool = False
+    client: ApiClient,
+    images: Sequence[str | Path],
+    classifier: str,
+    table: Path | None = None,
+    *,
+    json: bool = False,
+    patience: float = waiting.DEFAULT,
 ) -> int:
     """Classify files, folders (as paths) and web addresses (as text); return the exit status.
 
@@ -85,10 +106,20 @@ def classify_files(
         raise CommandError("There is no photo to classify.")
     line = output.ProgressLine(quiet=table is None and sys.stdout.isatty())
     failed: list[tuple[str, str]] = []
+    wait, stop = Patience(patience, line), Event()
+    call = partial(client.classify, cancelled=stop.is_set)
     with closing(Archives()) as archives:
 
+        def again(error: ApiError, attempt: int) -> bool:
+            return not stop.is_set() and wait.again(error, attempt)
+
         def answer_of(item: PlanItem) -> Classification | str:
-            return item.problem or classify(client.classify, [classifier], item.source, archives)[classifier]
+            if wait.over:
+                return item.problem or NOT_YET
+            answer = item.problem or classify(call, [classifier], item.source, archives, again)[classifier]
+            if not isinstance(answer, str):
+                wait.moved()
+            return answer
 
         with _rows(table, json=json) as write, ThreadPoolExecutor(4, "classify") as pool:
             try:
@@ -98,9 +129,12 @@ def classify_files(
                     write(item.source, classifier, answer)
                     line.show(f"{number:,} of {len(items):,} photos")
             except BaseException:
+                stop.set()
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
     line.clear()
+    if wait.over:
+        output.write(f"Nothing moved for {duration(patience)}: what is left is not classified.", sys.stderr)
     report = sys.stderr if json or (table is not None and output.is_standard_output(table)) else sys.stdout
     for note in plan.scan_notes:
         output.write(note, report)

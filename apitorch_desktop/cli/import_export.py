@@ -4,9 +4,9 @@ import os
 import sys
 from argparse import ArgumentParser, Namespace
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryFile
 from threading import Event, Thread
@@ -14,9 +14,11 @@ from typing import Any
 
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.slugs import slugify
-from apitorch_desktop.api.types import INBOX, SPLITS, TrainingSet, label_name
+from apitorch_desktop.api.types import INBOX, SPLITS, TrainingImage, TrainingSet, label_name
 from apitorch_desktop.cli import output
+from apitorch_desktop.cli import patience as waiting
 from apitorch_desktop.cli.connect import CommandError, connected, connection_id
+from apitorch_desktop.cli.patience import Patience
 from apitorch_desktop.dataset.connections.store import URL_VARIABLE
 from apitorch_desktop.dataset.edits.history import EditHistory
 from apitorch_desktop.dataset.exporter.exporter import ExportFormat, ExportRefused, client_source, export
@@ -25,8 +27,9 @@ from apitorch_desktop.dataset.importer.plan import ItemStatus, Plan, ScanProgres
 from apitorch_desktop.dataset.importer.scanner import Dropped, FileSelection
 from apitorch_desktop.dataset.importer.undoable_import import NewImportSet, UndoableImports
 from apitorch_desktop.dataset.sources.image_source import place_of
+from apitorch_desktop.dataset.transfers.methods import bare_id
 from apitorch_desktop.dataset.transfers.model import TransferKind, TransferState, TransferStatus
-from apitorch_desktop.dataset.transfers.queue import TransferQueue
+from apitorch_desktop.dataset.transfers.queue import TransferQueue, TransferredItem
 from apitorch_desktop.dataset.workspace.listing import iter_images
 from apitorch_desktop.dataset.workspace.scratch import scratch_label
 from apitorch_desktop.utils import paths
@@ -52,6 +55,7 @@ def add_import_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--name", metavar="NAME", help="the training set; made where it is new")
     parser.add_argument("--dry-run", action="store_true", help="write what would come in, and send nothing")
     parser.add_argument("--json", action="store_true", help="write the summary as one JSON object")
+    waiting.add_argument(parser)
     parser.epilog = (
         "Files on standard input are labeled by the folders they lie in. --dry-run compares with the training set that --name "
         f"gives, and without --name it needs no service. {output.STATUS}"
@@ -71,6 +75,7 @@ def add_export_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--splits", action="store_true", help="folders train, validation and test, as the photos have their split"
     )
+    waiting.add_argument(parser)
     parser.set_defaults(command=_export)
 
 
@@ -94,7 +99,7 @@ def _import(arguments: Namespace) -> int:
     if arguments.dry_run:
         return show_plan(sources, name, json=arguments.json)
     with connected() as client:
-        return import_photos(client, sources, name or "", json=arguments.json)
+        return import_photos(client, sources, name or "", json=arguments.json, patience=arguments.patience)
 
 
 def _export(arguments: Namespace) -> int:
@@ -108,46 +113,56 @@ def _export(arguments: Namespace) -> int:
             arguments.format,
             jpeg=arguments.jpeg,
             splits=arguments.splits,
+            patience=arguments.patience,
         )
 
 
-def import_photos(client: ApiClient, sources: Sequence[Dropped], name: str, *, json: bool = False) -> int:
+def import_photos(
+    client: ApiClient,
+    sources: Sequence[Dropped],
+    name: str,
+    *,
+    json: bool = False,
+    patience: float = waiting.DEFAULT,
+) -> int:
     """Import folders, archives, lists and files into a training set, report what came in, and return the exit status.
 
-    An interrupted import continues when the same command is given again. With `json`, the report is one object.
+    An import that was interrupted, or made no progress for `patience` seconds, continues when the same command is given
+    again. With `json`, the report is one object.
     """
     notes: list[str] = []
     note = notes.append if json else output.write
     line = output.ProgressLine()
+    status = None
+    failures: list[tuple[str, str]] = []
     with _transfers(client) as transfers, _imports(transfers) as imports:
         found = _named(client.training_sets(), name)
-        before = _continue_uploads(transfers, imports, found, line, note) if found is not None else {}
-        target = _target(client, found)
-        for digest, under in before.items():
-            target.existing.setdefault(digest, set()).update(under)
-        plan = _scan(sources, target, line)
-        for sentence in plan.notes:
-            note(sentence)
-        if not plan.items:
-            if json:
-                output.write_json(_ImportReport(plan, name, Counter(), None, ()).record(notes))
-            raise _no_photo(sources)
-        failures: list[tuple[str, str]] = []
-        came = Counter[str]()
-        status = None
+        earlier = _continue_uploads(client, transfers, imports, found, line, note, patience) if found else _Continued()
+        came = earlier.came
+        if earlier.unfinished is not None:
+            plan, status = Plan([]), earlier.unfinished
+        else:
+            target = _target(client, found, earlier.uploaded)
+            plan = _scan(sources, target, line)
+            for sentence in plan.notes:
+                note(sentence)
+            if not plan.items:
+                if json:
+                    output.write_json(_ImportReport(plan, name, came, None, ()).record(notes))
+                raise _no_photo(sources)
         if plan.sending():
             begun: NewImportSet | None = None
             training_set = found or (begun := _create(imports, client, name)).training_set
             transfer = imports.upload(
                 connection_id(), training_set.id, name, plan.uploads(), labels_before=target.labels, new_set=begun
             )
-            status = _run(transfers, transfer, line)
-            came.update(result.label for result in transfers.results(transfer) if result.created)
+            status = _run(transfers, transfer, line, patience)
+            came = came + Counter(result.label for result in transfers.results(transfer) if result.created)
             failures = _failures(transfers, transfer)
             if status.finished_at is not None:
                 imports.finish(connection_id(), transfer)
                 transfers.forget(transfer)
-    report = _ImportReport(plan, name, came, status, failures)
+    report = _ImportReport(plan, name, came, status, failures, earlier.digests)
     if json:
         output.write_json(report.record(notes))
     else:
@@ -203,16 +218,23 @@ class _ImportTarget:
     as_jpeg: bool = False
 
 
-def _target(client: ApiClient, found: TrainingSet | None) -> _ImportTarget:
-    """Return what there is in a training set, None for one that is new."""
+def _target(client: ApiClient, found: TrainingSet | None, uploaded: Iterable[TransferredItem] = ()) -> _ImportTarget:
+    """Return what there is in a training set, None for one that is new.
+
+    `uploaded` are images that came in earlier: a service with the documented calls only does not report their hashes.
+    """
     there = list(iter_images(client, found.id, paged=False)) if found is not None else []
+    existing = existing_of(there)
+    label_of = {bare_id(image.image_id): image.label for image in there}
+    for item in uploaded:
+        label = label_of.get(bare_id(item.image_id))
+        if item.sha256 and isinstance(label, str):
+            existing.setdefault(item.sha256, set()).add(label)
     labels = {image.label for image in there if isinstance(image.label, str)}
     if found is not None and isinstance(found.labels, list):
         labels.update(found.labels)
     extensions = client.ping().extensions or []
-    return _ImportTarget(
-        labels, existing_of(there), not extensions or "unlabelled" in extensions, "formats" not in extensions
-    )
+    return _ImportTarget(labels, existing, not extensions or "unlabelled" in extensions, "formats" not in extensions)
 
 
 def _scan(sources: Sequence[Dropped], target: _ImportTarget, line: output.ProgressLine) -> Plan:
@@ -239,6 +261,7 @@ def export_training_set(
     *,
     jpeg: bool = False,
     splits: bool = False,
+    patience: float = waiting.DEFAULT,
 ) -> int:
     """Export a training set, given by its id or name, into a folder; return the exit status.
 
@@ -257,18 +280,26 @@ def export_training_set(
         output.write(note)
     line = output.ProgressLine()
     if export_format == ExportFormat.IMAGEFOLDER and not jpeg and not splits:
-        return _download(client, found, folder, line)
+        return _download(client, found, folder, line, patience)
     scratch = scratch_label(paths.desktop_folder(), connection_id(), found.id)
     listing, fetch = client_source(client, found.id, scratch_label=scratch)
+    wait = Patience(patience, line)
+
+    def patient(image: TrainingImage) -> bytes:
+        data = fetch(image)
+        wait.moved()
+        return data
+
     try:
         done = export(
             listing,
-            fetch,
+            patient,
             folder,
             ExportFormat(export_format),
             jpeg=jpeg,
             keep_splits=splits,
             progress=lambda number, total: line.show(f"{number:,} of {total:,} photos"),
+            again=wait.again,
         )
     except ExportRefused as error:
         raise CommandError(str(error)) from None
@@ -333,44 +364,68 @@ def _create(imports: UndoableImports, client: ApiClient, name: str) -> NewImport
     return imports.create_training_set(connection_id(), client, name)
 
 
+@dataclass(frozen=True, slots=True)
+class _Continued:
+    """Uploads of earlier runs that this one went on with; `came`: label → number of photos that came in now."""
+
+    came: Counter[str] = field(default_factory=Counter)
+    digests: set[str] = field(default_factory=set)
+    """Hashes of the photos that came in now."""
+    uploaded: list[TransferredItem] = field(default_factory=list)
+    """What these uploads brought in, now or earlier; it may have been deleted meanwhile."""
+    unfinished: TransferStatus | None = None
+    """The one that stopped again."""
+
+
 def _continue_uploads(
+    client: ApiClient,
     transfers: TransferQueue,
     imports: UndoableImports,
     training_set: TrainingSet,
     line: output.ProgressLine,
     note: Callable[[str], object],
-) -> dict[str, set[str]]:
-    """Finish what an earlier run, or the window, left unfinished for this training set.
-
-    Return sha256 → labels of what that brought in: a service with the documented calls only does not report them.
-    """
-    there: dict[str, set[str]] = {}
-    for status in transfers.all():
-        if (
-            (status.connection_id, status.training_set_id) != (connection_id(), training_set.id)
-            or status.kind is not TransferKind.UPLOAD
-            or status.state not in (TransferState.WAITING, TransferState.STOPPED)
-        ):
-            continue
+    patience: float,
+) -> _Continued:
+    """Finish what an earlier run, or the window, left unfinished for this training set."""
+    came, digests, uploaded = Counter[str](), set[str](), list[TransferredItem]()
+    left_over = [
+        status
+        for status in transfers.all()
+        if (status.connection_id, status.training_set_id) == (connection_id(), training_set.id)
+        and status.kind is TransferKind.UPLOAD
+        and status.state in (TransferState.WAITING, TransferState.STOPPED)
+    ]
+    if not left_over:
+        return _Continued()
+    before = {bare_id(image.image_id) for image in iter_images(client, training_set.id, paged=False)}
+    for status in left_over:
         if status.state is TransferState.STOPPED:
             transfers.resume(status.id)
+        before.update(bare_id(result.image_id) for result in transfers.results(status.id))  # deleted meanwhile, or not
         left = status.total - status.done - status.skipped - status.failed
         note(f"Going on with {plural(left, 'photo')} that an earlier import left.")
-        ended = _run(transfers, status.id, line)
-        for result in transfers.results(status.id):
-            if result.sha256:
-                there.setdefault(result.sha256, set()).add(result.label)
+        ended = _run(transfers, status.id, line, patience)
+        results = transfers.results(status.id)
+        new = [result for result in results if result.created and bare_id(result.image_id) not in before]
+        before.update(bare_id(result.image_id) for result in new)
+        came.update(result.label for result in new)
+        digests.update(result.sha256 for result in new if result.sha256)
+        uploaded += results
         if ended.state is TransferState.DONE:
             imports.finish(connection_id(), status.id)
             transfers.forget(status.id)
+        elif ended.state is TransferState.STOPPED:
+            return _Continued(came, digests, uploaded, ended)
         elif ended.note:
             note(ended.note)
-    return there
+    return _Continued(came, digests, uploaded)
 
 
-def _run(transfers: TransferQueue, transfer: int, line: output.ProgressLine) -> TransferStatus:
-    """Run a transfer to its end, with progress; Ctrl-C leaves it in the journal."""
+def _run(transfers: TransferQueue, transfer: int, line: output.ProgressLine, patience: float) -> TransferStatus:
+    """Run a transfer to its end, with progress; Ctrl-C, and no progress for `patience` seconds, leave it in the journal."""
     stop = Event()
+    wait = Patience(patience, line)
+    moved, status = (0, 0), transfers.status(transfer)
     errors: list[BaseException] = []
 
     def work() -> None:
@@ -387,7 +442,13 @@ def _run(transfers: TransferQueue, transfer: int, line: output.ProgressLine) -> 
         while any(thread.is_alive() for thread in threads):
             for thread in threads:
                 thread.join(0.1 / _THREADS)
-            line.show(_progress(transfers.status(transfer)))
+            status = transfers.status(transfer)
+            line.show(_progress(status))
+            if (now := _moved(status)) > moved:
+                moved = now
+                wait.moved()
+            elif not stop.is_set() and not wait.waits(status.note):
+                stop.set()
     except KeyboardInterrupt:
         line.clear()
         output.write("Stopping: what is not done goes on when the same command is given again.", sys.stderr)
@@ -399,7 +460,17 @@ def _run(transfers: TransferQueue, transfer: int, line: output.ProgressLine) -> 
         line.clear()
     if errors:
         raise errors[0]
-    return transfers.status(transfer)
+    ended = transfers.status(transfer)
+    if wait.over and ended.finished_at is None:
+        output.write(f"Nothing moved for {duration(patience)}. The same command goes on where it was.", sys.stderr)
+        return replace(ended, state=TransferState.STOPPED, note=status.note)  # this run; the journal lets it go on
+    return ended
+
+
+def _moved(status: TransferStatus) -> tuple[int, int]:
+    """Return a value that grows with each photo, and with its bytes unless a call has failed: a service may refuse them."""
+    photos = status.done + status.skipped + status.failed
+    return photos, 0 if status.note else status.bytes_done
 
 
 def _failures(transfers: TransferQueue, transfer: int) -> list[tuple[str, str]]:
@@ -421,7 +492,7 @@ def _progress(status: TransferStatus) -> str:
     return " · ".join(words)
 
 
-def _download(client: ApiClient, found: TrainingSet, folder: Path, line: output.ProgressLine) -> int:
+def _download(client: ApiClient, found: TrainingSet, folder: Path, line: output.ProgressLine, patience: float) -> int:
     """Download a folder tree by a transfer of its own, which continues where an earlier one was interrupted."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -439,14 +510,17 @@ def _download(client: ApiClient, found: TrainingSet, folder: Path, line: output.
                 transfers.cancel(old.id)
                 transfers.forget(old.id)
         transfer = transfers.add_download(connection_id(), found.id, found.name, folder)
-        status = _run(transfers, transfer, line)
+        status = _run(transfers, transfer, line, patience)
         failures = _failures(transfers, transfer)
         if status.finished_at is not None or status.state is TransferState.STOPPED:
             transfers.cancel(transfer)
             transfers.forget(transfer)
     there = f", {plural(status.skipped, 'photo')} were there already" if status.skipped else ""
     output.write(f"{plural(status.done, 'photo')} of “{found.name}” exported to {shown(str(folder))}{there}.")
-    if status.note:
+    left = status.total - status.done - status.skipped - status.failed
+    if left and status.state is TransferState.STOPPED:
+        output.write(f"{plural(left, 'photo')} not exported yet: {status.note} Run the same command to go on.")
+    elif status.note:
         output.write(status.note)
     output.write_list("not exported", failures)
     return 0 if status.state is TransferState.DONE else 1
@@ -461,10 +535,13 @@ class _ImportReport:
     came: Counter[str]
     status: TransferStatus | None
     failures: Sequence[tuple[str, str]]
+    digests: Collection[str] = ()
+    """Hashes of photos that came in before they were compared with what is there."""
 
     @property
     def there(self) -> int:
-        return self.plan.counts()[ItemStatus.THERE] + (self.status.skipped if self.status else 0)
+        there = [item.sha256 for item in self.plan.items if item.standing is ItemStatus.THERE]
+        return len(there) - len(set(self.digests).intersection(there)) + (self.status.skipped if self.status else 0)
 
     @property
     def left(self) -> int:

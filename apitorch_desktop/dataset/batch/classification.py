@@ -150,15 +150,27 @@ def fetch_answers(
 
 
 def classify(
-    service: Callable[..., Sequence[Classification]], slugs: Sequence[str], source: Source, archives: Archives
+    service: Callable[..., Sequence[Classification]],
+    slugs: Sequence[str],
+    source: Source,
+    archives: Archives,
+    again: Callable[[ApiError, int], bool] = lambda _error, _attempt: False,
 ) -> Answers:
-    """Classify one image. `service` is `ApiClient.classify` or `Workspace.classify`. Raises WrongKey."""
+    """Classify one image. `service` is `ApiClient.classify` or `Workspace.classify`. Raises WrongKey.
+
+    `again(error, attempt)` returns whether to make a failed call again, after a pause.
+    """
 
     try:
         given = classify_arguments(source, archives)
     except SourceMissing as error:
         return dict.fromkeys(slugs, str(error))
-    answers = fetch_answers(lambda called: service(list(called), **given), slugs)
+    answers: dict[str, Classification | ApiError] = {}
+    called, attempt = list(slugs), 0
+    while called:
+        attempt += 1
+        answers |= fetch_answers(lambda some: service(list(some), **given), called)
+        called = [slug for slug in called if isinstance(answer := answers[slug], ApiError) and again(answer, attempt)]
     return {
         slug: f"{answer} {answer.advice}".strip() if isinstance(answer, ApiError) else answer
         for slug, answer in answers.items()

@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from itertools import count
 from pathlib import Path, PurePosixPath
 from threading import Event
 from typing import TYPE_CHECKING, Any, Final, assert_never
@@ -100,6 +101,7 @@ def export(
     threads: int = 4,
     progress: Callable[[int, int], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
+    again: Callable[[ApiError, int], bool] = lambda _error, _attempt: False,
 ) -> ExportResult:
     """Write a training set into `folder`; `fetch` returns an image's bytes and may raise ApiError.
 
@@ -108,7 +110,8 @@ def export(
     the same name stay and are reported. With `jpeg`, photos that few programs read (HEIC, AVIF, JPEG XL, raw) are
     written as JPEGs. `groups` are image ids that a split keeps together; None finds near-duplicates. With `keep_splits`,
     images are in the part of their own split, those that have none in that for training. Images without a label lie
-    beside the folders of labels. `progress(done, total)` counts images. Raises Cancelled, WrongKey, and the error of ten
+    beside the folders of labels. `progress(done, total)` counts images. `again(error, attempt)`
+    returns whether to fetch an image again, after a pause; any thread calls it. Raises Cancelled, WrongKey, and the error of ten
     failed images in a row.
     """
     slug = listing.slug or slugify(listing.training_set_id)
@@ -124,7 +127,7 @@ def export(
             images = [image for image in images if image.label != INBOX]
         left_out = len(listing.images) - len(images)
         exported, failed = _download(
-            images, fetch, staging, patterns, jpeg, threads, progress, cancelled or (lambda: False)
+            images, fetch, staging, patterns, jpeg, threads, progress, cancelled or (lambda: False), again
         )
         if split is not None:
             _divide([image for image in exported if image.label], split, groups or [], cancelled)
@@ -188,6 +191,7 @@ def _download(
     threads: int,
     progress: Callable[[int, int], None] | None,
     cancelled: Callable[[], bool],
+    again: Callable[[ApiError, int], bool],
 ) -> tuple[list[ExportedImage], list[tuple[str, str]]]:
     """Download images into files; return them and (name, reason) of failures. `patterns`: for near-duplicates."""
     exported: list[ExportedImage] = []
@@ -195,11 +199,20 @@ def _download(
     failed_in_a_row = 0
     stop = Event()
 
+    def get(image: TrainingImage) -> bytes:
+        for attempt in count(1):
+            if stop.is_set():
+                break
+            try:
+                return fetch(image)
+            except ApiError as error:
+                if not again(error, attempt):
+                    raise
+        raise Cancelled
+
     def download(number: int) -> ExportedImage:
-        if stop.is_set():
-            raise Cancelled
         image = images[number]
-        data = own = fetch(image)
+        data = own = get(image)
         if jpeg:
             from apitorch_desktop.vision import images as decoding
 

@@ -1,0 +1,237 @@
+"""The commands where the service dies, is full or comes back, and where the user interrupts them."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager, suppress
+
+import pytest
+
+from apitorch_desktop.api.client import ApiClient
+from apitorch_desktop.api.errors import ApiError
+from tests.helpers.mounts import fill, tmpfs
+from tests.helpers.service_process import KEY, free_port, serving
+from tests.helpers.waiting import PATIENCE, until
+
+
+@pytest.fixture
+def port():
+    return free_port()
+
+
+@pytest.fixture
+def start(home, port):
+    """Start a command for the service at `port`, as a class; its output goes into files, whose growth can be waited for."""
+    started = []
+    home.mkdir()
+
+    class Command:
+        def __init__(self, *words):
+            self.out, self.err = (home / f"{len(started)}.{name}" for name in ("out", "err"))
+            with self.out.open("wb") as out, self.err.open("wb") as err:
+                self.process = subprocess.Popen(
+                    [sys.executable, "-m", "apitorch_desktop", *map(str, words)],
+                    stdout=out,
+                    stderr=err,
+                    env=os.environ
+                    | {"APITORCH_BASE_URL": f"http://127.0.0.1:{port}/api/", "APITORCH_API_KEY": KEY}
+                    | {"PYTHONIOENCODING": "utf-8"},
+                )
+            started.append(self)
+
+        def said(self):
+            return self.err.read_text()
+
+        def end(self):
+            """Wait for its end; return its exit status, its output and its errors."""
+            self.process.wait(PATIENCE)
+            return self.process.returncode, self.out.read_text(), self.said()
+
+    yield Command
+    for command in started:
+        with suppress(ProcessLookupError):
+            command.process.kill()
+        command.process.wait()
+
+
+@contextmanager
+def service(folder, port, *options):
+    with serving(folder, "--port", str(port), *options, key=KEY) as running, client_at(port) as running.client:
+        yield running
+
+
+@contextmanager
+def client_at(port):
+    client = ApiClient(f"http://127.0.0.1:{port}/api/", KEY, attempts=1)
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def count(client, name="S"):
+    """Number of photos in a training set, 0 while there is none."""
+    with suppress(ApiError):
+        return sum(sum(one.counts) for one in client.training_sets() if one.name == name)
+    return 0
+
+
+def labels(client, name="S"):
+    found = next(one for one in client.training_sets() if one.name == name)
+    return found.id, dict(zip(found.labels, found.counts, strict=True))
+
+
+def kill(running):
+    running.process.kill()
+    running.process.wait()
+
+
+# --- the service dies, or has no room
+
+
+def test_an_import_says_why_it_waits_ends_and_the_same_command_goes_on(start, port, photos, tmp_path):
+    total = len(list((photos / "train").glob("*/*.jpg")))
+    words = ("import", photos / "train", "--name", "S", "--patience", "3")
+    with service(tmp_path / "data", port) as running:
+        begun = start(*words)
+        until(lambda: count(running.client) > 30, progress=lambda: count(running.client))
+        kill(running)
+        status, out, err = begun.end()
+    assert status == 1
+    assert err.count("Nothing answers at 127.0.0.1") == err.count("Waiting, for 3 s at most.") == 1, err
+    assert "Nothing moved for 3 s. The same command goes on where it was." in err
+    assert "did not come in yet: Nothing answers at" in out and "Run the same command to go on." in out
+    with service(tmp_path / "data", port) as running:
+        status, out, err = start(*words).end()
+        assert (status, err) == (0, "")
+        assert count(running.client) == total
+
+
+def test_a_service_that_comes_back_is_gone_on_with_and_that_is_said(start, port, photos, tmp_path):
+    with service(tmp_path / "data", port) as running:
+        begun = start("import", photos / "train", "--name", "S")
+        until(lambda: count(running.client) > 30, progress=lambda: count(running.client))
+        kill(running)
+        until(lambda: "Waiting, for 5 min at most." in begun.said())
+    with service(tmp_path / "data", port) as running:
+        status, _out, err = begun.end()
+        assert status == 0, err
+        assert err.endswith("Going on.\n") and err.count("Going on.") == 1
+        assert count(running.client) == len(list((photos / "train").glob("*/*.jpg")))
+
+
+def test_an_import_names_the_full_disk_of_the_service(start, port, photos, tmp_path):
+    words = ("import", photos / "train", "--name", "S", "--patience", "3", "--json")
+    with tmpfs(tmp_path / "disk", "64m") as disk, service(disk / "data", port) as running:
+        begun = start(*words)
+        until(lambda: count(running.client) > 30, progress=lambda: count(running.client))
+        filling = fill(disk)
+        status, out, err = begun.end()
+        assert status == 1
+        assert err.count("There is no room left on the disk") == 1, err
+        report = json.loads(out)
+        assert report["left"] and "no room left" in report["notes"][-1]
+        filling.unlink()
+        status, out, err = start(*words).end()
+        assert (status, err) == (0, "")
+
+
+@pytest.mark.parametrize("export_format", ["imagefolder", "csv"])
+def test_an_export_says_why_it_waits_and_ends(start, port, photos, tmp_path, export_format):
+    with service(tmp_path / "data", port) as running:
+        assert start("import", photos / "train", "--name", "S").end()[0] == 0
+        words = ("export", "S", tmp_path / "out", "--format", export_format, "--patience", "3")
+        begun = start(*words)
+        until(lambda: len(list((tmp_path / "out").rglob("*[0-9a-z]"))) > 30)
+        kill(running)
+        status, out, err = begun.end()
+        assert status == 1
+        assert err.count("Waiting, for 3 s at most.") >= 1 and "Nothing answers at" in err, err
+        if export_format == "imagefolder":
+            assert "not exported yet: Nothing answers at" in out and "Run the same command to go on." in out
+    with service(tmp_path / "data", port):
+        status, out, err = start(*words).end()
+        assert (status, err) == (0, "")
+    assert len(list((tmp_path / "out").rglob("*.jpg"))) == len(list((photos / "train").glob("*/*.jpg")))
+
+
+def test_an_export_as_a_table_goes_on_when_the_service_comes_back(start, port, photos, tmp_path):
+    with service(tmp_path / "data", port) as running:
+        assert start("import", photos / "train", "--name", "S").end()[0] == 0
+        begun = start("export", "S", tmp_path / "out", "--format", "csv")
+        until(lambda: len(list((tmp_path / "out").rglob("*[0-9]"))) > 30)
+        kill(running)
+        until(lambda: "Waiting, for 5 min at most." in begun.said())
+    with service(tmp_path / "data", port):
+        status, out, err = begun.end()
+    assert status == 0 and err.endswith("Going on.\n"), out + err
+    assert len(list((tmp_path / "out").rglob("*.jpg"))) == len(list((photos / "train").glob("*/*.jpg")))
+
+
+def test_a_classification_waits_for_the_service_says_so_and_ends(start, port, photos, tmp_path):
+    files = sorted((photos / "train").glob("*/*.jpg"))
+    words = ("classify", *files, "--classifier", "safe-for-work", "--json")
+    with service(tmp_path / "data", port) as running:
+        begun = start(*words)
+        until(lambda: begun.out.read_bytes().count(b"\n") > 5)
+        kill(running)
+        until(lambda: "Waiting, for 5 min at most." in begun.said())
+    with service(tmp_path / "data", port) as running:
+        until(lambda: "Going on." in begun.said())
+        status, out, err = begun.end()
+        assert status == 0, err
+        assert [row["image"] for row in map(json.loads, out.splitlines())] == list(map(str, files))
+        begun = start(*words, "--patience", "2")
+        until(lambda: begun.out.read_bytes().count(b"\n") > 5)
+        kill(running)
+        status, out, err = begun.end()
+    assert status == 1
+    assert "Waiting, for 2 s at most." in err and "Nothing moved for 2 s" in err
+    assert len(out.splitlines()) == len(files)
+    assert any("error" in json.loads(line) for line in out.splitlines())
+
+
+# --- what an earlier run left
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]], ids=["text", "json"])
+def test_photos_that_an_earlier_run_left_are_counted_as_they_come(start, port, photos, tmp_path, form):
+    words = ("import", photos / "train", "--name", "S", *form)
+    with service(tmp_path / "data", port) as running:
+        begun = start(*words)
+        until(lambda: count(running.client) > 30, progress=lambda: count(running.client))
+        begun.process.send_signal(signal.SIGINT)
+        assert begun.end()[0] == 130
+        before = count(running.client)
+        status, out, err = start(*words).end()
+        assert (status, err) == (0, "")
+        total = count(running.client)
+    assert total == len(list((photos / "train").glob("*/*.jpg")))
+    if form:
+        report = json.loads(out)
+        assert (report["imported"], report["there_already"]) == (total - before, before)
+        assert sum(report["labels"].values()) == total - before
+    else:
+        assert f"{total - before} photos came into “S”" in out
+        assert f"{before} photos were there already." in out
+
+
+def test_what_was_deleted_since_an_earlier_run_is_sent_again(start, port, photos, tmp_path):
+    words = ("import", photos / "train", "--name", "S")
+    total = len(list((photos / "train").glob("*/*.jpg")))
+    with service(tmp_path / "data", port) as running:
+        begun = start(*words)
+        until(lambda: count(running.client) > 80, progress=lambda: count(running.client))
+        begun.process.send_signal(signal.SIGINT)
+        begun.end()
+        number, counts = labels(running.client)
+        label = max(counts, key=lambda one: counts[one])
+        running.client.delete_label(number, label)
+        before = count(running.client)
+        status, out, err = start(*words).end()
+        assert (status, err) == (0, "")
+        assert count(running.client) == total
+    assert f"{total - before} photos came into “S”" in out
+    assert f"{before} photos were there already." in out
