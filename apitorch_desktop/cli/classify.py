@@ -106,6 +106,8 @@ def classify_files(
         raise CommandError("There is no photo to classify.")
     line = output.ProgressLine(quiet=table is None and sys.stdout.isatty())
     failed: list[tuple[str, str]] = []
+    done = 0
+    ended: BaseException | None = None
     wait, stop = Patience(patience, line), Event()
     call = partial(client.classify, cancelled=stop.is_set)
     with closing(Archives()) as archives:
@@ -123,16 +125,23 @@ def classify_files(
 
         with _rows(table, json=json) as write, ThreadPoolExecutor(4, "classify") as pool:
             try:
-                for number, (item, answer) in enumerate(zip(items, pool.map(answer_of, items), strict=True), 1):
+                for item, answer in zip(items, pool.map(answer_of, items), strict=True):
                     if isinstance(answer, str):
                         failed.append((place_of(item.source), answer))
                     write(item.source, classifier, answer)
-                    line.show(f"{number:,} of {len(items):,} photos")
-            except BaseException:
+                    done += 1
+                    line.show(f"{done:,} of {len(items):,} photos")
+            except BaseException as error:
                 stop.set()
                 pool.shutdown(wait=False, cancel_futures=True)
-                raise
+                if not done or not isinstance(error, (KeyboardInterrupt, ApiError)):
+                    raise
+                ended = error  # the table is kept as far as it goes
     line.clear()
+    if ended is not None:
+        into = f"; the answers are in {shown(str(table))}" if table is not None else ""
+        output.write(f"Stopped: {done:,} of {plural(len(items), 'photo')} were classified{into}.", sys.stderr)
+        raise ended
     if wait.over:
         output.write(f"Nothing moved for {duration(patience)}: what is left is not classified.", sys.stderr)
     report = sys.stderr if json or (table is not None and output.is_standard_output(table)) else sys.stdout

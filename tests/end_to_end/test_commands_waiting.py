@@ -1,5 +1,6 @@
 """The commands where the service dies, is full or comes back, and where the user interrupts them."""
 
+import csv
 import json
 import os
 import signal
@@ -191,6 +192,21 @@ def test_a_classification_waits_for_the_service_says_so_and_ends(start, port, ph
     assert "Waiting, for 2 s at most." in err and "Nothing moved for 2 s" in err
     assert len(out.splitlines()) == len(files)
     assert any("error" in json.loads(line) for line in out.splitlines())
+
+
+def test_an_interrupted_classification_keeps_its_answers_and_says_how_many(start, port, photos, tmp_path):
+    files = sorted((photos / "train").glob("*/*.jpg"))
+    table = tmp_path / "answers.csv"
+    with service(tmp_path / "data", port):
+        begun = start("classify", *files, "--classifier", "safe-for-work", "--csv", table)
+        until(lambda: any(part.stat().st_size for part in tmp_path.glob(".*.part")))
+        begun.process.send_signal(signal.SIGINT)
+        status, _, err = begun.end()
+        assert status == 130
+        rows = list(csv.DictReader(table.read_text().splitlines()))
+        assert 0 < len(rows) < len(files) and all(row["label"] for row in rows)
+        assert [row["image"] for row in rows] == [str(file) for file in files[: len(rows)]]
+        assert err == f"Stopped: {len(rows)} of {len(files)} photos were classified; the answers are in {table}.\n"
 
 
 # --- what an earlier run left
