@@ -6,11 +6,11 @@ import io
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from apitorch_desktop import CLASSIFY_OPTION, __version__
 from apitorch_desktop.utils.errors import UserError
-from apitorch_desktop.utils.text import reason, shown
+from apitorch_desktop.utils.text import cleaned, reason, shown
 
 if TYPE_CHECKING:
     import argparse  # 5 ms that the window need not wait for
@@ -82,7 +82,7 @@ def _run(words: list[str]) -> int:
 
 def _fail(sentence: str, status: int = 1) -> int:
     try:
-        sys.stderr.write(f"apitorch-desktop: {sentence}\n")
+        sys.stderr.write(f"apitorch-desktop: {cleaned(sentence)}\n")
         sys.stderr.flush()
     except OSError:  # nowhere left to write it
         pass
@@ -112,7 +112,11 @@ def make_parser() -> argparse.ArgumentParser:
     from apitorch_desktop.cli import classify, import_export, serve
     from apitorch_desktop.dataset.connections.store import KEY_VARIABLE, URL_VARIABLE
 
-    parser = argparse.ArgumentParser(
+    class Parser(argparse.ArgumentParser):
+        def error(self, message: str) -> NoReturn:
+            super().error(cleaned(message))
+
+    parser = Parser(
         prog="apitorch-desktop",
         description="Curate images for a classifier, and classify by drag and drop. Without a command the window opens, "
         f"imports the photos and folders named, or classifies those after {CLASSIFY_OPTION}.",

@@ -14,7 +14,7 @@ from typing import Any, Final, TextIO
 from apitorch_desktop.cli.connect import CommandError
 from apitorch_desktop.dataset.sources.pasted_text import is_url
 from apitorch_desktop.utils.files import descriptor_of
-from apitorch_desktop.utils.text import plural
+from apitorch_desktop.utils.text import cleaned, plural
 
 STATUS: Final = "Exit status: 0 all was done, 1 some of it was not, 2 a usage error."
 MOST_LISTED: Final = 50
@@ -34,7 +34,7 @@ class ProgressLine:
         if self._on and monotonic() >= self._next:
             self._next = monotonic() + 0.1
             self._shown = True
-            sys.stderr.write(f"\r\x1b[K{text[:200]}")
+            sys.stderr.write(f"\r\x1b[K{cleaned(text[:200])}")
             sys.stderr.flush()
 
     def clear(self) -> None:
@@ -61,10 +61,10 @@ def _understands_escapes() -> bool:
 
 
 def write(text: str, stream: TextIO | None = None) -> None:
-    """Write a sentence; what the stream cannot encode is replaced."""
+    """Write a sentence; what the stream cannot encode, or a terminal would obey, is replaced."""
     stream = stream or sys.stdout
     encoding = stream.encoding or "utf-8"
-    stream.write(text.encode(encoding, "replace").decode(encoding) + "\n")
+    stream.write(cleaned(text).encode(encoding, "replace").decode(encoding) + "\n")
 
 
 def write_json(record: dict[str, Any]) -> None:

@@ -140,14 +140,14 @@ def manage_keys(arguments: Namespace) -> int:
     except AdminError as error:
         raise CommandError(str(error)) from error
     if arguments.action == "make":
-        print(f"Key {answer['id']} for {answer['name']}, shown only this once:", file=sys.stderr)
+        output.write(f"Key {answer['id']} for {answer['name']}, shown only this once:", sys.stderr)
         print(answer["key"])
     elif arguments.action == "revoke":
-        print(f"Key {answer['id']} of {answer['name']} is revoked.")
+        output.write(f"Key {answer['id']} of {answer['name']} is revoked.")
     else:
-        print(f"{'ID':>4}  {'OWNER':24}  {'BEGINS':8}  MADE")
+        output.write(f"{'ID':>4}  {'OWNER':24}  {'BEGINS':8}  MADE")
         for key in answer["keys"]:
-            print(f"{key['id']:>4}  {key['owner']:24}  {key['hint'] + '…':8}  {key['created_at'][:10]}")
+            output.write(f"{key['id']:>4}  {key['owner']:24}  {key['hint'] + '…':8}  {key['created_at'][:10]}")
     return 0
 
 
@@ -159,14 +159,14 @@ def maintain_service(arguments: Namespace) -> int:
     if arguments.action == "check":
         findings = maintenance.check(folder, hashes=not arguments.fast)
         for finding in findings:
-            print(f"{finding.sentence} {finding.advice}".strip())
+            output.write(f"{finding.sentence} {finding.advice}".strip())
         return 1 if any(finding.advice for finding in findings) else 0
     if arguments.action == "backup":
-        print(maintenance.backup(folder, arguments.target))
+        output.write(maintenance.backup(folder, arguments.target))
     elif arguments.action == "restore":
-        print(maintenance.restore(arguments.source, folder))
+        output.write(maintenance.restore(arguments.source, folder))
     else:
-        print(maintenance.adopt(folder))
+        output.write(maintenance.adopt(folder))
     return 0
 
 

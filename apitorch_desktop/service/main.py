@@ -56,6 +56,7 @@ from apitorch_desktop.service.storage.sweeper import QUARANTINE_DAYS
 from apitorch_desktop.utils import paths
 from apitorch_desktop.utils.files import atomic_write
 from apitorch_desktop.utils.parallel import lower_priority
+from apitorch_desktop.utils.text import cleaned
 from apitorch_desktop.vision.encoder import Encoder, UnusableEncoder
 
 _FIRST_SWEEP, _SWEEP = 3600.0, 24 * 3600.0  # seconds: nothing is deleted at a start
@@ -333,7 +334,7 @@ def _running_file(path: Path, url: str, key: str) -> Iterator[None]:
 def _print_message(sentence: str) -> None:
     """Print a sentence for the user on standard error; standard output is for the JSON line."""
     with contextlib.suppress(OSError):
-        sys.stderr.write(f"apitorch-desktop: {sentence}\n")
+        sys.stderr.write(f"apitorch-desktop: {cleaned(sentence)}\n")
         sys.stderr.flush()
 
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
+from unicodedata import category
 
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")
 """Beginnings that spreadsheets evaluate or strip (OWASP, CSV injection), after any number of apostrophes."""
+
+_JOINERS = "\u200c\u200d"
+"""Of Persian words and of emoji."""
 
 
 def plural(count: int, one: str, many: str = "") -> str:
@@ -43,6 +47,14 @@ def shown(name: str) -> str:
     """Format a name for one line: undecodable bytes, control characters and line breaks are replaced."""
     text = os.fsencode(name).decode("utf-8", "replace") if _has_surrogates(name) else name
     return "".join(char if char.isprintable() else _visible(char) for char in text)
+
+
+def cleaned(sentence: str) -> str:
+    """Return a sentence for a terminal, with names of anybody in it: no line break, escape or change of direction is left.
+
+    Other than by `shown`, spaces of any width stay, and what joins letters.
+    """
+    return "".join(char if char in _JOINERS or category(char) == "Zs" else shown(char) for char in sentence)
 
 
 def natural(name: str) -> list[tuple[int, int, str]]:

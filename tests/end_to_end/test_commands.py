@@ -319,6 +319,24 @@ def test_names_that_are_no_text_and_terminals_that_know_no_quotes(folder, run, s
 # --- whatever the shell hands over
 
 
+@pytest.mark.parametrize(
+    "words", [["export", "Nothing", "out"], ["export", "\x1b[31mno\u202eset", "out"], ["export", "a", "b", "\x1b[31mc"]]
+)
+def test_a_terminal_obeys_no_name(run, service, tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    with client_of(service) as client:
+        made = client.create_training_set("a\x1b[31mred\u202eا\u200cب")
+        try:
+            done = run(*words, at=service)
+            imported = run("import", tmp_path, "--name", "a\x1b[31mred\u202e", "--dry-run", at=service)
+        finally:
+            client.delete_training_set(made.id)
+    said = done.stdout + done.stderr + imported.stdout + imported.stderr
+    assert all(char.isprintable() or char in "\n\u200c" for char in said), ascii(said)
+    if "Nothing" in words:
+        assert "a␛[31mred�ا\u200cب" in said
+
+
 def test_names_of_sets_that_differ_in_signs_are_two_sets(run, service, folder):
     for name in ("Grade C", "Grade C++", "Grade C#"):
         done = run("import", folder, "--name", name, at=service)
