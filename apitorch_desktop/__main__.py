@@ -1,6 +1,15 @@
-"""`python -m apitorch_desktop`: the same as the command `apitorch-desktop`."""
+"""`python -m apitorch_desktop`, and the command `apitorch-desktop`."""
 
-from apitorch_desktop.cli.main import main
+
+def run() -> int:
+    """Run the command line; return the exit status, also where Ctrl-C comes while its modules are loaded."""
+    try:
+        from apitorch_desktop.cli.main import main
+
+        return main()
+    except KeyboardInterrupt:
+        return 130
+
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(run())

@@ -209,6 +209,19 @@ def test_an_interrupted_classification_keeps_its_answers_and_says_how_many(start
         assert err == f"Stopped: {len(rows)} of {len(files)} photos were classified; the answers are in {table}.\n"
 
 
+@pytest.mark.parametrize("loaded", ["apitorch_desktop.utils.errors", "apitorch_desktop.api.errors", "argparse"])
+def test_interrupted_while_its_modules_are_loaded_it_ends_without_a_trace(home, photos, loaded):
+    words = ["-X", "importtime", "-m", "apitorch_desktop", "import", str(photos / "train"), "--dry-run"]
+    with subprocess.Popen([sys.executable, *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as starting:
+        for line in starting.stderr:  # one a module
+            if line.split()[-1].decode() == loaded:
+                break
+        starting.send_signal(signal.SIGINT)
+        rest = starting.stderr.read()
+    assert starting.returncode == 130
+    assert b"Traceback" not in rest, rest[-2000:].decode()
+
+
 # --- what an earlier run left
 
 
