@@ -266,7 +266,7 @@ def _watch(arguments: Namespace) -> int:
 
 def watch_folder(task: WatchTask, stop: Event) -> int:
     """Watch a folder until `stop` is set; return the exit status."""
-    folder = paths.desktop_folder()
+    folder = paths.private(paths.desktop_folder())
     lock = lock_task(folder, task)
     if lock is None:
         raise CommandError(f"“{shown(str(task.folder))}” is being watched already.")

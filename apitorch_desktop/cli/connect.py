@@ -28,6 +28,7 @@ def connected() -> Iterator[ApiClient]:
 
     An embedded service that does not run yet is started for as long as the command takes.
     """
+    folder = paths.private(paths.desktop_folder())
     url, key = os.environ.get(URL_VARIABLE, "").strip(), clean_key(os.environ.get(KEY_VARIABLE, ""))
     if url and not key:
         raise CommandError(f"{URL_VARIABLE} is set but {KEY_VARIABLE} is not: set both, or neither.", 2)
@@ -35,7 +36,7 @@ def connected() -> Iterator[ApiClient]:
         with _embedded() as (url, key), closing(ApiClient(url, key)) as client:
             yield client
         return
-    local = LocalImages(paths.desktop_folder())
+    local = LocalImages(folder)
     with closing(local), closing(LocalClient(local, environment_id(normalize_url(url)), url, key)) as client:
         yield client
 
@@ -51,7 +52,7 @@ def _embedded() -> Iterator[tuple[str, str]]:
     from apitorch_desktop.service.launcher import ServiceFailed, attach_or_start
 
     try:
-        service = attach_or_start(paths.service_folder())
+        service = attach_or_start(paths.private(paths.service_folder()))
     except ServiceFailed as error:
         raise CommandError(str(error)) from error
     try:

@@ -37,7 +37,7 @@ def _seconds(text: str) -> float:
 
 
 class Patience:
-    """What is left of the time that a command waits without progress. Thread-safe.
+    """Limit of the time that a command waits without progress. Thread-safe.
 
     On standard error there is one line why it waits, and one when it goes on, also where that is no terminal.
     """

@@ -113,7 +113,7 @@ def run_service(arguments: Namespace) -> int:
         ServiceOptions(
             host=arguments.host,
             port=arguments.port,
-            folder=arguments.data,
+            folder=arguments.data or paths.private(paths.service_folder()),
             tls_cert=arguments.tls_cert,
             tls_key=arguments.tls_key,
             allow_private_urls=arguments.allow_private_urls,

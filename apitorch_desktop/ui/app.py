@@ -194,7 +194,7 @@ def run(arguments: Sequence[str]) -> int:
     sys.setswitchinterval(
         0.0005
     )  # the longest that each of eight busy workers keeps the window waiting; 5 ms by default
-    single = SingleInstance(paths.desktop_folder())
+    single = SingleInstance(paths.private(paths.desktop_folder()))
     if not single.claim():
         return _hand_over(single, arguments)
     log = CrashLog(paths.desktop_folder(), __version__)

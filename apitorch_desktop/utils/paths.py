@@ -4,11 +4,14 @@
 """
 
 import os
+import stat
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
 HOME_VARIABLE = "APITORCH_DESKTOP_HOME"
 _APP = "apitorch-desktop"
+_KINDS = frozenset({"cache", "desktop", "service"})
 
 
 @cache
@@ -43,3 +46,20 @@ def desktop_folder() -> Path:
 def cache_folder() -> Path:
     """Return the folder of thumbnails and other data that can be restored; it is not created here."""
     return _root("cache")
+
+
+def private(folder: Path) -> Path:
+    """Create the desktop's or the service's folder for its owner alone, and the program's own around it; return it.
+
+    Existing ones are closed to others, the one around it only where the program alone keeps something there. What cannot
+    be done is left to those that use the folder.
+    """
+    with suppress(OSError):
+        folder.parent.parent.mkdir(parents=True, exist_ok=True)
+        for place in (folder.parent, folder):
+            place.mkdir(exist_ok=True, mode=0o700)
+            found = place.stat()
+            own = place == folder or {path.name for path in place.iterdir()} <= _KINDS
+            if own and found.st_mode & 0o077 and os.name == "posix" and found.st_uid == os.geteuid():
+                place.chmod(stat.S_IMODE(found.st_mode) & 0o700)
+    return folder

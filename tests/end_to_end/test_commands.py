@@ -374,6 +374,23 @@ def test_a_home_that_cannot_be_written_is_one_sentence(run, service, folder, wor
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
 
 
+@pytest.mark.parametrize("embedded", [False, True])
+def test_the_folders_that_a_command_makes_are_its_users_alone(run, service, folder, home, tmp_path, embedded):
+    at = None if embedded else service
+    folders = [home, home / "desktop", *[home / "service"] * embedded]
+    assert run("import", folder, "--name", "Private", at=at).returncode == 0
+    assert [path.stat().st_mode & 0o777 for path in folders] == [0o700] * len(folders)
+    for path in folders:
+        path.chmod(0o755)
+    assert run("export", "Private", tmp_path / "out", at=at).returncode == 0
+    assert [path.stat().st_mode & 0o777 for path in folders] == [0o700] * len(folders)
+    (home / "of others").touch()
+    for path in folders:
+        path.chmod(0o755)
+    assert run("export", "Private", tmp_path / "out", at=at).returncode == 0
+    assert [path.stat().st_mode & 0o777 for path in folders] == [0o755, *[0o700] * (len(folders) - 1)]
+
+
 def test_a_name_that_is_no_utf8_is_read(run, service, folder):
     done = run("import", folder, "--name", os.fsdecode(b"Fr\xfcchte"), at=service)
     assert "10 photos came into “Früchte”" in done.stdout

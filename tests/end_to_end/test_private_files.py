@@ -19,7 +19,7 @@ def test_every_file_of_the_program_is_its_owners_alone(home, monkeypatch):
     left = desktop_folder() / "trash" / "left by an earlier version"
     left.parent.mkdir(parents=True)
     left.write_bytes(b"a photo")
-    for path in (desktop_folder(), left.parent):
+    for path in (home, desktop_folder(), left.parent):
         path.chmod(0o755)
     left.chmod(0o644)
 
@@ -32,5 +32,6 @@ def test_every_file_of_the_program_is_its_owners_alone(home, monkeypatch):
             assert not open_to_others(folder)
 
     assert app_runner.run(monkeypatch, steps) == 0
+    assert home.stat().st_mode & 0o777 == 0o700
     for folder in (desktop_folder(), cache_folder(), service_folder()):
         assert not open_to_others(folder)
