@@ -129,6 +129,8 @@ NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 CERTIFICATE_VARIABLES: Final = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
 """Variables that name the certificate authorities; the first one that is set counts."""
 _LONGEST_MESSAGE = 300
+_SAYS_WHAT_TO_DO: Final = re.compile(r"[.!?] +\S")
+"""Message of several sentences, as services of this program have them: advice to any cause would contradict theirs."""
 _CLOCK_CODES: Final = frozenset({9, 10})
 _NAME_CODES: Final = frozenset({62, 64})
 _AUTHORITY_CODES: Final = frozenset({18, 19, 20, 21})
@@ -151,10 +153,11 @@ def status_error(status: int, headers: Mapping[str, str], content: bytes, base_u
         return _proxy_error(host, f"{status}")
     if status == 511 or (not message and status < 500 and status not in {401, 408, 413}):
         return NotApiTorch(f"{host} answers, but not as API Torch does (status {status}).", status=status)
+    own = "" if _SAYS_WHAT_TO_DO.search(message) else None
     if status == 507:
-        return StorageFull(message or f"{host} has no room left for images.", status=status)
+        return StorageFull(message or f"{host} has no room left for images.", status=status, advice=own)
     if status >= 500:
-        error = ServerError(message or f"{host} failed (status {status}).", status=status)
+        error = ServerError(message or f"{host} failed (status {status}).", status=status, advice=own)
         error.retry_after = wait
         return error
     if status == 401:
@@ -166,8 +169,8 @@ def status_error(status: int, headers: Mapping[str, str], content: bytes, base_u
     if status == 409:
         return Conflict(message, status=status)
     if status == 413:
-        return TooLarge(message or f"{host} does not take that many bytes.", status=status)
-    advice = "The key may not do this; check the API key of this connection." if status == 403 else None
+        return TooLarge(message or f"{host} does not take that many bytes.", status=status, advice=own)
+    advice = "The key may not do this; check the API key of this connection." if status == 403 else own
     return BadRequest(message, status=status, advice=advice)
 
 

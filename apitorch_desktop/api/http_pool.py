@@ -132,8 +132,10 @@ class HttpPool:
         adapter: Any = self._session.get_adapter(url)
         try:
             pool = adapter.get_connection_with_tls_context(prepared, verify, proxies=proxies)
-        except TypeError:  # of a proxy's address with a name and no host
-            raise requests.exceptions.InvalidProxyURL("the address of the proxy has no host") from None
+        except (TypeError, ValueError) as error:  # TypeError: of a proxy's address with a name and no host
+            if proxy is None or isinstance(error, requests.RequestException):
+                raise
+            raise requests.exceptions.InvalidProxyURL("the address of the proxy is none") from None
         adapter.cert_verify(pool, url, verify, None)
         absolute = proxy is not None and url.startswith("http:") and not proxy.startswith("socks")
         self._pools[origin] = found = (pool, adapter.proxy_headers(proxy) if absolute else {}, absolute)

@@ -600,7 +600,13 @@ def test_a_proxy_that_refuses_is_named_with_its_reason(transport, monkeypatch, r
     assert isinstance(status_error(407, {}, b"", "http://torch.example/", KEY), ConnectionFailed)
 
 
-@pytest.mark.parametrize("proxy", ["foo://127.0.0.1:9", "http://"])
+def test_advice_does_not_contradict_that_of_the_service():
+    body = b'{"object": "error", "message": "The stored image is gone from the disk. Upload it again."}'
+    assert status_error(500, {}, body, "https://host/api/", KEY).advice == ""
+    assert "Try again" in status_error(500, {}, b'{"message": "It failed."}', "https://host/api/", KEY).advice
+
+
+@pytest.mark.parametrize("proxy", ["foo://127.0.0.1:9", "http://", "http://[::1"])
 def test_a_proxy_of_another_kind_is_named_and_not_its_password(transport, monkeypatch, proxy):
     for name in ("HTTPS_PROXY", "https_proxy"):
         monkeypatch.setenv(name, proxy.replace("://", "://name:secret@"))
