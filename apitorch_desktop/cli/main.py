@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -25,6 +26,8 @@ _COMMANDS = {
     "classify": "what a classifier says about photos",
     "watch": "classify the photos that arrive in a folder",
 }
+
+_UNUSABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM})
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -72,6 +75,9 @@ def _run(words: list[str]) -> int:
         return 1
     except OSError as error:
         _discard_output()
+        if error.filename and error.errno in _UNUSABLE:
+            place, why = shown(str(error.filename)), reason(error).lower()
+            return _fail(f"“{place}” cannot be used: {why}. Free some space or check the folder, then try again.")
         named = f"“{shown(str(error.filename))}”: " if error.filename else ""
         return _fail(f"{named}{reason(error)}.")
     except Exception as error:  # noqa: BLE001 - a sentence, whatever it is

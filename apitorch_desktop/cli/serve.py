@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 
@@ -10,7 +11,7 @@ from apitorch_desktop.cli.connect import CommandError
 from apitorch_desktop.dataset.connections.store import KEY_VARIABLE
 from apitorch_desktop.service.launcher import attach
 from apitorch_desktop.utils import paths
-from apitorch_desktop.utils.text import decoded
+from apitorch_desktop.utils.text import decoded, shown
 
 
 def add_serve_arguments(parser: ArgumentParser) -> None:
@@ -23,6 +24,7 @@ def add_serve_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--tls-key", type=output.path, metavar="FILE", help="its private key, PEM")
     parser.add_argument(
         "--hostname",
+        type=_hostname,
         action="append",
         default=[],
         metavar="NAME",
@@ -174,6 +176,14 @@ def _count(text: str) -> int:
     if not text.isdecimal() or len(text) > 4:
         raise ArgumentTypeError(f"“{text}” is not a number of cores: give 0 for all of them, or a number")
     return int(text)
+
+
+def _hostname(text: str) -> str:
+    if not re.fullmatch(r"[\w.-]+|\[[0-9A-Fa-f:.]+\]", text):
+        raise ArgumentTypeError(
+            f"“{shown(text)}” is no name of a machine: give it as others call it, without http:// and port"
+        )
+    return text
 
 
 def _port(text: str) -> int:

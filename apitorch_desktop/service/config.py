@@ -90,7 +90,11 @@ def proxy_networks(addresses: str) -> tuple[Network, ...]:
 
 
 class InvalidConfig(UserError):  # noqa: N818 - named for what happened
-    """An environment variable cannot be used; `str()` is a sentence that names it."""
+    """An option or environment variable cannot be used; `str()` is a sentence that names it, `status` the exit status."""
+
+    def __init__(self, sentence: str, status: int = 2) -> None:
+        super().__init__(sentence)
+        self.status = status
 
 
 DATABASE_VARIABLE: Final = "APITORCH_DATABASE_URL"

@@ -103,7 +103,9 @@ def run(options: ServiceOptions) -> int:
         return _report_failure(str(failure), failure.kind, failure.status)
     except InUse as failure:
         return _report_failure(str(failure), "folder_in_use", 1)
-    except (StoreError, InvalidConfig) as failure:
+    except InvalidConfig as failure:
+        return _report_failure(str(failure), "cannot_open", failure.status)
+    except StoreError as failure:
         return _report_failure(str(failure), "cannot_open", 1)
     return 0
 
@@ -249,7 +251,8 @@ def _cluster(url: str) -> Cluster:
     """Raises InvalidConfig."""
     if importlib.util.find_spec("distributed") is None:
         raise InvalidConfig(
-            "Dask is not installed, without which no scheduler can be used. pip install 'apitorch-desktop[team]' brings it."
+            "Dask is not installed, without which no scheduler can be used. pip install 'apitorch-desktop[team]' brings it.",
+            status=1,
         )
     return Cluster(url)
 
@@ -299,7 +302,9 @@ def _given_key() -> str | None:
             2,
         )
     if ":" in key or not key.isascii() or not key.isprintable():
-        raise CannotListen(f"{KEY_VARIABLE} may hold letters, digits and signs, but no colon.", "bad_key", 2)
+        raise CannotListen(
+            f"{KEY_VARIABLE} may hold the letters, digits and signs of ASCII, but no colon.", "bad_key", 2
+        )
     return key
 
 

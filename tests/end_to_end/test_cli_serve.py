@@ -340,7 +340,25 @@ def test_a_proxy_in_front_says_how_it_was_called_and_nobody_else_does(tmp_path):
             assert url.startswith(origin or served.origin)
             unknown = served.call("GET", "ping", headers=said | {"X-Forwarded-Host": "evil.example"})
             assert unknown.status_code == (200 if origin is None else 403)
-    done = run("serve", "--port", "0", "--data", str(tmp_path / "data"), "--forwarded-allow-ips", "nonsense")
-    assert done.returncode == 1
-    assert "is no address of a proxy" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "said"),
+    [
+        ("--forwarded-allow-ips", "nonsense", "is no address of a proxy"),
+        ("--scheduler", "nonsense", "is no address of a Dask scheduler"),
+        ("--hostname", "a b", "is no name of a machine"),
+        ("--hostname", "http://photos.example", "is no name of a machine"),
+    ],
+)
+def test_an_option_that_cannot_be_meant_is_a_usage_error(tmp_path, option, value, said):
+    done = run("serve", "--port", "0", "--data", str(tmp_path / "data"), option, value)
+    assert done.returncode == 2
+    assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_key_of_other_letters_than_those_of_ascii_is_refused_with_the_reason(tmp_path):
+    done = run("serve", "--port", "0", "--data", str(tmp_path / "data"), key="é" * 42)
+    assert done.returncode == 2
+    assert "letters, digits and signs of ASCII" in done.stderr

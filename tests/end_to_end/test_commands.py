@@ -24,6 +24,7 @@ from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.dataset.importer.plan import scan
 from tests.helpers.fake_api import FakeApi
 from tests.helpers.image_samples import motion_photo, raw_photo, saved, scene
+from tests.helpers.mounts import read_only, tmpfs
 from tests.helpers.service_process import serving
 from tests.helpers.waiting import PATIENCE, until
 
@@ -372,6 +373,16 @@ def test_a_home_that_cannot_be_written_is_one_sentence(run, service, folder, wor
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
+@pytest.mark.parametrize("command", ["import", "watch"])
+def test_a_home_on_a_read_only_disk_is_said_with_what_to_do(run, service, folder, tmp_path, command):
+    words = {"import": ["--name", "X"], "watch": ["--classifier", "safe-for-work"]}[command]
+    with tmpfs(tmp_path / "disk") as disk:
+        read_only(disk, True)
+        done = run(command, folder, *words, at=service, APITORCH_DESKTOP_HOME=str(disk / "home"))
+    assert done.returncode == 1
+    assert "cannot be used: read-only file system. Free some space or check the folder" in done.stderr
 
 
 @pytest.mark.parametrize("embedded", [False, True])

@@ -97,7 +97,7 @@ def test_a_scheduler_needs_data_that_its_workers_can_reach():
 
 def test_a_scheduler_with_data_on_this_machine_alone_is_one_sentence(tmp_path: Path):
     done = run("serve", "--port", "0", "--data", str(tmp_path / "data"), "--scheduler", "tcp://127.0.0.1:1")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "need the data in APITORCH_DATABASE_URL" in done.stderr
     assert "Traceback" not in done.stderr
     assert not os.path.exists(tmp_path / "data")  # noqa: PTH110
