@@ -82,13 +82,15 @@ class ApiClient(Extensions):
         *,
         path: Path | None = None,
         data: bytes | None = None,
-        filename: str = "image",
+        filename: str = "",
         split: str = "",
         on_sent: Callable[[int], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
         repeat: bool = True,
     ) -> types.ImageAnswer:
-        """Add an image from disk (`path`) or memory (`data` with `filename`) to a label, which is created if missing.
+        """Add an image from disk (`path`) or memory (`data`) to a label, which is created if missing.
+
+        `filename` is the name that it is sent under, by default its own.
 
         `split` is one of types.SPLITS or empty; the extension `splits`, which other services ignore.
 
@@ -154,7 +156,7 @@ class ApiClient(Extensions):
         image_url: str | None = None,
         path: Path | None = None,
         data: bytes | None = None,
-        filename: str = "image",
+        filename: str = "",
         show_confidence_value: bool = True,
         keep: bool = True,
         cancelled: Callable[[], bool] | None = None,
@@ -226,4 +228,4 @@ def _image_body(
         raise ValueError("one of path and data")
     source = path if path is not None else data
     assert source is not None  # noqa: S101 - for mypy; checked above
-    return Multipart(fields, source, path.name if path is not None else filename, on_sent)
+    return Multipart(fields, source, filename or (path.name if path is not None else "image"), on_sent)

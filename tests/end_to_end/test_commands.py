@@ -16,12 +16,14 @@ import zipfile
 from collections import Counter
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 from PIL import Image
 
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.dataset.importer.plan import scan
+from apitorch_desktop.dataset.workspace.listing import iter_images
 from tests.helpers.fake_api import FakeApi
 from tests.helpers.image_samples import motion_photo, raw_photo, saved, scene
 from tests.helpers.mounts import read_only, tmpfs
@@ -586,6 +588,26 @@ def test_every_format_is_written_and_nothing_overwritten(run, service, folder, t
     assert again.returncode == 1
     assert "is there already" in again.stderr
     assert tree(tmp_path / "out") == before
+
+
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_the_names_that_photos_had_come_back_with_an_export(run, service, folder, tmp_path, form):
+    (folder / "blue" / "0.png").rename(folder / "blue" / "=1 été.png")
+    assert run("import", folder, "--name", f"Named {form}", at=service).returncode == 0
+    assert run("export", f"Named {form}", tmp_path / "out", "--format", form, at=service).returncode == 0
+    with ZipFile(tmp_path / "out.zip", "w") as archive:
+        for path in (tmp_path / "out").rglob("*.*"):
+            archive.write(path, path.relative_to(tmp_path))
+    for place in ("out", "out.zip"):
+        assert run("import", tmp_path / place, "--name", f"Again {place} {form}", at=service).returncode == 0
+    with client_of(service) as client:
+        first, *again = (
+            sorted((image.label, image.original_filename) for image in iter_images(client, found.id, paged=False))
+            for found in client.training_sets()
+            if found.name.endswith(form)
+        )
+    assert ("blue", "=1 été.png") in first and ("blue", "1.png") in first
+    assert again == [first, first]
 
 
 def test_photos_of_phones_and_labels_of_200_letters_go_in_and_out_as_they_are_or_as_jpeg(run, service, tmp_path):

@@ -196,7 +196,7 @@ class LocalClient(ApiClient):
         *,
         path: Path | None = None,
         data: bytes | None = None,
-        filename: str = "image",
+        filename: str = "",
         split: str = "",
         on_sent: Callable[[int], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
@@ -206,8 +206,8 @@ class LocalClient(ApiClient):
         if snake_case(label) == INBOX and self._lacks("unlabelled"):
             if data is None:
                 assert path is not None  # noqa: S101 - for mypy: one of the two is given
-                data, filename = path.read_bytes(), path.name
-            image = self._keep(training_set_id, data, filename, split)
+                data, filename = path.read_bytes(), filename or path.name
+            image = self._keep(training_set_id, data, filename or "image", split)
             if on_sent is not None:
                 on_sent(len(data))
             return image
@@ -237,7 +237,7 @@ class LocalClient(ApiClient):
         image_url: str | None = None,
         path: Path | None = None,
         data: bytes | None = None,
-        filename: str = "image",
+        filename: str = "",
         show_confidence_value: bool = True,
         keep: bool = True,
         cancelled: Callable[[], bool] | None = None,
@@ -269,11 +269,11 @@ class LocalClient(ApiClient):
                     start = file.read(16)
                     if start.startswith(UNIVERSAL_STARTS) or path.stat().st_size > MAX_BYTES:
                         return path, data, filename
-                    own, filename = start + file.read(), path.name
+                    own, filename = start + file.read(), filename or path.name
             except (OSError, ValueError):
                 return path, data, filename  # the upload gives the reason
         sent = self.as_sent(own or b"")
-        return (path, data, filename) if sent == own else (None, sent, str(PurePath(filename).with_suffix(".jpg")))
+        return (path, data, filename) if sent == own else (None, sent, f"{PurePath(filename or 'image').stem}.jpg")
 
     def delete_image(self, image_id: str) -> ImageAnswer:
         """Delete an image, here or there."""

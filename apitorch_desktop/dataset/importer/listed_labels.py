@@ -43,12 +43,13 @@ class ListedLabels:
     `numbered`: images whose label is a number without a name, which a folder may have; `guessed`: images whose label nothing
     calls so; `scored`: images whose label has a score, and may be the answer of a classifier that learned from the folders.
     `folder_names`: label by name of a folder, where a list says what folders stand for. `unused`: files that give nothing.
-    `notes` and `complete` are those of the plan.
+    `originals`: names that images had once. `notes` and `complete` are those of the plan.
     """
 
     def __init__(self) -> None:
         self.labels: dict[Parts, list[str]] = {}
         self.splits: dict[Parts, str] = {}
+        self.originals: dict[Parts, str] = {}
         self.weak: set[Parts] = set()
         self.numbered: set[Parts] = set()
         self.guessed: set[Parts] = set()
@@ -152,6 +153,8 @@ class ListedLabels:
             used = used or bool(entry.label or split or entry.several)
             if split:
                 self.splits.setdefault(image, split)
+            if entry.original:
+                self.originals.setdefault(image, entry.original)
             if entry.label and not (numbered or weak) and image in self.numbered:  # a name goes before a number
                 self.numbered.discard(image)
                 known.discard(image)

@@ -152,10 +152,12 @@ class Scanner:
         if sentence := away_note(self._away):
             self._complain(sentence)
 
-    def _take(self, source: Source, label: str, look: InspectedFile | None = None, split: str = "") -> None:
+    def _take(
+        self, source: Source, label: str, look: InspectedFile | None = None, split: str = "", name: str = ""
+    ) -> None:
         if look is None and isinstance(source, ImageUrl) and len(source.url) > 8000:
             look = InspectedFile(problem="The web address is too long.")
-        self.found.append(FoundImage(source, label, shown(filename_of(source)), look, split))
+        self.found.append(FoundImage(source, label, shown(name or filename_of(source)), look, split))
         self._tick(len(self.found))
 
     def _add_selection(self, paths: Sequence[Path]) -> None:
@@ -465,7 +467,8 @@ class Scanner:
             chosen += [(entry, label, split) for label in labels or [folder_label]]
         numbers = same_numbers(dict.fromkeys((label, split) for _, label, split in chosen))
         for entry, label, split in chosen:
-            self._take(entry.source, numbers.get(label, label), entry.look, split)
+            name = listed.originals.get(entry.parts, "")
+            self._take(entry.source, numbers.get(label, label), entry.look, split, name)
         if others := {label: number for label, number in numbers.items() if label != number}:
             label, number = next(iter(others.items()))
             are = "is" if len(others) == 2 else "are"

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import count, islice
-from pathlib import Path
+from pathlib import Path, PurePath
 from threading import Event, Lock
 from typing import Final, NamedTuple
 
@@ -22,7 +22,7 @@ from apitorch_desktop.api.errors import ApiError, NotFound
 from apitorch_desktop.api.slugs import slugify
 from apitorch_desktop.api.types import INBOX, Id, TrainingImage
 from apitorch_desktop.dataset.sources.archives import Archives, read
-from apitorch_desktop.dataset.sources.image_source import ImageFile, ImageUrl, SourceMissing, filename_of
+from apitorch_desktop.dataset.sources.image_source import ImageFile, ImageUrl, Source, SourceMissing, filename_of
 from apitorch_desktop.dataset.transfers.journal import ItemResult, ItemState, TransferItem, TransferJournal, TransferRow
 from apitorch_desktop.dataset.transfers.rate_control import MAX_PARALLEL
 from apitorch_desktop.dataset.workspace.image_fetcher import (
@@ -36,7 +36,7 @@ from apitorch_desktop.dataset.workspace.listing import Listing, iter_answers, it
 from apitorch_desktop.dataset.workspace.scratch import scratch_label
 from apitorch_desktop.utils.errors import Cancelled, UserError
 from apitorch_desktop.utils.files import atomic_write, move_into_place, safe_filename, shortened_names, sync
-from apitorch_desktop.utils.text import encoded
+from apitorch_desktop.utils.text import encoded, shown
 
 MAX_BYTES = 256 * 2**20
 _BUNDLES: Final = "images.archive"
@@ -100,12 +100,13 @@ class Uploader:
             return self._result(item, answer, None)
         if isinstance(source, ImageFile):
             smaller = _large_raw(source.path)
+            name = _filename(item, source)
             answer = client.upload_image(
                 training_set,
                 label,
                 path=source.path if smaller is None else None,
                 data=smaller,
-                filename=f"{source.path.stem}.jpg",
+                filename=name if smaller is None else f"{PurePath(name).stem}.jpg",
                 split=item.split,
                 on_sent=progress,
                 cancelled=cancelled,
@@ -120,7 +121,7 @@ class Uploader:
             training_set,
             label,
             data=data,
-            filename=filename_of(source),
+            filename=_filename(item, source),
             split=item.split,
             on_sent=progress,
             cancelled=cancelled,
@@ -190,6 +191,12 @@ class Uploader:
             return hashlib.sha256(data).hexdigest()
         except (SourceMissing, OSError):
             return None
+
+
+def _filename(item: TransferItem, source: Source) -> str:
+    """Return the name that an image is sent under: its own, unless a list says how it was called once."""
+    own = filename_of(source)
+    return own if item.name == shown(own) else item.name
 
 
 def _large_raw(path: Path) -> bytes | None:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from apitorch_desktop.dataset.sources.lists import names
 from apitorch_desktop.dataset.sources.lists.table import Cell, Located, Table, is_image_address, looks_like_path
-from apitorch_desktop.utils.text import few, plural, shown
+from apitorch_desktop.utils.text import few, plural, restored, shown
 
 _SAMPLE: Final = 300
 _MAX_FRACTIONS: Final = 20
@@ -71,6 +71,7 @@ class ListEntry:
 
     `line`: its line in the list, or its number. `several`: labels of the objects in it, where they are more than one.
     `guessed`: True where its column is called otherwise, or holds numbers and is not called at all.
+    `original`: the name that the image had once, "" where that is not known.
     `of_album`: True where the label is the name of the list that the image is in, which may be no class: “Holiday”.
     `scored`: True where a number below 1 beside the label says how sure it is, as a classifier does.
     """
@@ -83,6 +84,7 @@ class ListEntry:
     guessed: bool = False
     of_album: bool = False
     scored: bool = False
+    original: str = ""
 
 
 class _Columns:
@@ -230,7 +232,8 @@ def join_objects(entries: Sequence[ListEntry]) -> list[ListEntry]:
     for path, group in grouped.items():
         labels = tuple(dict.fromkeys(label for entry in group for label in (entry.several or (entry.label,)) if label))
         only = labels[0] if len(labels) == 1 else ""
-        joined.append(ListEntry(path, only, group[0].split, group[0].line, labels if len(labels) > 1 else ()))
+        several = labels if len(labels) > 1 else ()
+        joined.append(ListEntry(path, only, group[0].split, group[0].line, several, original=group[0].original))
     return joined
 
 
@@ -531,6 +534,7 @@ def _entries(columns: _Columns, roles: _Roles) -> Iterator[ListEntry]:
     denied: list[str] = []
     fractions = whole_numbers and _has_fractions(columns, roles.labels[0])
     separator = _separator(columns, roles.labels, roles.paths[0])
+    originals = [column for column in columns.role("original") if column not in roles.paths]
     for number, (line, cells) in enumerate(columns.table.rows, 1):
         path = _first_of(cells, roles.paths)
         if not isinstance(path, str) or not path.strip():
@@ -539,6 +543,7 @@ def _entries(columns: _Columns, roles: _Roles) -> Iterator[ListEntry]:
         if roles.folder is not None and (folder := _first_of(cells, [roles.folder])):
             path = f"{folder}/{path}"
         path = find_spelling(path, columns.locate) or path.strip()
+        original = restored(str(_first_of(cells, originals)).strip()).replace("\\", "/").rpartition("/")[2]
         split = ""
         if roles.split is not None:
             split = _part_of(columns.header[roles.split], str(_first_of(cells, [roles.split])))
@@ -561,9 +566,9 @@ def _entries(columns: _Columns, roles: _Roles) -> Iterator[ListEntry]:
         if whole_numbers:
             labels = [re.sub(r"[.,]0+$", "", label) for label in labels]
         if several and len(labels) > 1:
-            yield ListEntry(path, "", split, line or number, tuple(labels))
+            yield ListEntry(path, "", split, line or number, tuple(labels), original=original)
         else:
-            yield from (ListEntry(path, label, split, line or number) for label in labels or [""])
+            yield from (ListEntry(path, label, split, line or number, original=original) for label in labels or [""])
     if denied:
         are = "is" if len(denied) == 1 else "are"
         columns.table.notes.append(f"{plural(len(denied), 'label')} of a confidence of 0 {are} left out")

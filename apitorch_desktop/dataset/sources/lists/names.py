@@ -56,6 +56,7 @@ _OTHERS: Final = _words(
     "favorite favourite hidden deleted starred flagged checksum file_checksum import_date original_creation_date view_count "
     "attachments reactions content message messages sender_name media_metadata exif_data data file_type mime_type"
 )
+_ORIGINALS: Final = _words("original_filename original_file_name original_name")
 _PARTS: Final = {
     _unaccented(word): part
     for word, part in {
@@ -142,6 +143,7 @@ _ROLES: Final = {
         "split": _SPLITS,
         "folder": _FOLDERS,
         "box": _BOXES,
+        "original": _ORIGINALS,
         "other": _OTHERS,
     }.items()
 }
