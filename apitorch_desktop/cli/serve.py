@@ -93,6 +93,11 @@ def add_service_arguments(parser: ArgumentParser) -> None:
     backup.add_argument(
         "target", type=output.path, metavar="DIR", help="a new folder, or an earlier backup to bring up to date"
     )
+    backup.add_argument(
+        "--remove-images",
+        action="store_true",
+        help="remove what the database no longer has from an earlier backup, though it be most of its images",
+    )
     restore = actions.add_parser("restore", help="put a backup back; the service has to be stopped")
     restore.add_argument("source", type=output.path, metavar="DIR", help="the folder that `service backup` made")
     actions.add_parser(
@@ -164,7 +169,7 @@ def maintain_service(arguments: Namespace) -> int:
             output.write(f"{finding.sentence} {finding.advice}".strip())
         return 1 if any(finding.advice for finding in findings) else 0
     if arguments.action == "backup":
-        output.write(maintenance.backup(folder, arguments.target))
+        output.write(maintenance.backup(folder, arguments.target, may_shrink=arguments.remove_images))
     elif arguments.action == "restore":
         output.write(maintenance.restore(arguments.source, folder))
     else:

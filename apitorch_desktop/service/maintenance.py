@@ -20,6 +20,7 @@ from apitorch_desktop.service.storage.blobs import MARKER, Blobs, FolderBlobs
 from apitorch_desktop.service.storage.database import LOCAL_OWNER
 from apitorch_desktop.service.storage.errors import StorageFault, StoreError, to_store_error
 from apitorch_desktop.service.storage.store import Store, lock_folder, open_blobs
+from apitorch_desktop.service.storage.validation import is_sha256
 from apitorch_desktop.utils.errors import UserError
 from apitorch_desktop.utils.files import atomic_write, fsync_folder, move_into_place, sync
 
@@ -28,6 +29,7 @@ MANIFEST = "backup.json"
 ADOPTED_SET, ADOPTED_LABEL = "Recovered images", "recovered"
 _SHOWN = 5  # images named in a sentence
 _ATTEMPTS = 5
+_MANY = 20  # images in a backup, of which no more than half are removed unasked
 
 
 class MaintenanceError(UserError):
@@ -93,24 +95,29 @@ def check(folder: Path, *, hashes: bool = True) -> list[Finding]:
     return findings
 
 
-def backup(folder: Path, target: Path) -> str:
+def backup(folder: Path, target: Path, *, may_shrink: bool = False) -> str:
     """Copy database and images into a folder, or bring an earlier backup there up to date; return a sentence about it.
 
-    A service may be running: the database is copied at one moment, with every image it refers to. Raises
+    A service may be running: the database is copied at one moment, with every image it refers to. A backup of another
+    database is left as it is, and so is one of which most images would be removed, unless it `may_shrink`. Raises
     MaintenanceError.
     """
     _check_local(folder)
     if folder.resolve() == target.resolve() or folder.resolve() in target.resolve().parents:
         raise MaintenanceError("The backup would be inside the data folder. Choose a folder on another disk.")
-    if target.is_dir() and any(target.iterdir()) and not (target / MANIFEST).is_file():
-        raise MaintenanceError(f"“{target}” is not empty and no backup. Choose a new folder.")
     try:
+        with closing(_read_only(folder / DATABASE)) as connection:
+            database_id = _database_id(connection)
+        _check_target(target, database_id)
         images = target / "images"
         images.mkdir(parents=True, exist_ok=True, mode=0o700)
+        present = {path.name for path in images.glob("?/*") if is_sha256(path.name)}
         good: set[str] = set()
         with atomic_write(target / DATABASE, mode=0o600) as part:
             for _ in range(_ATTEMPTS):  # an image may be deleted after the database is copied and before the image is
-                names, database_id = _copy_database(folder / DATABASE, part)
+                names = _copy_database(folder / DATABASE, part)
+                if not may_shrink:
+                    _check_removal(target, present, names)
                 failed = set(_copy_images(folder / "images", images, names - good))
                 good |= names - failed
                 if not failed:
@@ -134,6 +141,45 @@ def backup(folder: Path, target: Path) -> str:
             f"{_names(failed)}. Run “apitorch-desktop service check”."
         )
     return f"{_count(len(names))} and the database are in “{target}”."
+
+
+def _check_target(target: Path, database_id: str) -> None:
+    """Check that a folder is empty, or has a backup of this database. Raises MaintenanceError."""
+    if target.exists() and not target.is_dir():
+        raise MaintenanceError(f"“{target}” is a file. Choose a new folder.")
+    if not target.is_dir() or not any(target.iterdir()):
+        return
+    found = _backup_ids(target)
+    if not found:
+        raise MaintenanceError(f"“{target}” is not empty and no backup. Choose a new folder.")
+    if not found <= {database_id, ""}:
+        raise MaintenanceError(
+            f"The backup in “{target}” is of another database. Choose a new folder for this one. If you meant to put that "
+            "backup back: apitorch-desktop service restore."
+        )
+
+
+def _backup_ids(target: Path) -> set[str]:
+    """Return the ids of the database that a backup's manifest and its database have, as far as they can be read."""
+    found: set[str] = set()
+    if (target / MANIFEST).is_file():
+        with suppress(ValueError):
+            manifest = json.loads((target / MANIFEST).read_bytes())
+            if isinstance(manifest, dict) and isinstance(manifest.get("database"), str):
+                found.add(manifest["database"])
+        with suppress(sqlite3.Error), closing(_read_only(target / DATABASE)) as connection:
+            found.add(_database_id(connection))
+    return found
+
+
+def _check_removal(target: Path, present: set[str], wanted: set[str]) -> None:
+    """Check that a backup keeps half of its images, unless they are few. Raises MaintenanceError."""
+    unwanted = len(present - wanted)
+    if len(present) >= _MANY and unwanted * 2 > len(present):
+        raise MaintenanceError(
+            f"{unwanted:,} of the {_count(len(present))} in the backup “{target}” are no longer in the database, and would "
+            "be removed. Choose a new folder if they may be wanted, else add --remove-images to the command."
+        )
 
 
 def restore(source: Path, folder: Path) -> str:
@@ -266,12 +312,12 @@ def _damaged(blobs: Blobs, sha256s: Iterable[str]) -> list[str]:
     return damaged
 
 
-def _copy_database(source: Path, target: Path) -> tuple[set[str], str]:
-    """Copy a database as it is at one moment; return the images it refers to, and its id."""
+def _copy_database(source: Path, target: Path) -> set[str]:
+    """Copy a database as it is at one moment; return the images it refers to."""
     with closing(_read_only(source)) as connection, closing(sqlite3.connect(target)) as copy:
         connection.backup(copy)
         copy.execute("PRAGMA journal_mode=DELETE").close()  # one file, without a log beside it
-        return _blob_names(copy), _database_id(copy)
+        return _blob_names(copy)
 
 
 def _copy_images(source: Path, target: Path, sha256s: Iterable[str]) -> Iterator[str]:

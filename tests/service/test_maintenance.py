@@ -12,7 +12,7 @@ from apitorch_desktop.service.storage.errors import InUse
 from apitorch_desktop.service.storage.store import Store
 from tests.helpers.on_disk import on_disk
 from tests.helpers.service_process import KEY, run, serving
-from tests.helpers.stores import ME, add, add_many, files
+from tests.helpers.stores import ME, add, add_many, files, sweep_released
 from tests.helpers.stress_clients import CONTENTS
 
 
@@ -26,6 +26,10 @@ def folder(tmp_path: Path) -> Path:
 
 def image_path(folder: Path) -> Path:
     return min((folder / "images").glob("?/*"))
+
+
+def contents(backup: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(backup)): path.read_bytes() for path in backup.rglob("*") if path.is_file()}
 
 
 def test_a_folder_in_order_is_reported_so(folder):
@@ -118,6 +122,42 @@ def test_a_backup_is_brought_up_to_date(folder, tmp_path):
     maintenance.backup(folder, tmp_path / "backup")
     assert files(tmp_path / "backup") == files(folder)
     assert not list((tmp_path / "backup").glob("store.db-*"))
+
+
+def test_a_backup_of_another_database_is_left_as_it_is(folder, tmp_path):
+    backup = tmp_path / "backup"
+    maintenance.backup(folder, backup)
+    before = contents(backup)
+    Store.open(tmp_path / "new").close()
+    for hidden in ((), ("backup.json",), ("store.db",)):  # either of the two shows whose it is
+        for name in hidden:
+            (backup / name).write_bytes(b"nonsense")
+        refused = run("service", "--data", str(tmp_path / "new"), "backup", str(backup))
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert "another database" in refused.stderr
+        assert "service restore" in refused.stderr
+        assert {**contents(backup), **{name: before[name] for name in hidden}} == before
+        for name in hidden:
+            (backup / name).write_bytes(before[name])
+
+
+def test_a_backup_loses_most_of_its_images_only_when_told_so(folder, tmp_path):
+    backup = tmp_path / "backup"
+    maintenance.backup(folder, backup)
+    before = contents(backup)
+    with Store.open(folder) as store:
+        row = store.training_sets.all(ME)[0]
+        images = store.images.page(ME, row.id).images
+        store.images.delete_many(ME, row.id, [image.id for image in images[:11]])
+        sweep_released(store)
+    refused = run("service", "--data", str(folder), "backup", str(backup))
+    assert refused.returncode == 1
+    assert "11 of the 20 images" in refused.stderr
+    assert "--remove-images" in refused.stderr
+    assert contents(backup) == before
+    done = run("service", "--data", str(folder), "backup", str(backup), "--remove-images")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert files(backup) == {image.sha256 for image in images[11:]}
 
 
 def test_a_backup_says_which_images_it_could_not_copy(folder, tmp_path):
