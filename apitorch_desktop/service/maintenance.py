@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sized
@@ -22,13 +23,15 @@ from apitorch_desktop.service.storage.errors import StorageFault, StoreError, to
 from apitorch_desktop.service.storage.store import Store, lock_folder, open_blobs
 from apitorch_desktop.service.storage.validation import is_sha256
 from apitorch_desktop.utils.errors import UserError
-from apitorch_desktop.utils.files import atomic_write, fsync_folder, move_into_place, sync
+from apitorch_desktop.utils.files import atomic_write, fsync_folder, move_into_place, sync, try_lock
 
 DATABASE = "store.db"
 MANIFEST = "backup.json"
 ADOPTED_SET, ADOPTED_LABEL = "Recovered images", "recovered"
 _SHOWN = 5  # images named in a sentence
 _ATTEMPTS = 5
+_LOCK = "lock"  # in a backup's folder
+_PART = re.compile(r"\.\d+-[0-9a-f]{12}\.part.*")  # left by `atomic_write`, and SQLite beside it, when killed
 _MANY = 20  # images in a backup, of which no more than half are removed unasked
 
 
@@ -98,9 +101,9 @@ def check(folder: Path, *, hashes: bool = True) -> list[Finding]:
 def backup(folder: Path, target: Path, *, may_shrink: bool = False) -> str:
     """Copy database and images into a folder, or bring an earlier backup there up to date; return a sentence about it.
 
-    A service may be running: the database is copied at one moment, with every image it refers to. A backup of another
-    database is left as it is, and so is one of which most images would be removed, unless it `may_shrink`. Raises
-    MaintenanceError.
+    A service may be running: the database is copied at one moment, with every image it refers to. A backup that was
+    interrupted goes on. One of another database is left as it is, and so is one of which most images would be removed,
+    unless it `may_shrink`. Raises MaintenanceError.
     """
     _check_local(folder)
     if folder.resolve() == target.resolve() or folder.resolve() in target.resolve().parents:
@@ -109,27 +112,17 @@ def backup(folder: Path, target: Path, *, may_shrink: bool = False) -> str:
         with closing(_read_only(folder / DATABASE)) as connection:
             database_id = _database_id(connection)
         _check_target(target, database_id)
-        images = target / "images"
-        images.mkdir(parents=True, exist_ok=True, mode=0o700)
-        present = {path.name for path in images.glob("?/*") if is_sha256(path.name)}
-        good: set[str] = set()
-        with atomic_write(target / DATABASE, mode=0o600) as part:
-            for _ in range(_ATTEMPTS):  # an image may be deleted after the database is copied and before the image is
-                names = _copy_database(folder / DATABASE, part)
-                if not may_shrink:
-                    _check_removal(target, present, names)
-                failed = set(_copy_images(folder / "images", images, names - good))
-                good |= names - failed
-                if not failed:
-                    break
-        shutil.copyfile(folder / "images" / MARKER, images / MARKER)
-        for path in images.glob("?/*"):
-            if path.name not in names:
-                path.unlink()
-        manifest = {"created_at": datetime.now(UTC).isoformat(), "version": __version__, "images": len(names)}
-        with atomic_write(target / MANIFEST) as part:
-            part.write_text(json.dumps({**manifest, "database": database_id}))
+        with ExitStack() as held:
+            _begin(target, database_id, held)
+            names, failed = _bring_up_to_date(folder, target, may_shrink=may_shrink)
+            _write(target / "images" / MARKER, database_id)
+            for path in (target / "images").glob("?/*"):
+                if path.name not in names:
+                    path.unlink()
+            _write_manifest(target, database_id, created_at=datetime.now(UTC).isoformat(), images=len(names))
     except sqlite3.Error as error:
+        if _is_of_writing(error):
+            raise MaintenanceError(f"The backup failed: {to_store_error(error, target)}") from error
         raise MaintenanceError(
             f"The database cannot be copied ({error}). Run “apitorch-desktop service check”."
         ) from error
@@ -143,11 +136,60 @@ def backup(folder: Path, target: Path, *, may_shrink: bool = False) -> str:
     return f"{_count(len(names))} and the database are in “{target}”."
 
 
+def _begin(target: Path, database_id: str, held: ExitStack) -> None:
+    """Lock a backup's folder, mark it as one, and remove what a process that was killed left there."""
+    target.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        lock = try_lock(target / _LOCK)
+    except (OSError, NotImplementedError):  # a file system without locks; any other failure shows below
+        pass
+    else:
+        if lock is None:
+            raise MaintenanceError(f"Another backup into “{target}” is being made. Wait until it is done.")
+        held.callback(lock.release)
+        for path in _parts(target):
+            path.unlink(missing_ok=True)
+    if not (target / MANIFEST).is_file():
+        _write_manifest(target, database_id)
+    (target / "images").mkdir(exist_ok=True, mode=0o700)
+
+
+def _bring_up_to_date(folder: Path, target: Path, *, may_shrink: bool) -> tuple[set[str], set[str]]:
+    """Copy the images and, once they are on the disk, the database; return its images, and those that are not copied."""
+    present = {path.name for path in (target / "images").glob("?/*") if is_sha256(path.name)}
+    good: set[str] = set()
+    with atomic_write(target / DATABASE, mode=0o600) as part:
+        for _ in range(_ATTEMPTS):  # an image may be deleted after the database is copied and before the image is
+            names = _copy_database(folder / DATABASE, part)
+            if not may_shrink:
+                _check_removal(target, present, names)
+            failed = set(_copy_images(folder / "images", target / "images", names - good))
+            good |= names - failed
+            if not failed:
+                break
+    return names, failed
+
+
+def _write_manifest(target: Path, database_id: str, **facts: object) -> None:
+    _write(target / MANIFEST, json.dumps({**facts, "version": __version__, "database": database_id}))
+
+
+def _write(path: Path, text: str) -> None:
+    with atomic_write(path, mode=0o600) as part:
+        part.write_text(text)
+
+
+def _is_of_writing(error: sqlite3.Error) -> bool:
+    """Return whether a database could not be copied because of the disk that it is copied to."""
+    code = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR} and code != sqlite3.SQLITE_IOERR_READ
+
+
 def _check_target(target: Path, database_id: str) -> None:
     """Check that a folder is empty, or has a backup of this database. Raises MaintenanceError."""
     if target.exists() and not target.is_dir():
         raise MaintenanceError(f"“{target}” is a file. Choose a new folder.")
-    if not target.is_dir() or not any(target.iterdir()):
+    if not target.is_dir() or {*target.iterdir()} <= {target / _LOCK, *_parts(target)}:
         return
     found = _backup_ids(target)
     if not found:
@@ -157,6 +199,10 @@ def _check_target(target: Path, database_id: str) -> None:
             f"The backup in “{target}” is of another database. Choose a new folder for this one. If you meant to put that "
             "backup back: apitorch-desktop service restore."
         )
+
+
+def _parts(target: Path) -> list[Path]:
+    return [path for path in target.iterdir() if _PART.fullmatch(path.name)]
 
 
 def _backup_ids(target: Path) -> set[str]:
@@ -189,6 +235,10 @@ def restore(source: Path, folder: Path) -> str:
     in quarantine. Raises MaintenanceError and InUse.
     """
     _check_urls()
+    if (source / MANIFEST).is_file() and not (source / DATABASE).exists():
+        raise MaintenanceError(
+            f"The backup in “{source}” was interrupted. Make it again with “apitorch-desktop service backup”, or use another."
+        )
     if not (source / MANIFEST).is_file() or not (source / DATABASE).is_file():
         raise MaintenanceError(f"“{source}” is no backup. Name a folder that “apitorch-desktop service backup” made.")
     try:

@@ -1,6 +1,9 @@
 """`service check`, `backup`, `restore` and `adopt`: on a folder at rest, and beside a service that runs."""
 
+import os
 import shutil
+import signal
+import subprocess
 import threading
 from pathlib import Path
 
@@ -10,10 +13,13 @@ from apitorch_desktop.service import maintenance
 from apitorch_desktop.service.maintenance import MaintenanceError
 from apitorch_desktop.service.storage.errors import InUse
 from apitorch_desktop.service.storage.store import Store
+from apitorch_desktop.utils.files import try_lock
+from tests.helpers.mounts import fill, tmpfs
 from tests.helpers.on_disk import on_disk
-from tests.helpers.service_process import KEY, run, serving
+from tests.helpers.service_process import COMMAND, KEY, run, serving
 from tests.helpers.stores import ME, add, add_many, files, sweep_released
 from tests.helpers.stress_clients import CONTENTS
+from tests.helpers.waiting import PATIENCE, until
 
 
 @pytest.fixture
@@ -158,6 +164,63 @@ def test_a_backup_loses_most_of_its_images_only_when_told_so(folder, tmp_path):
     done = run("service", "--data", str(folder), "backup", str(backup), "--remove-images")
     assert (done.returncode, done.stderr) == (0, "")
     assert files(backup) == {image.sha256 for image in images[11:]}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a file that is never read to its end keeps a backup waiting")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_backup_that_was_interrupted_goes_on(folder, tmp_path, number):
+    backup, command = tmp_path / "backup", ("service", "--data", str(folder), "backup", str(tmp_path / "backup"))
+    last = max((folder / "images").glob("?/*"))
+    data = last.read_bytes()
+    last.unlink()
+    os.mkfifo(last)
+    with subprocess.Popen(
+        [*COMMAND, *command], preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), stderr=subprocess.DEVNULL
+    ) as process:
+        try:
+            until(lambda: backup.is_dir() and len(files(backup)) >= 19)
+            process.send_signal(number)
+            assert process.wait(PATIENCE) != 0
+        finally:
+            process.kill()
+    last.unlink()
+    last.write_bytes(data)
+    unfinished = run("service", "--data", str(tmp_path / "new"), "restore", str(backup))
+    assert unfinished.returncode == 1
+    assert "interrupted" in unfinished.stderr
+    done = run(*command)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert files(backup) == files(folder)
+    assert {path.name for path in backup.iterdir()} == {"backup.json", "images", "lock", "store.db"}
+    run("service", "--data", str(tmp_path / "new"), "restore", str(backup)).check_returncode()
+
+
+def test_one_backup_is_made_in_a_folder_at_a_time(folder, tmp_path):
+    maintenance.backup(folder, tmp_path / "backup")
+    lock = try_lock(tmp_path / "backup" / "lock")
+    with pytest.raises(MaintenanceError, match="Another backup"):
+        maintenance.backup(folder, tmp_path / "backup")
+    lock.release()
+    maintenance.backup(folder, tmp_path / "backup")
+
+
+@pytest.mark.parametrize("database", [True, False])
+def test_a_backup_onto_a_full_disk_names_it_and_goes_on_when_there_is_room(folder, tmp_path, database):
+    with tmpfs(tmp_path / "disk", "1m") as disk:
+        command = ("service", "--data", str(folder), "backup", str(disk / "backup"))
+        if not database:
+            with Store.open(folder) as store:
+                add(store, store.training_sets.all(ME)[0].id, "a", bytes(600_000))
+        filling = fill(disk)
+        os.truncate(filling, filling.stat().st_size - (100_000 if database else 500_000))
+        full = run(*command)
+        assert full.returncode == 1
+        assert f"There is no room left on the disk of “{disk / 'backup'}”" in full.stderr
+        assert "check" not in full.stderr
+        filling.unlink()
+        done = run(*command)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert files(disk / "backup") == files(folder)
 
 
 def test_a_backup_says_which_images_it_could_not_copy(folder, tmp_path):

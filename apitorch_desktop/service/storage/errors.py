@@ -18,6 +18,7 @@ StoreError
 import errno
 import os
 import shutil
+import sqlite3
 from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError, OperationalError
@@ -101,11 +102,13 @@ _POSTGRES_CONFLICTS = {"40001", "40P01", "23503", "23505"}
 
 
 def to_store_error(error: BaseException, folder: Path) -> StoreError:
-    """Return the DiskFull, StorageReadOnly or StorageFault for an OSError or a database error."""
+    """Return the DiskFull, StorageReadOnly or StorageFault for an OSError or an error of SQLite or PostgreSQL."""
     if isinstance(error, StoreError):
         return error
     if isinstance(error, DBAPIError):
         return _of_database(error, folder)
+    if isinstance(error, sqlite3.Error):
+        return _of_sqlite(error, folder)
     code = error.errno if isinstance(error, OSError) else None
     if code in _NO_ROOM:
         return _full(folder)
@@ -128,18 +131,21 @@ def is_conflict(error: BaseException) -> bool:
 
 
 def _of_database(error: DBAPIError, folder: Path) -> StoreError:
-    code = getattr(error.orig, "sqlite_errorcode", None)
+    if isinstance(error.orig, sqlite3.Error):
+        return _of_sqlite(error.orig, folder)
     state = getattr(error.orig, "sqlstate", None)
-    if code is None:
-        if state in _POSTGRES_FULL:
-            return DiskFull("There is no room left for the database. Free some, then try again.")
-        if state in _POSTGRES_READONLY:
-            return StorageReadOnly("The database is read-only. Make it writable, then try again.")
-        if is_conflict(error):
-            return StorageUnreachable("Others are changing the same at the same time. Try again.")
-        kind = StorageUnreachable if error.connection_invalidated or _is_outage(error) else StorageFault
-        return kind(f"The database failed ({_reason(error.orig)}). See that it runs, and try again.")
-    code &= 0xFF
+    if state in _POSTGRES_FULL:
+        return DiskFull("There is no room left for the database. Free some, then try again.")
+    if state in _POSTGRES_READONLY:
+        return StorageReadOnly("The database is read-only. Make it writable, then try again.")
+    if is_conflict(error):
+        return StorageUnreachable("Others are changing the same at the same time. Try again.")
+    kind = StorageUnreachable if error.connection_invalidated or _is_outage(error) else StorageFault
+    return kind(f"The database failed ({_reason(error.orig)}). See that it runs, and try again.")
+
+
+def _of_sqlite(error: sqlite3.Error, folder: Path) -> StoreError:
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
     if code == _SQLITE_FULL:
         return _full(folder)
     if code in {_SQLITE_IOERR, _SQLITE_CANTOPEN, _SQLITE_READONLY}:
@@ -151,7 +157,7 @@ def _of_database(error: DBAPIError, folder: Path) -> StoreError:
         return StorageFault(
             f"The database in “{folder}” is damaged. Put back a copy of the folder, or use another one."
         )
-    return StorageFault(f"The database failed ({_reason(error.orig)}). Look at the disk of “{folder}”, and try again.")
+    return StorageFault(f"The database failed ({_reason(error)}). Look at the disk of “{folder}”, and try again.")
 
 
 def _is_outage(error: DBAPIError) -> bool:
