@@ -10,12 +10,14 @@ from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from time import sleep, time
 
 from sqlalchemy import Engine, create_engine, select
 from sqlalchemy.exc import DBAPIError
 
 from apitorch_desktop import __version__
 from apitorch_desktop.service.config import storage_urls
+from apitorch_desktop.service.launcher import RUNNING_FILE
 from apitorch_desktop.service.storage import damage, schema
 from apitorch_desktop.service.storage.blobs import MARKER, Blobs, FolderBlobs
 from apitorch_desktop.service.storage.database import LOCAL_OWNER
@@ -32,6 +34,8 @@ _SHOWN = 5  # images named in a sentence
 _ATTEMPTS = 5
 _LOCK = "lock"  # in a backup's folder
 _PART = re.compile(r"\.\d+-[0-9a-f]{12}\.part.*")  # left by `atomic_write`, and SQLite beside it, when killed
+_PAUSE = 1.0  # seconds between two looks at images that seem to be wrong beside a running service
+_YOUNG = 60.0  # seconds for which a file may be waiting for its row
 _MANY = 20  # images in a backup, of which no more than half are removed unasked
 
 
@@ -80,9 +84,16 @@ def check(folder: Path, *, hashes: bool = True) -> list[Finding]:
         else open_blobs(folder, urls["blob_url"])
     )
     stored = set(blobs.names())
-    findings += _compare(rows, stored, quarantine)
-    damaged = _damaged(blobs, rows & stored) if hashes else []
-    if sound and (lost := {*damaged, *(rows - stored)}):
+    missing, orphans = rows - stored, stored - rows
+    damaged = set(_damaged(blobs, rows & stored)) if hashes else set()
+    if (missing or orphans or damaged) and (any(urls.values()) or (folder / RUNNING_FILE).exists()):
+        sleep(_PAUSE)  # images come and go meanwhile
+        rows = _rows(folder, urls["database_url"])[0]
+        stored = set(blobs.names())
+        missing, orphans, damaged = missing & rows - stored, orphans & stored - rows, damaged & rows
+        orphans = {sha256 for sha256 in orphans if not 0 <= time() - blobs.modified(sha256) < _YOUNG}
+    findings += _comparison(missing, orphans, quarantine)
+    if sound and (lost := {*damaged, *missing}):
         with suppress(DBAPIError):  # as of a database that cannot be written to; the service finds them by itself later
             _mark(folder, urls["database_url"], lost)
     if damaged:
@@ -304,8 +315,7 @@ def adopt(folder: Path) -> str:
     return f"{sentence} {_count(unreadable)} cannot be read and stay in quarantine." if unreadable else sentence
 
 
-def _compare(rows: set[str], stored: set[str], quarantine: dict[str, str]) -> Iterator[Finding]:
-    missing, orphans = sorted(rows - stored), sorted(stored - rows)
+def _comparison(missing: set[str], orphans: set[str], quarantine: dict[str, str]) -> Iterator[Finding]:
     if missing:
         yield Finding(
             f"{_count(len(missing))} {_are(missing)} in the database, but the file is gone: {_names(missing)}.",

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -253,6 +254,36 @@ def test_a_restore_needs_a_backup_of_the_same_database_and_no_service(folder, tm
         maintenance.restore(tmp_path / "backup", tmp_path / "other")
     with Store.open(tmp_path / "other") as store:
         assert store.training_sets.all(ME)[0].name == "Other"
+
+
+def test_an_upload_that_goes_on_is_no_finding(tmp_path):
+    data, stop = tmp_path / "data", threading.Event()
+    with serving(data, key=KEY) as service:
+        number = service.new_set()
+
+        def change(label: str, names: list[str]) -> None:
+            while not stop.is_set():
+                for name in names:
+                    image = service.upload(number, label, CONTENTS[name]).json()["id"]
+                    service.call("DELETE", f"training-image/{image}")
+
+        names = list(CONTENTS)
+        threads = [threading.Thread(target=change, args=(f"{i}", names[i::3])) for i in range(3)]
+        for thread in threads:
+            thread.start()
+        stray = data / "images" / "f" / ("f" * 64)
+        stray.write_bytes(b"its row is on its way")
+        try:
+            for _ in range(2):
+                (finding,) = maintenance.check(data)
+                assert finding.sentence.startswith("All is well")
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+        os.utime(stray, (time.time() - 120, time.time() - 120))
+        (finding,) = maintenance.check(data)
+        assert "1 image is stored, but not in the database: ffff" in finding.sentence
 
 
 def test_beside_a_running_service_backup_check_and_adoption(tmp_path):
