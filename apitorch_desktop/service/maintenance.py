@@ -34,6 +34,7 @@ _SHOWN = 5  # images named in a sentence
 _ATTEMPTS = 5
 _LOCK = "lock"  # in a backup's folder
 _PART = re.compile(r"\.\d+-[0-9a-f]{12}\.part.*")  # left by `atomic_write`, and SQLite beside it, when killed
+_EARLY_TABLES = ("owners", "keys", "training_sets", "labels", "images")  # of every version, with an id
 _PAUSE = 1.0  # seconds between two looks at images that seem to be wrong beside a running service
 _YOUNG = 60.0  # seconds for which a file may be waiting for its row
 _MANY = 20  # images in a backup, of which no more than half are removed unasked
@@ -69,6 +70,9 @@ def check(folder: Path, *, hashes: bool = True) -> list[Finding]:
                 problems += [
                     f"a row of {row[0]} refers to none" for row in connection.execute("PRAGMA foreign_key_check")
                 ]
+                version = _version(connection)
+            if version > schema.VERSION:
+                findings.append(Finding(schema.too_new(version), f"Use that version. {restore}"))
         except sqlite3.Error as error:
             problems = [str(error)]
         if problems:
@@ -256,6 +260,7 @@ def restore(source: Path, folder: Path) -> str:
         with closing(_read_only(source / DATABASE)) as connection:
             if connection.execute("PRAGMA integrity_check(1)").fetchone()[0] != "ok":
                 raise MaintenanceError(f"The database in “{source}” is damaged. Use another backup.")
+            _check_schema(connection, source)
             names, database_id = _blob_names(connection), _database_id(connection)
     except sqlite3.Error as error:
         raise MaintenanceError(f"The database in “{source}” cannot be read ({error}). Use another backup.") from error
@@ -276,12 +281,38 @@ def restore(source: Path, folder: Path) -> str:
                 shutil.copyfile(source / DATABASE, part)
         except OSError as error:
             raise MaintenanceError(f"The restore failed: {to_store_error(error, folder)}") from error
-    sentence = f"{_count(len(names))} and the database are back in “{folder}”."
+    sentence = f"{_count(len(names) - len(failed))} and the database are back in “{folder}”."
     if moved is not None:
         sentence += f" The database that was there is in “{moved}”."
     if failed:
-        sentence += f" {_count(len(failed))} {_are(failed)} missing or damaged in the backup: {_names(failed)}."
+        raise MaintenanceError(
+            f"{sentence} {_count(len(failed))} {_are(failed)} missing or damaged in the backup: {_names(failed)}. "
+            "Upload them again, or use another backup."
+        )
     return sentence
+
+
+def _check_schema(connection: sqlite3.Connection, source: Path) -> None:
+    """Check that a service of this version can open a database. Raises MaintenanceError."""
+    version = _version(connection)
+    if version > schema.VERSION:
+        raise MaintenanceError(
+            f"{schema.too_new(version)} Restore the backup with that version, or use another backup."
+        )
+    columns = set(
+        connection.execute("SELECT t.name, c.name FROM sqlite_master AS t, pragma_table_info(t.name) AS c").fetchall()
+    )
+    if version == schema.VERSION:
+        known = {(table.name, column.name) for table in schema.metadata.tables.values() for column in table.columns}
+    else:
+        known = {(name, "id") for name in _EARLY_TABLES} | {("meta", "name"), ("meta", "value"), ("blobs", "sha256")}
+    if (
+        version < 1
+        or not known <= columns
+        or not _database_id(connection)
+        or not all(is_sha256(name) for name in _blob_names(connection))
+    ):
+        raise MaintenanceError(f"The database in “{source}” is none of this service. Use another backup.")
 
 
 def adopt(folder: Path) -> str:
@@ -440,6 +471,10 @@ def _writable(path: Path) -> sqlite3.Connection:
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode={mode}", uri=True, timeout=10, check_same_thread=False)
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
 def _blob_names(connection: sqlite3.Connection) -> set[str]:

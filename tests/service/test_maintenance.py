@@ -3,9 +3,11 @@
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -254,6 +256,63 @@ def test_a_restore_needs_a_backup_of_the_same_database_and_no_service(folder, tm
         maintenance.restore(tmp_path / "backup", tmp_path / "other")
     with Store.open(tmp_path / "other") as store:
         assert store.training_sets.all(ME)[0].name == "Other"
+
+
+def test_a_restore_counts_what_came_back_and_fails_where_images_did_not(folder, tmp_path):
+    maintenance.backup(folder, tmp_path / "backup")
+    gone, rotten = sorted((tmp_path / "backup" / "images").glob("?/*"))[:2]
+    gone.unlink()
+    rotten.write_bytes(b"rotten")
+    done = run("service", "--data", str(tmp_path / "new"), "restore", str(tmp_path / "backup"))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "18 images and the database are back" in done.stderr
+    assert f"2 images are missing or damaged in the backup: {gone.name}, {rotten.name}" in done.stderr
+    with Store.open(tmp_path / "new") as store:
+        assert sum(store.training_sets.all(ME)[0].counts) == 20
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ("PRAGMA user_version = 99999", "newer version"),
+        ("DROP TABLE versions", "none of this service"),
+        ("ALTER TABLE training_sets DROP COLUMN encoder", "none of this service"),
+        ("DELETE FROM meta", "none of this service"),
+        ("UPDATE blobs SET sha256 = '../../etc/passwd' WHERE sha256 = (SELECT min(sha256) FROM blobs)", "none of this"),
+        ("", "none of this service"),
+    ],
+)
+def test_a_restore_takes_only_a_database_that_the_service_opens(folder, tmp_path, change, sentence):
+    maintenance.backup(folder, tmp_path / "backup")
+    if not change:
+        (tmp_path / "backup" / "store.db").unlink()
+        change = "CREATE TABLE blobs (sha256); CREATE TABLE meta (name, value); INSERT INTO meta VALUES ('id', x'00')"
+    with closing(sqlite3.connect(tmp_path / "backup" / "store.db")) as database:
+        database.executescript(change)
+    before = contents(folder)
+    for data in (folder, tmp_path / "new"):
+        refused = run("service", "--data", str(data), "restore", str(tmp_path / "backup"))
+        assert refused.returncode == 1
+        assert sentence in refused.stderr
+    assert contents(folder) == before
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_database_of_an_earlier_version_is_restored(folder, tmp_path):
+    maintenance.backup(folder, tmp_path / "backup")
+    with closing(sqlite3.connect(tmp_path / "backup" / "store.db")) as database:
+        database.executescript("DROP TABLE deleted_images; PRAGMA user_version = 8")
+    maintenance.restore(tmp_path / "backup", tmp_path / "new")
+    with Store.open(tmp_path / "new") as store:
+        assert sum(store.training_sets.all(ME)[0].counts) == 20
+
+
+def test_check_names_a_database_of_a_newer_version(folder):
+    with closing(sqlite3.connect(folder / "store.db")) as database:
+        database.execute("PRAGMA user_version = 99999")
+    checked = run("service", "--data", str(folder), "check")
+    assert checked.returncode == 1
+    assert "made by a newer version" in checked.stdout
 
 
 def test_an_upload_that_goes_on_is_no_finding(tmp_path):

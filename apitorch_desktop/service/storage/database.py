@@ -156,10 +156,7 @@ class Database:
                 _wait_for_turn(connection)
             found = self._version(connection)
             if found > schema.VERSION:
-                raise CannotOpen(
-                    f"The database was made by a newer version of this program (its tables are of version {found}, "
-                    f"this program knows {schema.VERSION}). Use that version, or another data folder."
-                )
+                raise CannotOpen(f"{schema.too_new(found)} Use that version, or another data folder.")
             if found < schema.VERSION:
                 schema.migrate(connection, found)
                 self._set_version(connection, found)

@@ -367,6 +367,14 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
 """The statements that turn a version into the next; `{binary}` is the database's type of bytes."""
 
 
+def too_new(found: int) -> str:
+    """Return the sentence for a database of a later version."""
+    return (
+        f"The database was made by a newer version of this program (its tables are of version {found}, this program knows "
+        f"{VERSION})."
+    )
+
+
 def migrate(connection: Connection, found: int) -> None:
     """Create the tables (`found` 0) or migrate those of version `found`, in the caller's transaction."""
     postgres = connection.dialect.name == "postgresql"
