@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -231,20 +232,34 @@ async def _sweep(store: Store, trainer: Trainer) -> None:
             if time.monotonic() < due:
                 continue
             due = time.monotonic() + _SWEEP
-            await asyncio.to_thread(store.sweep if leads else store.trim_thumbnails)
             if leads:
+                _report_sweep(await asyncio.to_thread(store.sweep), store.folder)
                 await asyncio.to_thread(trainer.purge_embeddings)
+            else:
+                await asyncio.to_thread(store.trim_thumbnails)
         except (StoreError, UnusableEncoder):
             _log.exception("the sweep failed")
 
 
 def _report_sweep(report: SweepReport, folder: Path) -> None:
+    if not report.left:
+        return
+    removal = f"{datetime.now(UTC) + timedelta(days=QUARANTINE_DAYS):%Y-%m-%d}"
+    number, images = report.newer or report.left, "image" if (report.newer or report.left) == 1 else "images"
     if report.newer:
-        _print_message(
-            f"Warning: {report.newer:,} stored images are newer than anything in the database, and not in it: an older copy "
-            f"of the database seems to have been put back in “{folder}”, or its log was lost. Nothing is deleted: these "
-            f"images are kept for {QUARANTINE_DAYS} days. “apitorch-desktop service check” says more."
+        found = (
+            f"the database in “{folder}” is older than {number:,} {images} beside it. Was it put back from a backup?"
         )
+        other = ", or put the newer database back"
+    else:
+        found = (
+            f"{number:,} {images} in “{folder}” {'is' if number == 1 else 'are'} not in the database, as after a crash."
+        )
+        other = ""
+    _print_message(
+        f"Warning: {found} Nothing is removed before {removal}. To keep such images, stop the service and run "
+        f"“apitorch-desktop service adopt”, which puts them into a training set of their own{other}."
+    )
 
 
 def _cluster(url: str) -> Cluster:

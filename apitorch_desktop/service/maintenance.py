@@ -23,6 +23,7 @@ from apitorch_desktop.service.storage.blobs import MARKER, Blobs, FolderBlobs
 from apitorch_desktop.service.storage.database import LOCAL_OWNER
 from apitorch_desktop.service.storage.errors import StorageFault, StoreError, to_store_error
 from apitorch_desktop.service.storage.store import Store, lock_folder, open_blobs
+from apitorch_desktop.service.storage.sweeper import QUARANTINE_DAYS
 from apitorch_desktop.service.storage.validation import is_sha256
 from apitorch_desktop.utils.errors import UserError
 from apitorch_desktop.utils.files import atomic_write, fsync_folder, move_into_place, sync, try_lock
@@ -274,6 +275,7 @@ def restore(source: Path, folder: Path) -> str:
                 raise MaintenanceError(
                     f"The images in “{images}” belong to another database. Restore into another folder."
                 )
+            beside = len(set(blobs.names()) - names)
             failed = list(_copy_images(source / "images", images, names))
             blobs.set_database_id(database_id)
             moved = _move_aside(folder)
@@ -284,6 +286,13 @@ def restore(source: Path, folder: Path) -> str:
     sentence = f"{_count(len(names) - len(failed))} and the database are back in “{folder}”."
     if moved is not None:
         sentence += f" The database that was there is in “{moved}”."
+    if beside:
+        other = "" if moved is None else ", or put the database back that was there"
+        sentence += (
+            f" {_count(beside)} beside it {'is' if beside == 1 else 'are'} not in this backup, and removed {QUARANTINE_DAYS} "
+            "days after the next start at the earliest: “apitorch-desktop service adopt” puts them into a training set of "
+            f"their own{other}."
+        )
     if failed:
         raise MaintenanceError(
             f"{sentence} {_count(len(failed))} {_are(failed)} missing or damaged in the backup: {_names(failed)}. "

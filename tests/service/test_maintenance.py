@@ -1,6 +1,7 @@
 """`service check`, `backup`, `restore` and `adopt`: on a folder at rest, and beside a service that runs."""
 
 import os
+import re
 import shutil
 import signal
 import sqlite3
@@ -256,6 +257,22 @@ def test_a_restore_needs_a_backup_of_the_same_database_and_no_service(folder, tm
         maintenance.restore(tmp_path / "backup", tmp_path / "other")
     with Store.open(tmp_path / "other") as store:
         assert store.training_sets.all(ME)[0].name == "Other"
+
+
+@pytest.mark.parametrize(("newer", "sentence"), [(100, "older than 100 images"), (2, "2 images in “{}” are not in")])
+def test_after_an_older_database_was_put_back_restore_and_start_say_what_to_do(folder, tmp_path, newer, sentence):
+    maintenance.backup(folder, tmp_path / "backup")
+    with Store.open(folder) as store:
+        add_many(store, store.training_sets.all(ME)[0].id, "b", [f"newer {i}".encode() for i in range(newer)])
+    restored = run("service", "--data", str(folder), "restore", str(tmp_path / "backup"))
+    assert restored.returncode == 0
+    assert f"{newer} images beside it are not in this backup" in restored.stdout
+    assert "service adopt" in restored.stdout
+    with serving(folder, key=KEY) as service:
+        until(lambda: "service adopt" in service.log)
+        assert sentence.format(folder) in service.log
+        assert re.search(r"Nothing is removed before \d{4}-\d\d-\d\d\.", service.log)
+        assert "stop the service" in service.log
 
 
 def test_a_restore_counts_what_came_back_and_fails_where_images_did_not(folder, tmp_path):

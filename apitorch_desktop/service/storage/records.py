@@ -239,13 +239,15 @@ class FeedbackRow(Struct, frozen=True):
 class SweepReport(Struct, frozen=True):
     """The result of a sweep.
 
-    `quarantined` counts the files in quarantine, `new` those that were added by this sweep, and `newer` those of the new
-    ones that are newer than the newest row. `removed` counts the files whose time in quarantine was over. `missing` are
-    the images whose file does not exist (their rows are kept).
+    `quarantined` counts the files in quarantine, `new` those that were added by this sweep, `left` those of the new ones
+    that were there before the folder was opened, and `newer` those of them that are newer than the newest row. `removed`
+    counts the files whose time in quarantine was over. `missing` are the images whose file does not exist (their rows are
+    kept).
     """
 
     removed: int
     missing: tuple[str, ...]
     quarantined: int = 0
     new: int = 0
+    left: int = 0
     newer: int = 0

@@ -21,6 +21,7 @@ from apitorch_desktop.service.storage.writer import Transaction, Writer
 QUARANTINE_DAYS = 30
 _MIN_REMOVED, _REMOVED_SHARE = 100, 0.01  # files removed in one sweep at most: the larger of the two
 _CLOCK_TOLERANCE = 60.0  # seconds that a file may be newer than the newest row, as after a crash
+_CRASH = 96  # files that a crash leaves without a row at most: threads that store images at a time
 _IN_QUERY = 500
 _YOUNG = 24 * 3600.0  # seconds in which no file is removed, whatever the register says
 _REMOVAL_LIMIT = 600.0  # seconds after which another may finish a removal; the bucket has a minute to answer it
@@ -61,7 +62,7 @@ class Sweeper:
         orphans = stored - referenced - self._column(schema.released.c.sha256)  # listed first, read last
         registered = self._column(schema.quarantine.c.sha256)
         new = orphans - registered
-        newer = self._count_newer(new)
+        left, newer = self._count_left(new)
         self._update_register(new, registered - orphans)
         absent = {sha256 for sha256 in referenced - stored if not self._blobs.exists(sha256)}
         # asked again, as images come and go meanwhile
@@ -71,9 +72,7 @@ class Sweeper:
             _log.error(
                 "%d stored images are gone from “%s”: %s …", len(missing), self._blobs.location, ", ".join(missing[:3])
             )
-        if new:
-            _log.warning("files without a row, now in quarantine for %d days: %d", QUARANTINE_DAYS, len(new))
-        return SweepReport(0, missing, len(orphans), len(new), newer)
+        return SweepReport(0, missing, len(orphans), len(new), left, newer)
 
     def remove_expired(self) -> int:
         """Remove files that were in quarantine for 30 days, a small share of all at most; return how many.
@@ -228,19 +227,22 @@ class Sweeper:
         else:
             self._blobs.damaged.discard(sha256)
 
-    def _count_newer(self, orphans: set[str]) -> int:
+    def _count_left(self, orphans: set[str]) -> tuple[int, int]:
+        """Return how many of the files were stored before this process opened the folder, and how many of them are newer
+        than the newest row. Later ones are uploads whose rows are on their way.
+        """
         if not orphans:
-            return 0
+            return 0, 0
         tables = (schema.training_sets, schema.images, schema.classifications, schema.feedback)
         with self._database.querying() as connection:
             times = [connection.execute(select(func.max(table.c.created_at))).scalar() for table in tables]
-        newest = max((time for time in times if time), default=None)
-        if newest is None:
-            return len(orphans)
-        limit = datetime.fromisoformat(newest).timestamp() + _CLOCK_TOLERANCE
         stored = [self._blobs.modified(sha256) for sha256 in orphans]
-        # what came since this process opened the folder are uploads whose rows are on their way
-        return sum(modified > limit and not self._opened_at < modified <= time.time() for modified in stored)
+        left = [modified for modified in stored if not self._opened_at < modified <= time.time()]
+        newest = max((datetime.fromisoformat(time).timestamp() for time in times if time), default=0.0)
+        newer = sum(modified > newest for modified in left)
+        if newest and newer <= _CRASH:
+            newer = sum(modified > newest + _CLOCK_TOLERANCE for modified in left)
+        return len(left), newer
 
     def _update_register(self, new: set[str], obsolete: set[str]) -> None:
         table = schema.quarantine

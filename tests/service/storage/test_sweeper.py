@@ -82,6 +82,17 @@ def test_files_newer_than_every_row_are_counted(tmp_path):
         assert store.startup_sweep.newer == 25
 
 
+def test_more_files_than_a_crash_leaves_are_newer_though_they_came_at_once(tmp_path):
+    with Store.open(tmp_path / "data") as store:
+        number = store.training_sets.create(ME, "Zebras").id
+    shutil.copyfile(tmp_path / "data" / "store.db", tmp_path / "earlier.db")
+    with Store.open(tmp_path / "data") as store:
+        add_many(store, number, "a", [f"new {i}".encode() for i in range(100)])
+    shutil.copyfile(tmp_path / "earlier.db", tmp_path / "data" / "store.db")
+    with Store.open(tmp_path / "data") as store:
+        assert (store.startup_sweep.left, store.startup_sweep.newer) == (100, 100)
+
+
 def set_times_of_rows(folder: Path, time: str) -> None:
     with closing(sqlite3.connect(folder / "store.db")) as database, database:
         for table in ("training_sets", "images"):
@@ -104,7 +115,7 @@ def test_an_upload_whose_row_is_on_its_way_is_not_taken_for_an_older_database(tm
     with Store.open(folder, scan=False) as store:
         (folder / "images" / "a" / ("a" * 64)).write_bytes(b"upload")
         assert (found := store.sweeper.scan()).new == 1
-        assert found.newer == 0
+        assert (found.left, found.newer) == (0, 0)
     with Store.open(folder) as store:  # still without a row, and of before this start
         assert store.sweeper.quarantined().keys() == {"a" * 64}
 
