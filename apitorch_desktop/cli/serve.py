@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
@@ -137,6 +138,7 @@ def manage_keys(arguments: Namespace) -> int:
     """Make, list or revoke keys of the service at a data folder."""
     from apitorch_desktop.service.admin import AdminError, run_action
 
+    os.umask(0o077)
     action = {"action": arguments.action}
     if arguments.action == "make":
         action["name"] = decoded(arguments.name)
@@ -162,6 +164,7 @@ def maintain_service(arguments: Namespace) -> int:
     """Check, back up or restore the data of a service; return the exit status."""
     from apitorch_desktop.service import maintenance
 
+    os.umask(0o077)  # photos and keys are private to the user, as in the service
     folder = arguments.data or paths.service_folder()
     if arguments.action == "check":
         findings = maintenance.check(folder, hashes=not arguments.fast)

@@ -26,7 +26,7 @@ from apitorch_desktop.service.storage.store import Store, lock_folder, open_blob
 from apitorch_desktop.service.storage.sweeper import QUARANTINE_DAYS
 from apitorch_desktop.service.storage.validation import is_sha256
 from apitorch_desktop.utils.errors import UserError
-from apitorch_desktop.utils.files import atomic_write, fsync_folder, move_into_place, sync, try_lock
+from apitorch_desktop.utils.files import atomic_write, fsync_folder, move_into_place, private_folder, sync, try_lock
 
 DATABASE = "store.db"
 MANIFEST = "backup.json"
@@ -165,6 +165,7 @@ def _begin(target: Path, database_id: str, held: ExitStack) -> None:
         held.callback(lock.release)
         for path in _parts(target):
             path.unlink(missing_ok=True)
+    private_folder(target)
     if not (target / MANIFEST).is_file():
         _write_manifest(target, database_id)
     (target / "images").mkdir(exist_ok=True, mode=0o700)
@@ -269,7 +270,7 @@ def restore(source: Path, folder: Path) -> str:
         lock_folder(folder, held)
         try:
             images = folder / "images"
-            images.mkdir(exist_ok=True, mode=0o700)
+            private_folder(images)
             blobs = FolderBlobs(images)
             if blobs.database_id() not in {None, database_id} and next(blobs.names(), ""):
                 raise MaintenanceError(

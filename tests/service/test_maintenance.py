@@ -275,6 +275,29 @@ def test_after_an_older_database_was_put_back_restore_and_start_say_what_to_do(f
         assert "stop the service" in service.log
 
 
+@pytest.mark.skipif(os.name != "posix", reason="permission bits")
+def test_what_maintenance_makes_is_private(folder, tmp_path):
+    umask = os.umask(0o022)
+    try:
+        backup, restored, earlier = tmp_path / "backup", tmp_path / "restored", tmp_path / "earlier"
+        backup.mkdir(mode=0o755)
+        run("service", "--data", str(folder), "backup", str(backup)).check_returncode()
+        shutil.copytree(backup, earlier)
+        for path in (earlier, *earlier.rglob("*")):  # as made by an earlier version
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        run("service", "--data", str(folder), "backup", str(earlier)).check_returncode()
+        run("service", "--data", str(restored), "restore", str(backup)).check_returncode()
+        (restored / "images" / "f" / ("f" * 64)).write_bytes(b"no image")
+        (restored / "images" / "f" / ("f" * 64)).chmod(0o600)
+        run("service", "--data", str(restored), "adopt").check_returncode()
+        run("keys", "--data", str(tmp_path / "keys"), "make", "Ann").check_returncode()
+    finally:
+        os.umask(umask)
+    for place in (backup, earlier, restored, tmp_path / "keys"):
+        for path in (place, *place.rglob("*")):
+            assert path.stat().st_mode & 0o777 == (0o700 if path.is_dir() else 0o600), path
+
+
 def test_a_restore_counts_what_came_back_and_fails_where_images_did_not(folder, tmp_path):
     maintenance.backup(folder, tmp_path / "backup")
     gone, rotten = sorted((tmp_path / "backup" / "images").glob("?/*"))[:2]

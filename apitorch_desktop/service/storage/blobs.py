@@ -161,7 +161,7 @@ class FolderBlobs(Blobs):
         if not writable:
             return
         for each in (self._incoming, *self._folders.values()):
-            each.mkdir(exist_ok=True)
+            each.mkdir(exist_ok=True, mode=0o700)
         for left in self._incoming.iterdir():  # left by a crash: no other process uses this folder
             left.unlink()
         fsync_folder(folder)

@@ -256,7 +256,7 @@ def open_blobs(folder: Path, url: str | None = None) -> Blobs:
     if url is None:
         images_folder = folder / "images"
         try:
-            images_folder.mkdir(exist_ok=True)
+            images_folder.mkdir(exist_ok=True, mode=0o700)
             return FolderBlobs(images_folder)
         except OSError as error:
             raise CannotOpen(str(to_store_error(error, images_folder))) from error
