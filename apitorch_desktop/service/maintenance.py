@@ -60,8 +60,7 @@ def check(folder: Path, *, hashes: bool = True) -> list[Finding]:
     Raises MaintenanceError where there is nothing to check.
     """
     urls = storage_urls()
-    if urls["database_url"] is None and not (folder / DATABASE).is_file():
-        raise MaintenanceError(f"There is no data of a service in “{folder}”. Name its folder with --data.")
+    _check_data(folder)
     findings: list[Finding] = []
     restore = "Stop the service, and put a backup back: apitorch-desktop service restore BACKUP."
     if urls["database_url"] is None:
@@ -121,7 +120,8 @@ def backup(folder: Path, target: Path, *, may_shrink: bool = False) -> str:
     interrupted goes on. One of another database is left as it is, and so is one of which most images would be removed,
     unless it `may_shrink`. Raises MaintenanceError.
     """
-    _check_local(folder)
+    _check_urls()
+    _check_data(folder)
     if folder.resolve() == target.resolve() or folder.resolve() in target.resolve().parents:
         raise MaintenanceError("The backup would be inside the data folder. Choose a folder on another disk.")
     try:
@@ -328,10 +328,11 @@ def _check_schema(connection: sqlite3.Connection, source: Path) -> None:
 def adopt(folder: Path) -> str:
     """Add the images in quarantine to a training set of their own; return a sentence about it.
 
-    Raises StoreError, also InUse where a service runs.
+    Raises MaintenanceError where there is no data, StoreError, also InUse where a service runs.
     """
     from apitorch_desktop.vision.images import UnreadableImage, verify
 
+    _check_data(folder)
     adopted = unreadable = 0
     with Store.open(folder, **storage_urls()) as store:
         if store.startup_sweep is None:
@@ -465,9 +466,8 @@ def _check_urls() -> None:
         )
 
 
-def _check_local(folder: Path) -> None:
-    _check_urls()
-    if not (folder / DATABASE).is_file():
+def _check_data(folder: Path) -> None:
+    if storage_urls()["database_url"] is None and not (folder / DATABASE).is_file():
         raise MaintenanceError(f"There is no data of a service in “{folder}”. Name its folder with --data.")
 
 

@@ -96,9 +96,13 @@ def test_check_finds_a_damaged_page_and_advises_a_restore(folder):
     assert "service restore" in findings[0].advice
 
 
-def test_there_has_to_be_something_to_check(tmp_path):
-    with pytest.raises(MaintenanceError, match="no data of a service"):
-        maintenance.check(tmp_path / "nothing")
+@pytest.mark.parametrize("action", ["check", "backup", "adopt"])
+def test_there_has_to_be_a_service_to_maintain(tmp_path, action):
+    target = [str(tmp_path / "target")] * (action == "backup")
+    refused = run("service", "--data", str(tmp_path / "typo"), action, *target)
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "no data of a service" in refused.stderr
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_backup_is_restored_with_every_image_and_the_next_start_keeps_newer_ones(folder, tmp_path):
