@@ -218,8 +218,8 @@ def _check_target(target: Path, database_id: str) -> None:
         )
 
 
-def _parts(target: Path) -> list[Path]:
-    return [path for path in target.iterdir() if _PART.fullmatch(path.name)]
+def _parts(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if _PART.fullmatch(path.name)]
 
 
 def _backup_ids(target: Path) -> set[str]:
@@ -269,6 +269,8 @@ def restore(source: Path, folder: Path) -> str:
     with ExitStack() as held:
         lock_folder(folder, held)
         try:
+            for path in _parts(folder):
+                path.unlink(missing_ok=True)
             images = folder / "images"
             private_folder(images)
             blobs = FolderBlobs(images)
@@ -279,9 +281,9 @@ def restore(source: Path, folder: Path) -> str:
             beside = len(set(blobs.names()) - names)
             failed = list(_copy_images(source / "images", images, names))
             blobs.set_database_id(database_id)
-            moved = _move_aside(folder)
             with atomic_write(folder / DATABASE, mode=0o600) as part:
                 shutil.copyfile(source / DATABASE, part)
+                moved = _move_aside(folder)
         except OSError as error:
             raise MaintenanceError(f"The restore failed: {to_store_error(error, folder)}") from error
     sentence = f"{_count(len(names) - len(failed))} and the database are back in “{folder}”."

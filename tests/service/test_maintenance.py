@@ -279,6 +279,22 @@ def test_after_an_older_database_was_put_back_restore_and_start_say_what_to_do(f
         assert "stop the service" in service.log
 
 
+def test_a_restore_onto_a_full_disk_leaves_the_database_that_is_there(folder, tmp_path):
+    maintenance.backup(folder, tmp_path / "backup")
+    with tmpfs(tmp_path / "disk", "1m") as disk:
+        data = disk / "data"
+        run("service", "--data", str(data), "restore", str(tmp_path / "backup")).check_returncode()
+        (data / ".1-0123456789ab.part").write_bytes(b"of a restore that was killed")
+        filling = fill(disk)
+        full = run("service", "--data", str(data), "restore", str(tmp_path / "backup"))
+        assert full.returncode == 1
+        assert "no room left" in full.stderr
+        assert run("service", "--data", str(data), "check").returncode == 0
+        filling.unlink()
+        run("service", "--data", str(data), "restore", str(tmp_path / "backup")).check_returncode()
+        assert not list(data.glob(".*"))
+
+
 @pytest.mark.skipif(os.name != "posix", reason="permission bits")
 def test_what_maintenance_makes_is_private(folder, tmp_path):
     umask = os.umask(0o022)
