@@ -55,7 +55,7 @@ class StorageFault(StoreError):  # noqa: N818
 
 
 class DamagedImage(StorageFault):
-    """What is stored of an image is not what came: damaged, or gone."""
+    """The content of an image is not stored as it came: it is damaged, or gone."""
 
     def __init__(self, what: str = "The stored image is damaged.") -> None:
         super().__init__(f"{what} Upload it again, or restore it from a backup.")
