@@ -246,14 +246,16 @@ class ImageRoutes(OperationGroup):
             raise HttpError(400, f"These are over {_ARCHIVE // 2**20} MiB. Ask for fewer images at once.")
 
         def load() -> Response:
-            packed = io.BytesIO()
-            with tarfile.open(fileobj=packed, mode="w", format=tarfile.USTAR_FORMAT) as archive:
-                for row in rows:
-                    with suppress(StorageFault):  # a request for this image alone reports the error
-                        data = self._store.read(row.sha256, row.bytes)
-                        entry = tarfile.TarInfo(row.filename)
-                        entry.size = len(data)
-                        archive.addfile(entry, io.BytesIO(data))
+            packed = io.BytesIO()  # `TarFile.addfile` copies each entry, which takes longer than all else
+            for row in rows:
+                with suppress(StorageFault):  # a request for this image alone reports the error
+                    data = self._store.read(row.sha256, row.bytes)
+                    entry = tarfile.TarInfo(row.filename)
+                    entry.size = len(data)
+                    packed.write(entry.tobuf(tarfile.USTAR_FORMAT))
+                    packed.write(data)
+                    packed.write(bytes(-len(data) % tarfile.BLOCKSIZE))
+            packed.write(bytes(2 * tarfile.BLOCKSIZE))
             return Response(packed.getvalue(), media_type="application/x-tar")
 
         return LargeResponse(size, lambda: self._workers.run_images(load))
