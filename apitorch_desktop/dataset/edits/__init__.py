@@ -12,6 +12,7 @@ Modules in reading order:
     payloads       the data of each kind of edit
     journal        all of it in SQLite, and the handles that lead to the current ids of images
     trash          content of deleted images
+    content_packs  many of them in few files
     history        `EditHistory`, what callers use: one method for each kind of edit, undo, redo, resume, trash
     runner         `EditRunner`, the state machine below
     executor       one run of one edit: labels, training sets, feedback

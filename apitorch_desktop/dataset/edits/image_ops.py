@@ -102,10 +102,10 @@ class ImageOperations:
         lists hashes, the images come many in one call.
         """
         unknown: list[Placement] = []
+        stored = self.trash.stored({placement.known_hash for placement in placements} - {""})
         for placement in placements:
-            known = placement.known_hash
-            if known and self.trash.has(known):
-                placement.sha256 = known
+            if placement.known_hash in stored:
+                placement.sha256 = placement.known_hash
             else:
                 unknown.append(placement)
         self._refresh_records(unknown)
@@ -133,12 +133,15 @@ class ImageOperations:
                 packed = self.workspace.run(
                     lambda: self.workspace.client.archive(self.training_set_id, ids, cancelled=self.cancelled)
                 )
-                for name, data in packed.items():
-                    if self.cancelled():
-                        raise Cancelled
-                    placement = names.get(name)
-                    if placement is not None and sha256(data).hexdigest() == placement.known_hash:
-                        placement.sha256 = self.trash.add(data, placement.known_hash)
+                if self.cancelled():
+                    raise Cancelled
+                contents = {names[name].known_hash: data for name, data in packed.items() if name in names}
+                contents = {known: data for known, data in contents.items() if sha256(data).hexdigest() == known}
+                if contents:
+                    self.trash.add_many(contents)
+                for placement in names.values():
+                    if placement.known_hash in contents:
+                        placement.sha256 = placement.known_hash
                         archived.add(placement.n)
                         self.on_call()
 

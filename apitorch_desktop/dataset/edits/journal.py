@@ -54,6 +54,7 @@ _SCHEMA = (
         connection TEXT, training_set TEXT, label TEXT, PRIMARY KEY (connection, training_set, label)) WITHOUT ROWID""",
     "CREATE INDEX IF NOT EXISTS trash_image ON trash (connection, image)",
     "CREATE INDEX IF NOT EXISTS trash_sha256 ON trash (sha256)",
+    "CREATE INDEX IF NOT EXISTS trash_place ON trash (place)",
 )
 _IN_QUERY = 500
 """Values in one query at most."""
@@ -262,32 +263,47 @@ class EditJournal:
         bytes). `untrashed`: such names of images that came back.
         """
         with self._file.transaction() as db:
-            now, set_name = time(), _resolve(db, row.set_handle)
-            for placement, name, size in trashed:
-                label = placement.source or placement.target
-                set_handle = _add_handle(db, row.connection_id, 0, set_name)
-                db.execute(
+            if trashed := list(trashed):
+                now, place = time(), _add_handle(db, row.connection_id, 0, _resolve(db, row.set_handle))
+                db.executemany(
                     "INSERT INTO trash (connection, training_set, place, image, label, name, sha256, bytes, deleted_at)"
                     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                    (
-                        *(row.connection_id, row.set_key, set_handle, name, label),
-                        *(placement.name, placement.sha256, size, now),
-                    ),
+                    [
+                        (
+                            row.connection_id,
+                            row.set_key,
+                            place,
+                            name,
+                            one.source or one.target,
+                            one.name,
+                            one.sha256,
+                            size,
+                            now,
+                        )
+                        for one, name, size in trashed
+                    ],
                 )
-                if placement.known_split:
-                    values = (row.connection_id, name, placement.known_split)
-                    db.execute("INSERT OR REPLACE INTO trashed_split VALUES (?, ?, ?)", values)
+                db.executemany(
+                    "INSERT OR REPLACE INTO trashed_split VALUES (?, ?, ?)",
+                    [(row.connection_id, name, one.known_split) for one, name, _ in trashed if one.known_split],
+                )
             _write(db, row, placements)
             db.executemany(
                 "UPDATE handle SET name = ? WHERE connection = ? AND name = ?",
                 [(new, row.connection_id, old) for old, new in renamed if old != new],
             )
-            for name in untrashed:
-                where = "FROM trash WHERE connection = ? AND image = ?"
-                key = (row.connection_id, name)
-                db.execute(f"DELETE FROM handle WHERE id IN (SELECT place {where})", key)  # noqa: S608 - our own text
-                db.execute(f"DELETE {where}", key)
-                db.execute("DELETE FROM trashed_split WHERE connection = ? AND image = ?", key)
+            back = [(row.connection_id, name) for name in untrashed]
+            places = {
+                place
+                for key in back
+                for place in db.execute("SELECT place FROM trash WHERE connection = ? AND image = ?", key)
+            }
+            for table in ("trash", "trashed_split"):
+                db.executemany(f"DELETE FROM {table} WHERE connection = ? AND image = ?", back)  # noqa: S608 - our own text
+            db.executemany(
+                "DELETE FROM handle WHERE id = ? AND NOT EXISTS (SELECT 1 FROM trash WHERE place = handle.id)",
+                list(places),
+            )
 
     def drop_undone(self, row: EditRow) -> None:
         """Delete the undone edits of an edit's training set: they can no longer be redone."""

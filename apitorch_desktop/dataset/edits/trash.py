@@ -6,32 +6,32 @@ import errno
 import hashlib
 import os
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from apitorch_desktop.utils.files import move_into_place, sync
+from apitorch_desktop.dataset.edits.content_packs import ContentPacks
+from apitorch_desktop.utils.files import FEW, move_into_place, sync
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+_PACKS = "packs"
 
 
 class TrashStore:
-    """A folder of files named by their sha256. Thread-safe; the journal knows which of them are needed."""
+    """A folder of files named by their sha256, and of packs. Thread-safe; the journal knows what of them is needed."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._packs = ContentPacks(folder / _PACKS)
 
-    def add(self, data: bytes, known: str = "") -> str:
-        """Store content, and return its sha256 (hex), `known` if that is at hand. It survives a loss of power after
-        `sync`. Raises OSError.
-        """
-        sha256 = known or hashlib.sha256(data).hexdigest()
-        path = self._path(sha256)
-        if not path.is_file():
+    def add(self, data: bytes) -> str:
+        """Store content, and return its sha256 (hex). It survives a loss of power after `sync`. Raises OSError."""
+        sha256 = hashlib.sha256(data).hexdigest()
+        if not self.has(sha256):
             part = self._folder / f".{secrets.token_hex(8)}.part"
             try:
                 self._write(part, data)
-                move_into_place(part, path)
+                move_into_place(part, self._path(sha256))
             except BaseException:
                 part.unlink(missing_ok=True)
                 raise
@@ -47,29 +47,50 @@ class TrashStore:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
 
-    def sync(self, hashes: Collection[str]) -> None:
+    def add_many(self, contents: Mapping[str, bytes]) -> None:
+        """Store contents, by their sha256, in one file, which survives a loss of power on return. Raises OSError."""
+        self._packs.add(contents)
+
+    def sync(self, sha256s: Collection[str]) -> None:
         """Return when these are on the disk. Raises OSError."""
-        sync([self._path(sha256) for sha256 in hashes])
+        sync([self._path(sha256) for sha256 in sha256s if self._packs.size(sha256) is None])
 
     def has(self, sha256: str) -> bool:
         """Return whether content is stored."""
-        return self._path(sha256).is_file()
+        return bool(self.stored([sha256]))
+
+    def stored(self, sha256s: Collection[str]) -> set[str]:
+        """Return those of these contents that are stored."""
+        if any(self._packs.size(sha256) is None for sha256 in sha256s):
+            self._packs.refresh()
+        found = {sha256 for sha256 in sha256s if self._packs.size(sha256) is not None}
+        others = set(sha256s) - found
+        if len(others) > FEW:
+            with suppress(FileNotFoundError):
+                found |= others.intersection(path.name for path in self._folder.iterdir())
+            return found
+        return found | {sha256 for sha256 in others if self._path(sha256).is_file()}
 
     def size(self, sha256: str) -> int:
-        """Return the size of stored content in bytes."""
-        return self._path(sha256).stat().st_size
+        """Return the size of stored content in bytes. Raises OSError."""
+        size = self._packs.size(sha256)
+        return self._path(sha256).stat().st_size if size is None else size
 
     def read(self, sha256: str) -> bytes:
         """Return stored content. Raises FileNotFoundError, also for a damaged file."""
-        data = self._path(sha256).read_bytes()
+        if not self._path(sha256).is_file() and self._packs.size(sha256) is None:
+            self._packs.refresh()
+        packed = self._packs.read(sha256)
+        data = self._path(sha256).read_bytes() if packed is None else packed
         if hashlib.sha256(data).hexdigest() != sha256:
             raise FileNotFoundError(errno.ENOENT, "the photo is damaged", str(self._path(sha256)))
         return data
 
-    def drop(self, hashes: Collection[str]) -> int:
+    def drop(self, sha256s: Collection[str]) -> int:
         """Delete content for good, and return the number of bytes freed."""
-        freed = 0
-        for sha256 in hashes:
+        files = [sha256 for sha256 in sha256s if self._packs.size(sha256) is None]
+        freed = self._packs.drop(sha256s)
+        for sha256 in files:
             path = self._path(sha256)
             with suppress(FileNotFoundError):
                 size = path.stat().st_size
@@ -83,15 +104,18 @@ class TrashStore:
             return None
         aside = self._folder.with_name(f"{self._folder.name}.{secrets.token_hex(4)}")
         move_into_place(self._folder, aside)
+        self._packs.forget_all()
         return aside
 
     def all(self) -> set[str]:
         """Return all stored sha256, and delete part files that a crash left."""
-        found = set()
+        self._packs.refresh()
+        self._packs.delete_parts()
+        found = self._packs.hashes()
         for path in self._folder.glob("*"):
             if path.name.endswith(".part"):
                 path.unlink(missing_ok=True)
-            else:
+            elif path.name != _PACKS:
                 found.add(path.name)
         return found
 

@@ -556,10 +556,10 @@ def test_a_refusal_in_the_middle_takes_everything_back(plain: Home, documented: 
 def test_an_edit_that_is_cancelled_is_taken_back(either: Home):
     home = either
     before = content(home)
-    asked = iter(range(1000))
+    asked, last = iter(range(1000)), 2 if home.workspace.has("images.archive") else 6  # before all are in the trash
     with pytest.raises(Cancelled):
         home.edits.delete(
-            home.workspace, home.set_id, home.listing().images, EditRun(cancelled=lambda: next(asked) > 6)
+            home.workspace, home.set_id, home.listing().images, EditRun(cancelled=lambda: next(asked) > last)
         )
     assert content(home) == before
     assert home.edits.unfinished("c1") == []
