@@ -102,9 +102,11 @@ def run_action(folder: Path, action: Action, attach: Callable[[Path], tuple[str,
     if running := attach(folder):
         return _call(*running, action)
     from apitorch_desktop.service.config import InvalidConfig, storage_urls
-    from apitorch_desktop.service.storage.store import Store
+    from apitorch_desktop.service.storage.store import Store, check_data
 
     try:
+        if action["action"] != "make":  # the first key may be made before the service is started
+            check_data(folder, storage_urls()["database_url"])
         with Store.open(folder, **storage_urls()) as store:
             return perform(store.owners, action)
     except InUse as error:

@@ -20,15 +20,14 @@ from apitorch_desktop.service.config import storage_urls
 from apitorch_desktop.service.launcher import RUNNING_FILE
 from apitorch_desktop.service.storage import damage, schema
 from apitorch_desktop.service.storage.blobs import MARKER, Blobs, FolderBlobs
-from apitorch_desktop.service.storage.database import LOCAL_OWNER
+from apitorch_desktop.service.storage.database import DATABASE, LOCAL_OWNER
 from apitorch_desktop.service.storage.errors import StorageFault, StoreError, to_store_error
-from apitorch_desktop.service.storage.store import Store, lock_folder, open_blobs
+from apitorch_desktop.service.storage.store import Store, check_data, lock_folder, open_blobs
 from apitorch_desktop.service.storage.sweeper import QUARANTINE_DAYS
 from apitorch_desktop.service.storage.validation import is_sha256
 from apitorch_desktop.utils.errors import UserError
 from apitorch_desktop.utils.files import atomic_write, fsync_folder, move_into_place, private_folder, sync, try_lock
 
-DATABASE = "store.db"
 MANIFEST = "backup.json"
 ADOPTED_SET, ADOPTED_LABEL = "Recovered images", "recovered"
 _SHOWN = 5  # images named in a sentence
@@ -57,10 +56,10 @@ def check(folder: Path, *, hashes: bool = True) -> list[Finding]:
     """Check the database, the image files and, with `hashes`, their content; a service may be running.
 
     What is missing or damaged is marked in the database, so that an import sends it again; else nothing is changed.
-    Raises MaintenanceError where there is nothing to check.
+    Raises CannotOpen where there is nothing to check.
     """
     urls = storage_urls()
-    _check_data(folder)
+    check_data(folder, urls["database_url"])
     findings: list[Finding] = []
     restore = "Stop the service, and put a backup back: apitorch-desktop service restore BACKUP."
     if urls["database_url"] is None:
@@ -118,10 +117,10 @@ def backup(folder: Path, target: Path, *, may_shrink: bool = False) -> str:
 
     A service may be running: the database is copied at one moment, with every image it refers to. A backup that was
     interrupted goes on. One of another database is left as it is, and so is one of which most images would be removed,
-    unless it `may_shrink`. Raises MaintenanceError.
+    unless it `may_shrink`. Raises MaintenanceError, and CannotOpen where there is no data.
     """
     _check_urls()
-    _check_data(folder)
+    check_data(folder, storage_urls()["database_url"])
     if folder.resolve() == target.resolve() or folder.resolve() in target.resolve().parents:
         raise MaintenanceError("The backup would be inside the data folder. Choose a folder on another disk.")
     try:
@@ -330,11 +329,11 @@ def _check_schema(connection: sqlite3.Connection, source: Path) -> None:
 def adopt(folder: Path) -> str:
     """Add the images in quarantine to a training set of their own; return a sentence about it.
 
-    Raises MaintenanceError where there is no data, StoreError, also InUse where a service runs.
+    Raises StoreError: CannotOpen where there is no data, InUse where a service runs.
     """
     from apitorch_desktop.vision.images import UnreadableImage, verify
 
-    _check_data(folder)
+    check_data(folder, storage_urls()["database_url"])
     adopted = unreadable = 0
     with Store.open(folder, **storage_urls()) as store:
         if store.startup_sweep is None:
@@ -466,11 +465,6 @@ def _check_urls() -> None:
         raise MaintenanceError(
             "This service keeps its data in PostgreSQL or in a bucket: back both up with their own tools, the database first."
         )
-
-
-def _check_data(folder: Path) -> None:
-    if storage_urls()["database_url"] is None and not (folder / DATABASE).is_file():
-        raise MaintenanceError(f"There is no data of a service in “{folder}”. Name its folder with --data.")
 
 
 def _read_only(path: Path) -> sqlite3.Connection:

@@ -279,6 +279,14 @@ def test_keys_are_made_listed_and_revoked_with_the_service_running_or_not(tmp_pa
         assert sets == []
 
 
+@pytest.mark.parametrize("words", [("list",), ("revoke", "1")])
+def test_a_folder_that_was_mistyped_is_named_and_not_made(words, tmp_path):
+    done = run("keys", "--data", str(tmp_path / "servce"), *words)
+    assert done.returncode == 1
+    assert "There is no data of a service in" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_key_that_is_somebodys_stays_theirs_when_the_service_is_started_with_it(tmp_path):
     with serving(tmp_path, key=KEY) as served:
         served.call("POST", "training-sets", json={"name": "Mine"})

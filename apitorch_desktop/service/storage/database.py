@@ -27,6 +27,8 @@ from apitorch_desktop.service.storage.errors import (
 )
 from apitorch_desktop.service.storage.validation import now
 
+DATABASE = "store.db"
+"""The file of SQLite in the data folder."""
 LOCAL_OWNER = 1
 """The owner that always exists: the user of this machine."""
 
@@ -67,9 +69,9 @@ class Database:
         self._watchdog: _Watchdog | None = None
         self.sqlite = url is None
         if url is None:
-            self._readers = _sqlite(folder / "store.db", "BEGIN", ("query_only=ON",), _READERS)
+            self._readers = _sqlite(folder / DATABASE, "BEGIN", ("query_only=ON",), _READERS)
             self._writer = _sqlite(
-                folder / "store.db", "BEGIN IMMEDIATE", ("journal_mode=WAL", f"journal_size_limit={_WAL_LIMIT}"), 1
+                folder / DATABASE, "BEGIN IMMEDIATE", ("journal_mode=WAL", f"journal_size_limit={_WAL_LIMIT}"), 1
             )
             self._queries = self._readers
         else:

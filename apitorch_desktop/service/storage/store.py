@@ -34,7 +34,7 @@ from apitorch_desktop.service.storage.blobs import Blobs, FolderBlobs, Thumbnail
 from apitorch_desktop.service.storage.changes import ChangeRepository
 from apitorch_desktop.service.storage.classifications import ClassificationRepository
 from apitorch_desktop.service.storage.coordination import JobRepository, Listener
-from apitorch_desktop.service.storage.database import Database
+from apitorch_desktop.service.storage.database import DATABASE, Database
 from apitorch_desktop.service.storage.deleted_images import DeletedImageRepository
 from apitorch_desktop.service.storage.disk_reserve import DiskReserve
 from apitorch_desktop.service.storage.errors import CannotOpen, InUse, RecordNotFound, StorageFault, to_store_error
@@ -245,6 +245,12 @@ def lock_folder(folder: Path, resources: ExitStack) -> None:
         raise CannotOpen(f"“{folder}” is a file, not a folder. Choose another data folder.") from error
     except OSError as error:
         raise CannotOpen(f"The data folder cannot be used. {to_store_error(error, folder)}") from error
+
+
+def check_data(folder: Path, database_url: str | None) -> None:
+    """Raise CannotOpen where a folder has no data of a service, so that opening it would make some."""
+    if database_url is None and not (folder / DATABASE).is_file():
+        raise CannotOpen(f"There is no data of a service in “{folder}”. Name its folder with --data.")
 
 
 def open_blobs(folder: Path, url: str | None = None) -> Blobs:
