@@ -1,6 +1,7 @@
 """Contents of a folder or an archive as they are found, and archives whose photos lie beside them unpacked."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -65,12 +66,20 @@ class UnpackedImages:
         self._entries: dict[Parts, ContainedImage] = {}
         self._by_place: dict[Parts, list[Parts]] = {}
         """By the names of image and folder."""
+        self._below = Counter[Parts]()
+        """Number of images in each folder and the folders in it."""
+        self._directly = Counter[Parts]()
+        """Number of images in each folder itself."""
 
     def add(self, entries: Iterable[ContainedImage]) -> None:
         """Add images of the folder, or of an archive that does not lie there unpacked."""
         for entry in entries:
-            self._entries[entry.parts] = entry
-            self._by_place.setdefault(entry.parts[-2:], []).append(entry.parts)
+            parts = entry.parts
+            if parts not in self._entries:
+                self._by_place.setdefault(parts[-2:], []).append(parts)
+                self._directly[parts[:-1]] += 1
+                self._below.update(parts[:depth] for depth in range(len(parts)))
+            self._entries[parts] = entry
 
     def unpacked_at(self, name: str, above: Parts, images: Sequence[ContainedImage]) -> tuple[Parts, int] | None:
         """Return the folder in which the images of an archive lie, and how many folders around them do not; else None."""
@@ -80,13 +89,13 @@ class UnpackedImages:
             tried: set[Parts] = set()
             for first in inside:
                 ends = [first[-2:]] if len(first) > 1 else [(name, *first), (*above[-1:], *first)]
-                for parts in (one for end in ends for one in self._by_place.get(end, ())):
-                    place = parts[: -len(first)]
-                    if place in tried or parts[-len(first) :] != first:
-                        continue
+                found = (one for end in ends for one in self._by_place.get(end, ()) if one[-len(first) :] == first)
+                places = {one[: -len(first)] for one in found} - tried
+                tried |= places
+                own_name_first = sorted(places, key=lambda one: (one[-1:] != (name,), one))
+                for place in own_name_first:
                     if self._lie_at(place, name, above, inside):
                         return place, depth
-                    tried.add(place)
         return None
 
     def _lie_at(self, place: Parts, name: str, above: Parts, images: Mapping[Parts, ContainedImage]) -> bool:
@@ -97,13 +106,12 @@ class UnpackedImages:
         pairs = [
             (entry, self._entries[one]) for own, entry in images.items() if (one := (*place, *own)) in self._entries
         ]
-        there = sum(one[: len(place)] == place for one in self._entries) if len(pairs) < len(images) else 0
-        if there > len(pairs) or 2 * len(pairs) < len(images):
+        there = self._below[place]
+        if (len(pairs) < len(images) and there > len(pairs)) or 2 * len(pairs) < len(images):
             return False
-        if place[-1:] != (name,) and any(len(own) == 1 for own in images):
-            beside = sum(one[:-1] == place for one in self._entries)
-            if place != above or beside > len(images):
-                return False
+        is_label = place[-1:] != (name,) and any(len(own) == 1 for own in images)
+        if is_label and (place != above or self._directly[place] > len(images)):
+            return False
         return are_same(pairs)
 
 

@@ -483,6 +483,18 @@ def test_an_archive_that_was_unpacked_in_part_has_the_folders_of_the_rest(tmp_pa
     assert len(plan.sending()) == 6
 
 
+@pytest.mark.parametrize("copy", ["backup", "z"])
+def test_an_archive_beside_two_copies_belongs_to_the_one_of_its_name(copy, tmp_path):
+    for place in (copy, "photos"):
+        for name, seed in SET.items():
+            put(tmp_path / place / name, picture(seed))
+    write_zip(tmp_path / "photos.zip", {name: picture(seed) for name, seed in SET.items()})
+    plan = scan([tmp_path])
+    assert len(plan.sending()) == len(SET)
+    [note] = [note for note in plan.notes if "“photos.zip”" in note]
+    assert "“photos”" in note
+
+
 def test_an_archive_of_other_photos_with_the_same_names_keeps_its_own(tmp_path):
     for name, seed in SET.items():
         put(tmp_path / "day 1" / name, picture(seed))
