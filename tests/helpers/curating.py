@@ -9,7 +9,7 @@ from apitorch_desktop.service.storage.owners import LOCAL_OWNER
 from apitorch_desktop.service.storage.store import Store
 from apitorch_desktop.vision import images
 from apitorch_desktop.vision.encoder import Encoder
-from tests.helpers.waiting import until
+from tests.helpers.waiting import PATIENCE, until
 
 OWNER = LOCAL_OWNER
 
@@ -57,7 +57,7 @@ def training(store: Store, encoder, *, own=None, delay: float = 0.1, patience: f
     try:
         yield trainer
     finally:
-        assert trainer.stop()
+        assert trainer.stop(PATIENCE)
 
 
 def add(store: Store, set_id: int, label: str, *paths: Path) -> list[str]:
