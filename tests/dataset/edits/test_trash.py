@@ -1,6 +1,9 @@
 """Contents of deleted images on this machine: files for single ones, packs for those that come many in one archive."""
 
 import hashlib
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -8,6 +11,23 @@ import pytest
 from apitorch_desktop.dataset.edits.trash import TrashStore
 from tests.helpers.dataset_home import Home, picture
 
+ROOT = Path(__file__).parents[3]
+PROGRAM = """
+import sys
+from pathlib import Path
+from tests.helpers.dataset_home import Home
+folder, url, key, number = sys.argv[1:]
+home = Home(Path(folder), url, key, int(number))
+home.workspace.connect()
+home.edits.resume(home.workspace)
+while True:
+    while home.edits.journal.undoable("c1"):
+        home.edits.undo(home.workspace)
+    print("again", flush=True)
+    home.edits.delete(home.workspace, home.set_id, home.images("l0"))
+    some = home.edits.trash("c1")[::3]
+    home.edits.restore(home.workspace, some)
+"""
 MARK = b"packed images 1\n"
 
 
@@ -106,6 +126,30 @@ def test_a_training_set_that_is_restored_takes_all_of_its_trash_along(real: Home
     real.edits.restore(real.workspace, own[:5])
     assert {one.training_set_id for one in real.edits.trash("c1")} == {back}
     assert len(real.edits.trash("c1")) == len(own) - 5
+
+
+def test_a_program_that_is_killed_while_it_deletes_and_restores_loses_no_photo(real: Home):
+    add_more(real, "l0", 35)
+    before = real.content(empty=True)
+    real.close()
+    command = [sys.executable, "-c", PROGRAM, str(real.folder), real.url, real.key, str(real.set_id)]
+    for round_ in range(15):
+        with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as process:
+            for _ in range(1 + round_ % 2):
+                assert process.stdout.readline()
+            time.sleep(0.02 * round_)
+            process.kill()
+    real.open()
+    real.workspace.connect()
+    real.edits.resume(real.workspace)
+    assert real.edits.unfinished("c1") == []
+    for one in real.edits.trash("c1"):
+        assert len(real.edits.trashed_bytes(one)) == one.bytes
+    real.client.forget_deleted_images()
+    while real.edits.journal.undoable("c1"):
+        real.edits.undo(real.workspace)
+    assert real.content(empty=True) == before
+    assert list((real.folder / "trash").iterdir()) == []
 
 
 def test_a_damaged_content_in_a_pack_stops_the_undo_and_changes_nothing(real: Home):
