@@ -19,7 +19,8 @@ import tempfile
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
+from io import FileIO
 from pathlib import Path
 from typing import TypeVar
 
@@ -254,6 +255,15 @@ class FolderBlobs(Blobs):
                 self._checked[sha256] = version
         return data
 
+    def has(self, sha256: str, data: bytes) -> bool:
+        """Return whether exactly `data` is stored, without a copy of it in memory."""
+        view = memoryview(data)
+        try:
+            with _opened(self._path(sha256), len(data)) as (file, _):
+                return all(file.read(_PIECE) == view[at : at + _PIECE] for at in range(0, len(data), _PIECE))
+        except (StorageFault, OSError):
+            return False
+
     def delete(self, sha256s: Sequence[str]) -> None:
         """Delete files, ignoring missing ones."""
         try:
@@ -326,6 +336,7 @@ class FolderBlobs(Blobs):
 _READING = os.O_RDONLY | sum(
     getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_BINARY", "O_NOINHERIT")
 )
+_PIECE = 2**20  # bytes that are compared at a time
 _NO_FILE = {errno.ELOOP, errno.ENXIO, errno.EISDIR, errno.EIO}
 """Errors of a link, a socket, a folder, and a disk that cannot read: an upload replaces each."""
 
@@ -336,23 +347,30 @@ def check_content(data: bytes, sha256: str) -> None:
         raise DamagedImage
 
 
-def read_file(path: Path, size: int | None = None) -> tuple[bytes, int]:
-    """Return the bytes of an image's file, and a number that is another once the file is written to or replaced.
-
-    Raises DamagedImage for one that is gone or of another size, OSError.
-    """
+@contextmanager
+def _opened(path: Path, size: int | None) -> Iterator[tuple[FileIO, os.stat_result]]:
+    """Open an image's file. Raises DamagedImage for one that is gone or of another size, OSError."""
     try:
         with open(os.open(path, _READING), "rb", buffering=0) as file:  # noqa: PTH123 - a descriptor
             found = os.fstat(file.fileno())
             if not stat.S_ISREG(found.st_mode) or size not in (None, found.st_size):
                 raise DamagedImage
-            return file.read(), hash((found.st_ino, found.st_mtime_ns, found.st_ctime_ns))
+            yield file, found
     except FileNotFoundError as error:
         raise DamagedImage("The stored image is gone from the disk.") from error
     except OSError as error:
         if error.errno in _NO_FILE:
             raise DamagedImage from error
         raise
+
+
+def read_file(path: Path, size: int | None = None) -> tuple[bytes, int]:
+    """Return the bytes of an image's file, and a number that is another once the file is written to or replaced.
+
+    Raises DamagedImage for one that is gone or of another size, OSError.
+    """
+    with _opened(path, size) as (file, found):
+        return file.read(), hash((found.st_ino, found.st_mtime_ns, found.st_ctime_ns))
 
 
 def in_batches(sha256s: Iterable[str], size: int) -> Iterator[list[str]]:
