@@ -22,7 +22,7 @@ def test_the_page_of_a_set_shows_what_is_in_it_and_does_what_its_menu_does(monke
 
     def steps(made):
         program.wait(lambda: made.model.total == len(LABELS) * EACH, "the photos")
-        program.wait(lambda: made.session.open_set.classifier_status.metrics, "the classifier")
+        program.wait(lambda: learned(made) == len(LABELS) * EACH, "the classifier of all photos")
         page = made.set_page
         press_row(made)
         program.wait(page.isVisible, "the page, by the row of the open set")
@@ -37,6 +37,10 @@ def test_the_page_of_a_set_shows_what_is_in_it_and_does_what_its_menu_does(monke
         through_the_keys(made)
         export(made)
         delete(made)
+
+    def learned(made):
+        metrics = made.session.open_set.classifier_status.metrics
+        return sum(each.count for each in metrics.labels) if metrics else 0
 
     def forecast(made):
         page = made.set_page
