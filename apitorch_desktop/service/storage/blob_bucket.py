@@ -311,13 +311,19 @@ class BucketBlobs(Blobs):
             self._store.delete([_name(sha256) for sha256 in sha256s])
 
     def names(self) -> Iterator[str]:
-        """Yield the sha256 of every stored object. Raises StorageFault."""
+        """Yield the sha256 of every stored object. Raises StorageFault.
+
+        Those that are to be deleted when it begins are left out, as the bucket may list them though they are deleted then.
+        """
+        with self._changed:
+            deleted = {*self._deletions, *self._deleting}
         yield from list(self._uploads)
         try:
             for batch in self._store.list():
                 for entry in batch:
                     name = entry["path"].rpartition("/")[2]
-                    if len(name) == SHA256_DIGITS and name not in self._uploads and not self._is_deleted(name):
+                    gone = name in deleted or self._is_deleted(name)
+                    if len(name) == SHA256_DIGITS and name not in self._uploads and not gone:
                         yield name
         except Exception as error:
             raise _to_storage_fault(error) from error

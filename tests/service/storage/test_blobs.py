@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,29 @@ def test_what_is_settled_can_be_read_listed_and_deleted(blobs: Blobs):
     assert blobs.exists(sha(contents[2]))
     with pytest.raises(StorageFault, match="Upload it again"):
         blobs.read(sha(contents[0]))
+
+
+def test_what_is_deleted_while_a_bucket_is_listed_is_not_among_the_names():
+    from obstore.store import MemoryStore
+
+    class Bucket(MemoryStore):
+        listed = threading.Event()
+
+        def delete(self, paths):
+            self.listed.wait()
+            super().delete(paths)
+
+        def list(self):
+            found = list(super().list())
+            self.listed.set()
+            blobs.settle()
+            return found
+
+    blobs = BucketBlobs(Bucket(), "memory")
+    contents = [b"one", b"two"]
+    put(blobs, *contents)
+    blobs.delete([sha(b"one")])
+    assert list(blobs.names()) == [sha(b"two")]
 
 
 def test_the_marker_stays_and_is_no_image(blobs: Blobs):
