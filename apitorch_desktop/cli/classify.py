@@ -6,6 +6,7 @@ from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from threading import Event
@@ -105,45 +106,18 @@ def classify_files(
     if not items:
         raise CommandError("There is no photo to classify.")
     line = output.ProgressLine(quiet=table is None and sys.stdout.isatty())
-    failed: list[tuple[str, str]] = []
-    done = 0
-    ended: BaseException | None = None
-    wait, stop = Patience(patience, line), Event()
-    call = partial(client.classify, cancelled=stop.is_set)
-    with closing(Archives()) as archives:
-
-        def again(error: ApiError, attempt: int) -> bool:
-            return not stop.is_set() and wait.again(error, attempt)
-
-        def answer_of(item: PlanItem) -> Classification | str:
-            if wait.over:
-                return item.problem or NOT_YET
-            answer = item.problem or classify(call, [classifier], item.source, archives, again)[classifier]
-            if not isinstance(answer, str):
-                wait.moved()
-            return answer
-
-        with _rows(table, json=json) as write, ThreadPoolExecutor(4, "classify") as pool:
-            try:
-                for item, answer in zip(items, pool.map(answer_of, items), strict=True):
-                    if isinstance(answer, str):
-                        failed.append((place_of(item.source), answer))
-                    write(item.source, classifier, answer)
-                    done += 1
-                    line.show(f"{done:,} of {len(items):,} photos")
-            except BaseException as error:
-                stop.set()
-                pool.shutdown(wait=False, cancel_futures=True)
-                if not done or not isinstance(error, (KeyboardInterrupt, ApiError)):
-                    raise
-                ended = error  # the table is kept as far as it goes
+    wait = Patience(patience, line)
+    answers = _AnswerWriter(client, classifier, items, wait, line)
+    with _rows(table, json=json) as write:
+        answers.write_all(write)
     line.clear()
-    if ended is not None:
+    if answers.ended is not None:
         into = f"; the answers are in {shown(str(table))}" if table is not None else ""
-        output.write(f"Stopped: {done:,} of {plural(len(items), 'photo')} were classified{into}.", sys.stderr)
-        raise ended
+        output.write(f"Stopped: {answers.done:,} of {plural(len(items), 'photo')} were classified{into}.", sys.stderr)
+        raise answers.ended
     if wait.over:
         output.write(f"Nothing moved for {duration(patience)}: what is left is not classified.", sys.stderr)
+    failed = answers.failed
     report = sys.stderr if json or (table is not None and output.is_standard_output(table)) else sys.stdout
     for note in plan.scan_notes:
         output.write(note, report)
@@ -153,6 +127,53 @@ def classify_files(
     if not json:  # where each object says it
         output.write_list("not classified", failed, stream=report)
     return 1 if failed or not plan.complete else 0
+
+
+@dataclass
+class _AnswerWriter:
+    """Classifies many images, by four calls at a time, and writes the answers in the order of the images."""
+
+    client: ApiClient
+    classifier: str
+    items: Sequence[PlanItem]
+    wait: Patience
+    line: output.ProgressLine
+    done: int = 0
+    failed: list[tuple[str, str]] = field(default_factory=list)
+    """Place and reason."""
+    ended: BaseException | None = None
+    """What interrupted it after the first answer: those that are written are kept."""
+    _stop: Event = field(default_factory=Event)
+
+    def write_all(self, write: Callable[[Source, str, Classification | str], None]) -> None:
+        """Classify, and write an answer for each image. Raises what ends it before the first answer."""
+        with closing(Archives()) as archives, ThreadPoolExecutor(4, "classify") as pool:
+            try:
+                answers = pool.map(lambda item: self._answer(item, archives), self.items)
+                for item, answer in zip(self.items, answers, strict=True):
+                    if isinstance(answer, str):
+                        self.failed.append((place_of(item.source), answer))
+                    write(item.source, self.classifier, answer)
+                    self.done += 1
+                    self.line.show(f"{self.done:,} of {len(self.items):,} photos")
+            except BaseException as error:
+                self._stop.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+                if not self.done or not isinstance(error, (KeyboardInterrupt, ApiError)):
+                    raise
+                self.ended = error
+
+    def _answer(self, item: PlanItem, archives: Archives) -> Classification | str:
+        if self.wait.over:
+            return item.problem or NOT_YET
+        call = partial(self.client.classify, cancelled=self._stop.is_set)
+        answer = item.problem or classify(call, [self.classifier], item.source, archives, self._again)[self.classifier]
+        if not isinstance(answer, str):
+            self.wait.moved()
+        return answer
+
+    def _again(self, error: ApiError, attempt: int) -> bool:
+        return not self._stop.is_set() and self.wait.again(error, attempt)
 
 
 def wait_until_ready(client: ApiClient, slug: str, wait: Callable[[float], object] = sleep) -> None:

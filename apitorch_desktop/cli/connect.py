@@ -1,13 +1,15 @@
-"""The service that a command talks to, and the error that ends a command."""
+"""The service and the training set that a command is about, and the error that ends a command."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 
 from apitorch_desktop.api.client import ApiClient
+from apitorch_desktop.api.slugs import slugify
 from apitorch_desktop.api.transport import normalize_url
+from apitorch_desktop.api.types import TrainingSet
 from apitorch_desktop.dataset.connections.local_client import LocalClient, LocalImages
 from apitorch_desktop.dataset.connections.store import EMBEDDED, KEY_VARIABLE, URL_VARIABLE, clean_key, environment_id
 from apitorch_desktop.utils import paths
@@ -45,6 +47,17 @@ def connection_id() -> str:
     """Return the id of the connection that `connected` opens, by which data is kept apart."""
     url = os.environ.get(URL_VARIABLE, "").strip()
     return environment_id(normalize_url(url)) if url else EMBEDDED
+
+
+def find_training_set(sets: Sequence[TrainingSet], name: str) -> TrainingSet | None:
+    """Find a training set by its name, in any case, or by its slug: “Grade C++” is not “Grade C”."""
+    wanted = name.strip()
+    matches: tuple[Callable[[TrainingSet], bool], ...] = (
+        lambda found: found.name == wanted,
+        lambda found: found.name.casefold() == wanted.casefold(),
+        lambda found: slugify(found.name) == wanted != "",
+    )
+    return next((found for match in matches for found in sets if match(found)), None)
 
 
 @contextmanager

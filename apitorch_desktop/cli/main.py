@@ -115,7 +115,7 @@ def make_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands; man page and shell completion are made of it (packaging/linux)."""
     import argparse
 
-    from apitorch_desktop.cli import classify, import_export, serve
+    from apitorch_desktop.cli import classify, exports, imports, serve
     from apitorch_desktop.dataset.connections.store import KEY_VARIABLE, URL_VARIABLE
 
     class Parser(argparse.ArgumentParser):
@@ -135,8 +135,8 @@ def make_parser() -> argparse.ArgumentParser:
         "serve": serve.add_serve_arguments,
         "keys": serve.add_keys_arguments,
         "service": serve.add_service_arguments,
-        "import": import_export.add_import_arguments,
-        "export": import_export.add_export_arguments,
+        "import": imports.add_import_arguments,
+        "export": exports.add_export_arguments,
         "classify": classify.add_classify_arguments,
         "watch": classify.add_watch_arguments,
     }
