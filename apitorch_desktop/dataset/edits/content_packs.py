@@ -1,8 +1,8 @@
 """Contents of many images in few files.
 
-A file of its own takes .25 ms of processor time for each image, and .15 ms when it is deleted. A pack is written once: a
-header with the sha256 and size of each content, then the contents, one after the other. What is not needed any more stays
-in it until that is the most of it.
+A file for each image takes .25 ms of processor time, and .15 ms more when it is deleted (decision 23). A pack is written once:
+a header with the sha256 and size of each content, then the contents, one after the other. What is not needed any more
+stays in it until that is half of its bytes.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ class ContentPacks:
             del self._pack_of[sha256]
 
     def _delete(self, pack: _Pack) -> None:
-        """Delete a pack; what is needed of it is in another one before."""
+        """Delete a pack, after what is needed of it is written into a new one. Raises OSError."""
         kept = {}
         if pack.needed:
             with suppress(FileNotFoundError), pack.path.open("rb") as file:  # another process has just done the same
