@@ -1,9 +1,6 @@
 import hashlib
-import subprocess
 import sys
-import time
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
 from msgspec import UNSET
@@ -14,10 +11,9 @@ from apitorch_desktop.dataset.edits.model import NextEdit
 from apitorch_desktop.utils.errors import Cancelled
 from tests.helpers.dataset_home import Home, import_images, picture
 from tests.helpers.fake_api import FakeApi
+from tests.helpers.killing import kill_at_work
 from tests.helpers.random_edits import Dice
 from tests.helpers.waiting import until
-
-ROOT = Path(__file__).parents[3]
 
 
 def sha256(number: int) -> str:
@@ -821,11 +817,8 @@ def test_a_program_that_is_killed_again_and_again_leaves_nothing_half(plain: Hom
     plain.close()
     for round_ in range(12):
         command = [sys.executable, "-m", "tests.helpers.killed_edits", str(plain.folder), plain.url, str(plain.set_id)]
-        with subprocess.Popen([*command, str(round_)], stdout=subprocess.PIPE, cwd=ROOT) as process:
-            for _ in range(2 + round_ % 4):  # that it is ready, and the first of its edits
-                assert process.stdout.readline()
-            time.sleep(0.01 * round_)
-            process.kill()
+        # that it is ready, and the first of its edits
+        kill_at_work([*command, str(round_)], 2 + round_ % 4, 0.01 * round_)
     plain.open()
     plain.workspace.connect()
     plain.edits.resume(plain.workspace)

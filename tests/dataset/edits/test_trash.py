@@ -1,17 +1,15 @@
 """Contents of deleted images on this machine: files for single ones, packs for those that come many in one archive."""
 
 import hashlib
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
 from apitorch_desktop.dataset.edits.trash import TrashStore
 from tests.helpers.dataset_home import Home, picture
+from tests.helpers.killing import kill_at_work
 
-ROOT = Path(__file__).parents[3]
 PROGRAM = """
 import sys
 from pathlib import Path
@@ -134,11 +132,7 @@ def test_a_program_that_is_killed_while_it_deletes_and_restores_loses_no_photo(r
     real.close()
     command = [sys.executable, "-c", PROGRAM, str(real.folder), real.url, real.key, str(real.set_id)]
     for round_ in range(15):
-        with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as process:
-            for _ in range(1 + round_ % 2):
-                assert process.stdout.readline()
-            time.sleep(0.02 * round_)
-            process.kill()
+        kill_at_work(command, 1 + round_ % 2, 0.02 * round_)
     real.open()
     real.workspace.connect()
     real.edits.resume(real.workspace)

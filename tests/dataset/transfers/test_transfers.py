@@ -591,9 +591,9 @@ client = ApiClient(url, key, attempts=1)
 transfers = TransferQueue(Path(folder), lambda _: client)
 worker = threading.Thread(target=transfers.work, args=(lambda: False,), daemon=True)
 worker.start()
-while "Another" not in transfers.status(1).note:
+while "Another" not in (note := transfers.status(1).note):
     time.sleep(0.01)
-print(transfers.status(1).note, flush=True)
+print(note, flush=True)
 worker.join()
 """
 
