@@ -138,6 +138,7 @@ class TrashPage(BoardPage):
     def _show(self) -> None:
         self.board.rows.show(self.trash.rows)
         self.stack.setCurrentWidget(self.board if self.trash.rows else self._none)
+        self.hint.setVisible(bool(self.trash.rows))
         self._show_controls()
 
     def _show_controls(self) -> None:

@@ -250,8 +250,10 @@ def image_ids(made):
     return {image.image_id for group in groups for image in group.images}
 
 
-def test_deleted_photos_wait_in_the_trash_over_a_restart_and_come_back_with_one_key(monkeypatch, summer):
+@pytest.mark.parametrize("number", [3, 10])  # files of their own, and one for all
+def test_deleted_photos_wait_in_the_trash_over_a_restart_and_come_back_with_one_key(monkeypatch, summer, number):
     states, ids = [], []
+    keys = ["shift+Right"] * (number - 1) + ["Delete"]
 
     def first(made):
         ready(made)
@@ -260,8 +262,8 @@ def test_deleted_photos_wait_in_the_trash_over_a_restart_and_come_back_with_one_
         before = how_many(made)
         grid = made.photos.grid
         grid.choose(0)
-        pointer.key("shift+Right", "shift+Right", "Delete")
-        program.wait(lambda: len(image_ids(made)) == len(LABELS) * EACH - 3, "the service without three")
+        pointer.key(*keys)
+        program.wait(lambda: len(image_ids(made)) == len(LABELS) * EACH - number, "the service without them")
         done(made, before + 1)
         pointer.key("ctrl+z")
         program.wait(lambda: image_ids(made) == ids[0], "the same photos again, by their ids")
@@ -269,14 +271,14 @@ def test_deleted_photos_wait_in_the_trash_over_a_restart_and_come_back_with_one_
         to_grid(made)
         before = how_many(made)
         grid.choose(0)
-        pointer.key("shift+Right", "shift+Right", "Delete")  # no question is asked
-        program.wait(lambda: made.model.total == len(LABELS) * EACH - 3, "three gone")
+        pointer.key(*keys)  # no question is asked
+        program.wait(lambda: made.model.total == len(LABELS) * EACH - number, "they are gone")
         done(made, before + 1)
-        program.wait(lambda: len(made.review.trash.here) == 3, "three in the trash")
+        program.wait(lambda: len(made.review.trash.here) == number, "they are in the trash")
 
     def second(made):
         ready(made)
-        program.wait(lambda: len(made.review.trash.here) == 3, "still in the trash")
+        program.wait(lambda: len(made.review.trash.here) == number, "still in the trash")
         trash = next(
             one
             for one in made.central_widget.tree.model.top()
@@ -293,6 +295,7 @@ def test_deleted_photos_wait_in_the_trash_over_a_restart_and_come_back_with_one_
         pointer.key("ctrl+a", "Return")
         program.wait(lambda: listing(made) == states[0], "all back")
         program.wait(page._none.isVisible, "an empty trash")
+        assert not page.hint.isVisible(), "keys that do nothing"
 
     def third(made):
         """The service has another port by now: the photos are fetched from there before they are deleted again."""
@@ -300,7 +303,7 @@ def test_deleted_photos_wait_in_the_trash_over_a_restart_and_come_back_with_one_
         said = []
         made.session.message.connect(lambda message: said.append(message.text))
         pointer.key("ctrl+z")  # that they came back is undone
-        program.wait(lambda: len(made.review.trash.here) == 3, f"in the trash again: {said}")
+        program.wait(lambda: len(made.review.trash.here) == number, f"in the trash again: {said}")
         assert not [text for text in said if "answers" in text]
         pointer.key("ctrl+z")
         program.wait(lambda: listing(made) == states[0], "the deletion undone")
