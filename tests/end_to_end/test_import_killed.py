@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,12 +12,14 @@ import pytest
 
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.errors import NotFound
+from apitorch_desktop.dataset.importer.undoable_import import UndoableImports
 from tests.helpers import app_runner as program
 from tests.helpers import x11_pointer as pointer
 from tests.helpers.documented_program import listed, run, use
 from tests.helpers.fake_api import FakeApi
 from tests.helpers.killed_new_set import PHOTOS
 from tests.helpers.service_process import serving
+from tests.helpers.waiting import PATIENCE, until
 
 _DYING = Path(__file__).parents[1] / "helpers" / "killed_import.py"
 MORE = 12
@@ -161,6 +164,38 @@ def test_undo_of_a_killed_import_takes_its_new_training_set_away_once_it_is_whol
         program.wait(lambda: not made.session.training_sets, "the window without it")
         pointer.key("ctrl+shift+z")
         program.wait(lambda: sets(ours) == {"Summer": 12}, f"all of it again: {said}")
+
+    run(monkeypatch, steps)
+
+
+def test_an_import_that_ends_before_the_window_is_ready_is_said_all_the_same(monkeypatch, ours, folder):
+    """The look at what earlier runs left finds it ended, before the window hears that it has."""
+    killed_with_a_new_set(ours, folder, "middle")
+    recover, finish = UndoableImports.recover, UndoableImports.finish
+    looking, looked = threading.local(), threading.Event()
+
+    def late_look(imports, workspace):
+        until(lambda: imports._transfers.all()[0].state == "done", "the import to end")
+        looking.now = True
+        found = recover(imports, workspace)
+        looked.set()
+        return found
+
+    def after_it(imports, *given):
+        if not hasattr(looking, "now"):
+            assert looked.wait(PATIENCE)
+        return finish(imports, *given)
+
+    monkeypatch.setattr(UndoableImports, "recover", late_look)
+    monkeypatch.setattr(UndoableImports, "finish", after_it)
+
+    def steps(made, said):
+        program.wait(lambda: [one for one in said if one.startswith("Added 12 photos")], f"the rest: {said}")
+        listed(made, 12)
+        made.photos.grid.setFocus()
+        pointer.key("ctrl+z")
+        program.wait(lambda: sets(ours) == {}, f"the undo: {said}")
+        assert len([one for one in said if one.startswith("Added")]) == 1
 
     run(monkeypatch, steps)
 

@@ -43,6 +43,16 @@ class ImportResult:
 
 
 @dataclass(frozen=True, slots=True)
+class RecoveredImports:
+    """What `recover` found: `lost` are the names of training sets whose import was cut off before its photos were read,
+    `ended` the imports that it journalled.
+    """
+
+    lost: list[str]
+    ended: list[tuple[TransferStatus, ImportResult]]
+
+
+@dataclass(frozen=True, slots=True)
 class NewImportSet:
     """A training set that was created for an import, and journalled: pass it to `UndoableImports.upload`.
 
@@ -178,26 +188,27 @@ class UndoableImports:
         self._journal.hide_labels(row, (), payload.created_labels)
         return self._journal.edit(row)
 
-    def recover(self, workspace: Workspace) -> list[str]:
-        """Journal imports that ended while no program was running; call it after a start, and whenever in doubt.
+    def recover(self, workspace: Workspace) -> RecoveredImports:
+        """Journal imports that have ended unnoticed; call it after a start, and whenever in doubt.
 
         An import that was interrupted before its photos were accepted is dropped, with the training set created for it
-        if that is empty. Returns the names of these training sets. Raises ApiError.
+        if that is empty. Raises ApiError.
         """
-        connection_id, lost = workspace.connection.id, []
+        connection_id, found = workspace.connection.id, RecoveredImports([], [])
         for row, payload in self._imports(connection_id, EditStage.BEGUN):
             status = self._status(payload)
             if status is not None and status.connection_id == connection_id:  # else its id was given again
                 if status.state in ENDED:
-                    self.finish(connection_id, status.id)
+                    found.ended.append((status, self.finish(connection_id, status.id)))
             elif self._is_interrupted(payload):
                 created = self._find_created(workspace, row, payload)
                 if created is not None:
                     workspace.client.delete_training_set(created)
                     workspace.cache.forget_training_set(connection_id, created)
                 self._journal.drop(row)
-                lost += [payload.name] if payload.new_training_set else []
-        return lost
+                if payload.new_training_set:
+                    found.lost.append(payload.name)
+        return found
 
     def _imports(self, connection_id: str, *stages: EditStage) -> list[tuple[EditRow, ImportPayload]]:
         rows = self._journal.imports(connection_id, *stages)

@@ -31,7 +31,7 @@ from apitorch_desktop.utils.text import plural
 
 if TYPE_CHECKING:  # readers of all formats and the dialog: 40 ms that the start need not wait for
     from apitorch_desktop.dataset.importer.plan import Dropped, Plan
-    from apitorch_desktop.dataset.importer.undoable_import import ImportResult
+    from apitorch_desktop.dataset.importer.undoable_import import ImportResult, RecoveredImports
     from apitorch_desktop.ui.importer.dialog import ImportDialog, ImportOrder
     from apitorch_desktop.ui.importer.plan_models import Existing
 
@@ -392,14 +392,17 @@ class ImportController(QObject):
         )
 
     def _recover(self) -> None:
-        """Record imports that ended while no window was open, and remove those that were cut off at their start."""
+        """Record imports that ended while no window was open or connected, and remove those that were cut off at their start."""
         session = self._session
         if (connected := session.connected) is None:
             return
 
-        def done(lost: list[str]) -> None:
-            if lost:
-                names = "”, “".join(lost)
+        def done(found: RecoveredImports) -> None:
+            for status, result in found.ended:
+                if status.finished_at is not None and status.finished_at >= self._since:
+                    self._show_result(status, result)  # it was journalled before `_ended` could do so
+            if found.lost:
+                names = "”, “".join(found.lost)
                 text = f"The import into “{names}” was cut off before its photos were read. Drop them again."
                 session.show_message(text, "warn", "import")
                 session.refresh()

@@ -321,10 +321,10 @@ def test_a_training_set_made_just_before_a_kill_goes_at_the_next_start(maker, he
     home, name = maker.home, f"Half made {heard}"
     killed(home, name, heard)
     maker.restart()
-    assert maker.imports.recover(home.workspace) == [name]
+    assert maker.imports.recover(home.workspace).lost == [name]
     assert name not in names(home)
     assert home.edits.journal.rows("c1") == []
-    assert maker.imports.recover(home.workspace) == []
+    assert maker.imports.recover(home.workspace).lost == []
 
 
 def test_undo_before_that_is_of_the_edit_before_it_and_nothing_else(maker):
@@ -335,7 +335,7 @@ def test_undo_before_that_is_of_the_edit_before_it_and_nothing_else(maker):
     maker.restart()
     assert home.edits.undo(home.workspace).edit.title == "move 1 photo to “l2”"
     assert home.content() == before
-    assert maker.imports.recover(home.workspace) == [name]
+    assert maker.imports.recover(home.workspace).lost == [name]
 
 
 def test_a_training_set_is_not_undone_while_photos_are_imported_into_it(maker):
@@ -379,7 +379,7 @@ def test_an_import_that_is_just_being_accepted_is_left_alone_by_undo_and_by_othe
     begun = maker.imports.create_training_set("c1", home.client, name)
     other = Home(home.folder, home.url, home.key, home.set_id)
     transfers = TransferQueue(home.folder / "transfers", lambda _connection: other.client)
-    assert UndoableImports(other.edits.journal, transfers).recover(other.workspace) == []
+    assert UndoableImports(other.edits.journal, transfers).recover(other.workspace).lost == []
     assert home.edits.undo(home.workspace).edit.title == "move 1 photo to “l2”"
     maker.imports.upload("c1", begun.training_set.id, "Importing", [], new_set=begun)
     transfers.close()
