@@ -18,9 +18,10 @@ class Limits:
     """Limits of the memory and time that clients can take up. Sizes are bytes, times seconds.
 
     Memory that clients can claim stays below 2 × `body_memory` (bodies being received, beyond which they go to disk;
-    bodies loaded from there and images read from the store for processing) + `answer_memory` (responses being sent) + 2
-    × `workers` × 64 megapixels × 4 bytes (images being decoded and classified) + `connections` × 192 KiB (request heads
-    and transport buffers). `tests/service/http/test_hostile_clients.py` measures it.
+    bodies loaded from there and images read from the store for processing) + `answer_memory` (responses being sent) +
+    (2 × `workers` + 1) × what `vision.images` takes for 64 megapixels (images being decoded, classified, and learned from)
+    + `image` (the file of the one that is learned from) + `connections` × 192 KiB (request heads and transport buffers).
+    `tests/service/http/test_hostile_clients.py` measures it.
     """
 
     image: int = 32 * 2**20

@@ -145,14 +145,16 @@ def _assembled_parts(options: ServiceOptions) -> Iterator[_ServiceParts]:
             encoder = partial(Encoder, threads=options.threads)
             trainer = Trainer(store, encoder, own=own, cluster=_cluster(scheduler) if scheduler else None)
             store.on_change(trainer.notify_changed)
-            classification = ClassificationService(store, trainer, encoder, own)
+            limits = Limits(workers=min(4, options.threads)) if options.threads else Limits()
+            answering = partial(encoder, at_once=limits.workers)
+            classification = ClassificationService(store, trainer, answering, own)
             loopback = is_loopback(bound)
             config = Config(
                 hosts=host_names(options.host, options.hostnames, loopback=loopback),
                 any_address=not loopback,
                 allow_private_urls=options.allow_private_urls,
                 behind_proxy=bool(proxies),
-                limits=Limits(workers=min(4, options.threads)) if options.threads else Limits(),
+                limits=limits,
             )
             if not loopback and not options.tls_cert:
                 _print_message(

@@ -19,11 +19,14 @@ What the metadata does not say is taken from a sidecar, `model.json` beside `mod
 """
 
 import hashlib
+import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import numpy as np
@@ -31,8 +34,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from apitorch_desktop.utils.errors import UserError
+from apitorch_desktop.utils.memory import return_free_memory
 from apitorch_desktop.utils.paths import resources
 from apitorch_desktop.vision.head import Head
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession, SessionOptions
 
 PREPARATION: Final = 1
 """Part of an encoder's name: raise it when the result of `prepare` changes, so that no old embedding is used."""
@@ -109,24 +116,29 @@ class Encoder:
         sidecar: Mapping[str, str] | None = None,
         digest: str | None = None,
         time_limit: float | None = None,
+        at_once: int = 1,
     ) -> None:
         """Load `path`, or the built-in model; `threads` 0 is one per core. Raises UnusableEncoder.
 
         `output` is used as the embedding in place of the one named in the metadata. `sidecar` completes the metadata;
-        `digest` (of all files) replaces that of the file in the name. A run that takes `time_limit` seconds fails.
+        `digest` (of all files) replaces that of the file in the name. A run that takes `time_limit` seconds fails. Where
+        up to `at_once` runs of the built-in model are made at a time, one beside others has its share of the threads:
+        runs that wait for each other's threads cost a sixth of the throughput on two cores.
         """
         import onnxruntime
 
         self.path = path or model_file("encoder.onnx")
         self._time_limit = time_limit
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.log_severity_level = 4
-        # Threads that spin while they wait win 2 ms on an idle machine, and triple the time on a busy one.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._shared_threads = (
+            max(1, (threads or os.cpu_count() or 1) // at_once) if path is None and at_once > 1 else 0
+        )
+        self._shared_session: InferenceSession | None = None
+        self._loading, self._counting, self._runs = threading.Lock(), threading.Lock(), 0
         try:
-            digest = digest or hashlib.sha256(self.path.read_bytes()).hexdigest()
-            self._session = onnxruntime.InferenceSession(self.path, options, providers=["CPUExecutionProvider"])
+            self._digest = digest or hashlib.sha256(self.path.read_bytes()).hexdigest()
+            self._session = onnxruntime.InferenceSession(
+                self.path, _session_options(threads), providers=["CPUExecutionProvider"]
+            )
         except OSError as error:
             raise UnusableEncoder(f"The encoder's model “{self.path}” cannot be read ({error.strerror}).") from error
         except Exception as error:  # onnxruntime has a dozen kinds, all of them plain Exceptions
@@ -138,7 +150,7 @@ class Encoder:
         self.embedding_output: str = output or metadata.get("embedding_output") or usual
         if self.embedding_output not in outputs:
             raise self._unusable(f"it has no output “{self.embedding_output}”")
-        self.name = f"{metadata.get('name') or self.path.stem}-{digest[:12]}-{PREPARATION}"
+        self.name = f"{metadata.get('name') or self.path.stem}-{self._digest[:12]}-{PREPARATION}"
         self.shorter_side = round(self.preparation.resize * _OVERSAMPLING)
         self.dimensions = self._probe()
 
@@ -147,26 +159,30 @@ class Encoder:
         """Name of the model's only input."""
         return str(self._session.get_inputs()[0].name)
 
-    def encode(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
-        """Return the embeddings, float32 (n, d), of upright RGB images of any size."""
-        parts = [self._run(images[start : start + _BATCH]) for start in range(0, len(images), _BATCH)]
+    def encode(self, images: Iterable[Image.Image]) -> NDArray[np.float32]:
+        """Return the embeddings, float32 (n, d), of upright RGB images of any size, which are taken one at a time."""
+        prepared = map(self.preparation.prepare, images)
+        parts = []
+        while batch := list(islice(prepared, _BATCH)):
+            parts.append(self._run(batch))
         return np.concatenate(parts) if parts else np.empty((0, self.dimensions), np.float32)
 
-    def _run(self, images: Sequence[Image.Image]) -> NDArray[np.float32]:
-        batch: NDArray[Any] = np.stack([self.preparation.prepare(image) for image in images])
-        batch = batch.astype(self._type, copy=False)
+    def _run(self, prepared: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        batch: NDArray[Any] = np.stack(prepared).astype(self._type, copy=False)
         groups = [batch] if self._any_batch else batch[:, None]
         found = np.concatenate([self._run_session(group) for group in groups])
         self.output_rank = found.ndim
-        if found.ndim > 1 and len(found) != len(images):
+        if found.ndim > 1 and len(found) != len(batch):
             raise self._unusable("it does not make one row of numbers of each image")
         if found.ndim > 2:
             found = found.mean(axis=self.pooled_axes, dtype=np.float32)
-        return found.reshape(len(images), -1).astype(np.float32, copy=False)
+        return found.reshape(len(batch), -1).astype(np.float32, copy=False)
 
     def _run_session(self, group: NDArray[Any]) -> NDArray[Any]:
         if self._time_limit is None:
-            return np.asarray(self._session.run([self.embedding_output], {self.input_name: group})[0])
+            with self._counted() as beside_others:
+                session = self._session_beside_others() if beside_others and self._shared_threads else self._session
+                return np.asarray(session.run([self.embedding_output], {self.input_name: group})[0])
         import onnxruntime
 
         options = onnxruntime.RunOptions()
@@ -180,6 +196,36 @@ class Encoder:
             raise self._unusable(f"it failed on a photo, or took more than {self._time_limit:g} s for it") from error
         finally:
             timer.cancel()
+
+    @contextmanager
+    def _counted(self) -> Iterator[bool]:
+        """Count a run, and tell whether it is made beside others."""
+        with self._counting:
+            beside_others = self._runs > 0
+            self._runs += 1
+        try:
+            yield beside_others
+        finally:
+            with self._counting:
+                self._runs -= 1
+
+    def _session_beside_others(self) -> "InferenceSession":
+        """Return the session with a share of the threads, loaded when first needed; the usual one if it cannot be loaded."""
+        import onnxruntime
+
+        with self._loading:
+            if self._shared_session is None:
+                self._shared_session = self._session
+                with suppress(Exception):  # the file went, or was replaced; onnxruntime raises plain Exceptions
+                    model = self.path.read_bytes()
+                    if hashlib.sha256(model).hexdigest() == self._digest:
+                        options = _session_options(self._shared_threads)
+                        self._shared_session = onnxruntime.InferenceSession(
+                            model, options, providers=["CPUExecutionProvider"]
+                        )
+                        del model
+                return_free_memory()  # 30 MB that the loading took
+            return self._shared_session
 
     @property
     def pooled_axes(self) -> tuple[int, ...]:
@@ -241,7 +287,7 @@ class Encoder:
         """Run on one gray image to find the dimensions, and to fail early where the model cannot run."""
         gray = Image.new("RGB", (self.preparation.resize,) * 2, (128, 128, 128))
         try:
-            embeddings = self._run([gray])
+            embeddings = self._run([self.preparation.prepare(gray)])
         except UnusableEncoder:
             raise
         except Exception as error:
@@ -254,6 +300,17 @@ class Encoder:
 
     def _unusable(self, why: str) -> UnusableEncoder:
         return UnusableEncoder(f"The model “{self.path}” cannot be used as an encoder: {why}.")
+
+
+def _session_options(threads: int) -> "SessionOptions":
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 4
+    # Threads that spin while they wait win 2 ms on an idle machine, and triple the time on a busy one.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
 
 
 def earlier_encoder(name: str) -> Encoder | None:

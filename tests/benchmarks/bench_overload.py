@@ -51,7 +51,7 @@ def encode(seconds: float, workers: int, answer: Connection) -> None:
     from apitorch_desktop.vision.encoder import Encoder
     from apitorch_desktop.vision.images import open_upright
 
-    encoder, sources = Encoder(), photos()
+    encoder, sources = Encoder(at_once=workers), photos()
     encoder.encode([open_upright(sources[0], encoder.shorter_side)])
     end, begun = time.perf_counter() + seconds, time.process_time()
 

@@ -27,8 +27,9 @@ class CountingEncoder:
 
     def encode(self, pictures):
         self.passes += 1
-        self.count += len(pictures)
-        return self._encoder.encode(pictures)
+        encoded = self._encoder.encode(pictures)
+        self.count += len(encoded)
+        return encoded
 
 
 _held: set[int] = set()

@@ -137,6 +137,35 @@ def test_threads_share_an_encoder(encoder):
     assert not wrong
 
 
+@pytest.mark.parametrize(("threads", "at_once", "share"), [(2, 2, 1), (8, 4, 2), (1, 2, 1)])
+def test_a_run_beside_another_has_its_share_of_the_threads_and_the_same_answer(threads, at_once, share):
+    shared, image = Encoder(threads=threads, at_once=at_once), photo_like(260, 260, 1)
+    alone = shared.encode([image])
+    assert shared._shared_session is None
+    with shared._counted():  # as a run on another thread does
+        beside = shared.encode([image])
+    assert np.allclose(beside, alone, atol=1e-5)
+    assert shared._shared_session.get_session_options().intra_op_num_threads == share
+    assert shared._session.get_session_options().intra_op_num_threads == threads
+
+
+def test_an_encoder_for_one_run_at_a_time_loads_its_model_once(encoder):
+    with encoder._counted():
+        encoder.encode([photo_like(260, 260, 1)])
+    assert encoder._shared_session is None
+
+
+def test_runs_at_a_time_go_on_where_the_model_was_replaced(tmp_path, monkeypatch):
+    copy = tmp_path / "encoder.onnx"
+    copy.write_bytes(model_file("encoder.onnx").read_bytes())
+    monkeypatch.setattr("apitorch_desktop.vision.encoder.model_file", lambda _name: copy)
+    shared = Encoder(threads=2, at_once=2)
+    for content in (model(tmp_path / "other.onnx").read_bytes(), b"none"):
+        copy.write_bytes(content)
+        shared._shared_session = None
+        assert shared._session_beside_others() is shared._session
+
+
 @pytest.mark.parametrize("shape", [("n", 3, 8, 8), (1, 3, 8, 8), ("n", 8, 8, 3), (1, 8, 8, 3)])
 def test_a_model_of_ones_own_says_itself_how_it_wants_its_images(tmp_path, shape):
     metadata = {"channels": "BGR", "mean": "10,20,30", "std": "2", "scale": "1", "resize": "8", "name": "mine"}

@@ -95,25 +95,33 @@ class Embedder:
         """
         reasons: dict[str, str] = {}
         names: list[str] = []
-        images: list[Image.Image] = []
-        for sha256 in sha256s:
-            try:
-                images.append(open_upright(self._store.read(sha256), encoder.shorter_side))
-                names.append(sha256)
-                self._unreadable.pop(sha256, None)
-            except StorageUnreachable:
-                raise
-            except (RecordNotFound, StorageFault, UnreadableImage) as error:
-                reasons[sha256] = str(error)
+        embeddings = encoder.encode(self._opened(sha256s, encoder.shorter_side, names, reasons))
         self.mark(reasons)
         if not names:
             return reasons
         rows = [
             EmbeddingRow(sha256, embedding.astype("<f4", copy=False).tobytes(), None)
-            for sha256, embedding in zip(names, encoder.encode(images), strict=True)
+            for sha256, embedding in zip(names, embeddings, strict=True)
         ]
         self._store.models.put_embeddings(encoder.name, rows)
         return reasons
+
+    def _opened(
+        self, sha256s: list[str], at_least: int, names: list[str], reasons: dict[str, str]
+    ) -> "Iterator[Image.Image]":
+        """Open the images one at a time, and add each to `names`, or why it has none to `reasons`."""
+        for sha256 in sha256s:
+            try:
+                image = open_upright(self._store.read(sha256), at_least)
+            except StorageUnreachable:
+                raise
+            except (RecordNotFound, StorageFault, UnreadableImage) as error:
+                reasons[sha256] = str(error)
+                continue
+            names.append(sha256)
+            self._unreadable.pop(sha256, None)
+            yield image
+            del image  # before the next one is opened: each may have 64 megapixels
 
 
 class _Axes(NamedTuple):

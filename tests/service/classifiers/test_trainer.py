@@ -5,6 +5,7 @@ import signal
 import sys
 import threading
 import time
+import weakref
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,7 +15,8 @@ from PIL import Image
 
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.slugs import snake_case
-from apitorch_desktop.service.classifiers import training_data
+from apitorch_desktop.service.classifiers import embeddings, training_data
+from apitorch_desktop.service.classifiers.embeddings import BATCH, Embedder
 from apitorch_desktop.service.classifiers.trainer import Trainer, unmet_requirements
 from apitorch_desktop.service.storage.errors import DiskFull, RecordConflict, RecordNotFound
 from apitorch_desktop.service.storage.store import Store
@@ -103,6 +105,25 @@ def test_what_is_lacking_is_said_in_a_sentence(store, clothes, photos, counts, s
         store.labels.create(OWNER, clothes, label)
         add(store, clothes, label, *(next(files) for _ in range(count)))
     assert unmet_requirements(store.training_sets.get(OWNER, clothes)) == sentence
+
+
+def test_of_a_batch_one_image_is_decoded_at_a_time(store, clothes, photos, encoder, monkeypatch):
+    """Each may have 64 megapixels, a quarter of a gigabyte."""
+    add(store, clothes, "dress", *sorted((photos / "train" / "dress").iterdir())[:BATCH])
+    decoded = []
+
+    def opening(data, at_least):
+        assert [reference for reference in decoded if reference() is not None] == []
+        image = images.open_upright(data, at_least)
+        decoded.append(weakref.ref(image))
+        return image
+
+    monkeypatch.setattr(embeddings, "open_upright", opening)
+    embedder = Embedder(store)
+    missing = embedder.missing(clothes, encoder)
+    assert embedder.embed(missing, encoder) == {}
+    assert len(decoded) == BATCH
+    assert embedder.missing(clothes, encoder) == []
 
 
 def test_it_learns_by_itself_soon_after_the_last_change(store, clothes, photos, encoder, monkeypatch):
