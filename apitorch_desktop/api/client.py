@@ -6,7 +6,6 @@ Every method may raise any `errors.ApiError`, and nothing else.
 import base64
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 import msgspec
@@ -14,7 +13,7 @@ import msgspec
 from apitorch_desktop.api import types
 from apitorch_desktop.api.errors import BadRequest, NotApiTorch
 from apitorch_desktop.api.extensions import Extensions, label_of, query, segment
-from apitorch_desktop.api.multipart import Multipart
+from apitorch_desktop.api.multipart import Multipart, SentFile
 from apitorch_desktop.api.transport import Transport
 from apitorch_desktop.utils.decoding import prepared
 
@@ -100,7 +99,7 @@ class ApiClient(Extensions):
         """
         body = _image_body([("split", split)] if split else [], path, data, filename, on_sent)
         if cancelled is not None:
-            cancelled = _delayed(cancelled, body)
+            cancelled = body.delayed(cancelled)
         route = f"training-set/{segment(training_set_id)}/{segment(label_of(label))}/image"
         return self._transport.call(
             "POST", route, types.ImageAnswer, multipart=body, repeatable=repeat, cancelled=cancelled
@@ -203,20 +202,6 @@ class ApiClient(Extensions):
         return self._transport.call("POST", "feedback/freeform", types.FeedbackAnswer, form={"message": coded})
 
 
-def _delayed(cancelled: Callable[[], bool], body: Multipart) -> Callable[[], bool]:
-    """Delay a cancellation once the whole body is sent: the answer shows whether the image was stored."""
-    deadline = float("inf")
-
-    def delayed() -> bool:
-        nonlocal deadline
-        if not cancelled():
-            return False
-        deadline = min(deadline, monotonic() + _ANSWER_WAIT)
-        return not body.sent or monotonic() >= deadline
-
-    return delayed
-
-
 def _image_body(
     fields: list[tuple[str, str]],
     path: Path | None,
@@ -228,4 +213,5 @@ def _image_body(
         raise ValueError("one of path and data")
     source = path if path is not None else data
     assert source is not None  # noqa: S101 - for mypy; checked above
-    return Multipart(fields, source, filename or (path.name if path is not None else "image"), on_sent)
+    name = filename or (path.name if path is not None else "image")
+    return Multipart(fields, [SentFile(source, name)], on_sent=on_sent)

@@ -6,8 +6,8 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from apitorch_desktop.api import types
-from apitorch_desktop.api.errors import BadRequest, NotApiTorch
-from apitorch_desktop.api.multipart import Multipart
+from apitorch_desktop.api.errors import ApiError, BadRequest, NotApiTorch
+from apitorch_desktop.api.multipart import Multipart, SentFile
 from apitorch_desktop.api.packed_listing import decode_listing
 from apitorch_desktop.api.slugs import snake_case
 from apitorch_desktop.api.transport import Transport
@@ -172,6 +172,35 @@ class Extensions:
         """`images.restore`: have the service forget what was deleted, so that it cannot be restored."""
         self._delete("deleted-images")
 
+    def upload_images(
+        self,
+        training_set_id: types.Id,
+        label: str,
+        files: Sequence[SentFile],
+        *,
+        split: str = "",
+        on_sent: Callable[[int], None] | None = None,
+        cancelled: Callable[[], bool] | None = None,
+    ) -> list[types.ImageAnswer | ApiError]:
+        """`images.upload`: add up to types.MAX_UPLOADS images to a label; return the answer to each, or its error.
+
+        As `upload_image` without `repeat`. A file that cannot be read is the error of the call.
+        """
+        body = Multipart([("split", split)] if split else [], files, "images[]", on_sent)
+        route = f"training-set/{segment(training_set_id)}/{segment(label_of(label))}/images"
+        answer = self._transport.call(
+            "POST",
+            route,
+            types.UploadedImages,
+            multipart=body,
+            cancelled=body.delayed(cancelled) if cancelled is not None else None,
+        )
+        refused = {error.index: self._transport.error(error.status, error.message) for error in answer.errors}
+        if len(refused) + len(answer.data) != len(files) or not refused.keys() <= set(range(len(files))):
+            raise NotApiTorch("The service did not answer for each image that was sent.")
+        added = iter(answer.data)
+        return [refused[index] if index in refused else next(added) for index in range(len(files))]
+
     def archive(
         self, training_set_id: types.Id, image_ids: Sequence[str], *, cancelled: Callable[[], bool] | None = None
     ) -> dict[str, bytes]:
@@ -222,7 +251,7 @@ class Extensions:
         if image_url is not None:
             json = {"image_url": image_url, **fields}
             return self._transport.call("POST", "similar", types.SimilarImages, json=json, cancelled=cancelled)
-        body = Multipart([(name, str(value)) for name, value in fields.items()], image or b"", "image")
+        body = Multipart([(name, str(value)) for name, value in fields.items()], [SentFile(image or b"", "image")])
         return self._transport.call("POST", "similar", types.SimilarImages, multipart=body, cancelled=cancelled)
 
     def evidence(

@@ -1,35 +1,42 @@
-"""Multipart body of a request that carries an image file."""
+"""Multipart body of a request that carries image files."""
 
 import mimetypes
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from time import monotonic
+from typing import NamedTuple
 
 from apitorch_desktop.api.errors import BadRequest, TooLarge
 
+_ANSWER_WAIT = 2.0
 _CHUNK = 64 * 1024
 _LARGEST = 256 * 2**20
 
 
-class Multipart:
-    """Text fields and one file field `image`. Iterating yields the body in pieces, from the start each time.
+class SentFile(NamedTuple):
+    """A file to be sent, from disk or memory, and the name it is sent under."""
 
-    `on_sent` receives the bytes sent so far. Raises BadRequest where the file cannot be read, TooLarge above 256 MiB.
+    source: Path | bytes
+    name: str
+
+
+class Multipart:
+    """Text fields and files, all in the field `file_field`. Iterating yields the body in pieces, from the start each time.
+
+    `on_sent` receives the bytes sent so far. Raises BadRequest where a file cannot be read, TooLarge above 256 MiB.
     """
 
     def __init__(
         self,
         fields: list[tuple[str, str]],
-        source: Path | bytes,
-        filename: str,
+        files: Sequence[SentFile],
+        file_field: str = "image",
         on_sent: Callable[[int], None] | None = None,
     ) -> None:
         from urllib3.filepost import encode_multipart_formdata  # not before the first upload: it takes its time
 
-        data = source if isinstance(source, bytes) else _read(source, filename)
-        media_type = mimetypes.guess_type(filename)[0] or "application/octet-stream"
-        self._body, self.content_type = encode_multipart_formdata(
-            [*fields, ("image", (_encodable(filename), data, media_type))]
-        )
+        parts = [(file_field, (_encodable(name), _content(source, name), _media_type(name))) for source, name in files]
+        self._body, self.content_type = encode_multipart_formdata([*fields, *parts])
         self._on_sent = on_sent
         self.sent = False
         """The whole body was sent: from then on the service may have the image."""
@@ -46,8 +53,30 @@ class Multipart:
                 self._on_sent(min(start + _CHUNK, len(body)))
         self.sent = True
 
+    def delayed(self, cancelled: Callable[[], bool]) -> Callable[[], bool]:
+        """Delay a cancellation once the whole body is sent: the answer shows whether the images were stored."""
+        deadline = float("inf")
 
-def _read(path: Path, name: str) -> bytes:
+        def delayed() -> bool:
+            nonlocal deadline
+            if not cancelled():
+                return False
+            deadline = min(deadline, monotonic() + _ANSWER_WAIT)
+            return not self.sent or monotonic() >= deadline
+
+        return delayed
+
+
+def _media_type(name: str) -> str:
+    return mimetypes.guess_type(name)[0] or "application/octet-stream"
+
+
+def _content(source: Path | bytes, name: str) -> bytes:
+    return source if isinstance(source, bytes) else read_file(source, name)
+
+
+def read_file(path: Path, name: str) -> bytes:
+    """Read a file that is to be sent under a name. Raises BadRequest where it cannot be read, TooLarge above 256 MiB."""
     try:
         if not path.is_file():
             raise BadRequest(f"“{name}” is not there, or is no file.")

@@ -193,6 +193,10 @@ class Transport:
 
         return self._repeat(once, self._origin, repeatable or method in {"GET", "DELETE"}, cancelled)
 
+    def error(self, status: int, message: str) -> ApiError:
+        """Return the error that a call raises whose answer has this status and message."""
+        return status_error(status, {}, msgspec.json.encode({"message": message}), self.base_url, self._key)
+
     def file(
         self, route: str, *, limit: int, json: object = None, cancelled: Callable[[], bool] | None = None
     ) -> bytes:

@@ -25,6 +25,7 @@ EXTENSIONS: Final = (
     "images.archive",
     "images.msgpack",
     "images.restore",
+    "images.upload",
     "feedback.read",
     "versions",
     "forecast",
@@ -43,6 +44,8 @@ EXTENSIONS: Final = (
 
 CONFIDENCE_WORDS: Final = ("very high", "high", "possible", "low", "very low", "unknown")
 MAX_CLASSIFIERS: Final = 10
+MAX_UPLOADS: Final = 32
+"""Images in one call that adds several (`images.upload`)."""
 MAX_EMBEDDINGS: Final = 500
 """Images in one call for embeddings (`embeddings`)."""
 KEY_LENGTH: Final = 42
@@ -341,6 +344,24 @@ class ImageAnswer(Struct, kw_only=True):
     sha256: str | UnsetType = UNSET
     original_filename: str | UnsetType = UNSET
     split: str | UnsetType = UNSET
+
+
+class UploadError(Struct, kw_only=True):
+    """An image that was not added, by its place among those sent, with the `status` that it would have had alone."""
+
+    object: str = "error"
+    index: int
+    status: int
+    message: str
+    type: str = ""
+
+
+class UploadedImages(Struct, kw_only=True):
+    """Answer to an upload of several images (`images.upload`): `data` in the order sent, without those in `errors`."""
+
+    object: str = "list"
+    data: list[ImageAnswer]
+    errors: list[UploadError] = []
 
 
 class LabelMetrics(Struct, kw_only=True):

@@ -23,9 +23,9 @@ from apitorch_desktop.dataset.importer.plan import ItemStatus, Plan, ScanProgres
 from apitorch_desktop.dataset.importer.scanner import Dropped, FileSelection
 from apitorch_desktop.dataset.importer.undoable_import import NewImportSet, UndoableImports
 from apitorch_desktop.dataset.sources.image_source import place_of
-from apitorch_desktop.dataset.transfers.methods import bare_id
 from apitorch_desktop.dataset.transfers.model import TransferKind, TransferState, TransferStatus
 from apitorch_desktop.dataset.transfers.queue import TransferQueue, TransferredItem
+from apitorch_desktop.dataset.transfers.uploads import bare_id
 from apitorch_desktop.dataset.workspace.listing import iter_images
 from apitorch_desktop.utils import paths
 from apitorch_desktop.utils.errors import UserError

@@ -201,9 +201,10 @@ class ServiceApplication:
                 incoming,
                 operation.body,
                 image=operation.by_url is not None,
+                several=operation.several,
                 query=scope["query_string"] if operation.body_in_query else None,
             )
-            request.body, request.image, request.filename = body.fields, body.image, body.filename
+            request.body, request.image, request.files = body.fields, body.image, body.files
             try:
                 result = await self._run_handler(operation, request, incoming)
             finally:

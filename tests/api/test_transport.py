@@ -32,7 +32,7 @@ from apitorch_desktop.api.errors import (
     parse_retry_after,
     status_error,
 )
-from apitorch_desktop.api.multipart import Multipart
+from apitorch_desktop.api.multipart import Multipart, SentFile
 from apitorch_desktop.api.transport import is_loopback, normalize_url
 from apitorch_desktop.utils.errors import Cancelled
 from tests.helpers.certificates import make_certificate
@@ -272,7 +272,7 @@ def test_a_pause_between_two_attempts_ends_when_it_is_cancelled(service, transpo
 def test_an_upload_that_nobody_takes_ends_when_it_is_cancelled(transport):
     with socket.create_server(("127.0.0.1", 0)) as server:
         begun = time.monotonic()
-        body = Multipart([], b"x" * 30_000_000, "big.jpg")
+        body = Multipart([], [SentFile(b"x" * 30_000_000, "big.jpg")])
         calls = transport(f"127.0.0.1:{server.getsockname()[1]}", total=60, timeout=(20, 60))
         with pytest.raises(Cancelled):
             calls.call("POST", "x", dict[str, Any], multipart=body, cancelled=lambda: time.monotonic() - begun > 0.5)

@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from apitorch_desktop.api.client import ApiClient
-from apitorch_desktop.dataset.transfers.methods import Downloader
+from apitorch_desktop.dataset.transfers.downloads import Downloader
 from tests.helpers import app_runner as program
 from tests.helpers.documented_program import digests, listed, run, use
 from tests.helpers.widget_driver import export, photos_in

@@ -12,7 +12,7 @@ The journal is written first, then the memory; refreshes take in what other proc
 """
 
 import errno
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from enum import Enum
 from itertools import count
@@ -24,8 +24,8 @@ from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.errors import ApiError, ConnectionFailed, NotFound, RateLimited, StorageFull, WrongKey
 from apitorch_desktop.dataset.sources.archives import Archives
 from apitorch_desktop.dataset.sources.image_source import SourceMissing
+from apitorch_desktop.dataset.transfers.downloads import Downloader, NameTaken
 from apitorch_desktop.dataset.transfers.journal import ItemResult, ItemState, TransferItem, TransferJournal
-from apitorch_desktop.dataset.transfers.methods import Downloader, NameTaken, Uploader
 from apitorch_desktop.dataset.transfers.model import (
     ENDED,
     TransferKind,
@@ -36,6 +36,7 @@ from apitorch_desktop.dataset.transfers.model import (
     TransferStatus,
 )
 from apitorch_desktop.dataset.transfers.rate_control import RateController
+from apitorch_desktop.dataset.transfers.uploads import Uploader
 from apitorch_desktop.utils.errors import Cancelled
 from apitorch_desktop.utils.files import try_lock
 from apitorch_desktop.utils.sqlite import FileError
@@ -250,7 +251,7 @@ class TransferEngine:
             self._rate(run).retry_now()
             self.condition.notify_all()
 
-    def _next(self, only: int | None) -> tuple[_EngineStep, TransferRun, TransferItem | None] | float:
+    def _next(self, only: int | None) -> tuple[_EngineStep, TransferRun, list[TransferItem]] | float:
         """Return the next step for a thread, or the seconds until there may be one."""
         soonest = 1.0
         with self.condition:
@@ -261,10 +262,9 @@ class TransferEngine:
                 if isinstance(step, float):
                     soonest = min(soonest, step)
                     continue
-                item = None
+                items: list[TransferItem] = []
                 if step is _EngineStep.PERFORM:
-                    item = run.claimed.popleft()
-                    run.in_flight[item.id] = 0
+                    items = self._take_claimed(run)
                 elif step is _EngineStep.CLAIM:
                     run.claiming = True
                     run.flushing += 1  # nothing is finished or prepared again meanwhile
@@ -274,8 +274,23 @@ class TransferEngine:
                     self._rate(run).in_flight += 1
                 if step is not _EngineStep.LOCK:
                     self._unreported.add(run.id)
-                return step, run, item
+                return step, run, items
         return soonest
+
+    def _take_claimed(self, run: TransferRun) -> list[TransferItem]:
+        """Take the next claimed item, and those that go with it; one that failed before goes alone."""
+        items = [run.claimed.popleft()]
+        while (
+            run.method is not None
+            and run.claimed
+            and not run.attempts[items[0].id]
+            and not run.attempts[run.claimed[0].id]
+            and run.method.go_together(items, run.claimed[0])
+        ):
+            items.append(run.claimed.popleft())
+        run.in_flight |= dict.fromkeys((item.id for item in items), 0)
+        run.calls += 1
+        return items
 
     def _step(self, run: TransferRun) -> _EngineStep | float:
         if run.lock is None:
@@ -286,7 +301,7 @@ class TransferEngine:
         low = _LOW if self._claim_size(run) > _LOW else 0
         if not (run.all_claimed or run.claiming) and len(run.claimed) <= low:
             return _EngineStep.CLAIM
-        if run.claimed and run.method is not None and len(run.in_flight) >= run.method.max_parallel:
+        if run.claimed and run.method is not None and run.calls >= run.method.max_parallel:
             return float("inf")
         if run.claimed:
             return self._rate(run).delay() or _EngineStep.PERFORM
@@ -304,11 +319,11 @@ class TransferEngine:
     # --- the steps
 
     def _execute(
-        self, step: _EngineStep, run: TransferRun, item: TransferItem | None, cancelled: Callable[[], bool]
+        self, step: _EngineStep, run: TransferRun, items: list[TransferItem], cancelled: Callable[[], bool]
     ) -> None:
         try:
-            if item is not None:
-                self._perform(run, item, cancelled)
+            if items:
+                self._perform(run, items, cancelled)
             else:
                 self._manage(step, run, cancelled)
         except FileError as error:
@@ -372,24 +387,34 @@ class TransferEngine:
         with self.condition:
             self._rate(run).in_flight -= 1
 
-    def _perform(self, run: TransferRun, item: TransferItem, cancelled: Callable[[], bool]) -> None:
+    def _perform(self, run: TransferRun, items: list[TransferItem], cancelled: Callable[[], bool]) -> None:
         assert run.method is not None  # noqa: S101 - for mypy: it was prepared
         begun, rate = monotonic(), self._rate(run)
         allowed = rate.allowed
-        with self._errors_handled(run, item):
-            result = run.method.perform(
+        outcomes: Sequence[ItemResult | Exception]
+        try:
+            outcomes = run.method.perform(
                 self._client(run),
-                item,
-                lambda sent: self._set_progress(run, item, sent),
+                items,
+                lambda item, sent: self._set_progress(run, item, sent),
                 lambda: cancelled() or run.state is TransferState.CANCELLED,
             )
-            with self.condition:
-                if run.entry.kind == TransferKind.UPLOAD or result.state is ItemState.DONE:
-                    rate.succeeded(monotonic() - begun)
-                run.note = ""
-                run.record(item, result)
+        except Exception as error:  # noqa: BLE001 - `_errors_handled` handles every one
+            outcomes = [error] * len(items)
+        succeeded = False
+        for item, outcome in zip(items, outcomes, strict=True):
+            with self._errors_handled(run, item):
+                if isinstance(outcome, Exception):
+                    raise outcome
+                with self.condition:
+                    succeeded |= run.entry.kind == TransferKind.UPLOAD or outcome.state is ItemState.DONE
+                    run.note = ""
+                    run.record(item, outcome)
         with self.condition:
+            if succeeded:
+                rate.succeeded((monotonic() - begun) / len(items))
             rate.in_flight -= 1
+            run.calls -= 1
             self._unreported.add(run.id)
             flush_due = (
                 run.method.verifies_lost

@@ -1,11 +1,11 @@
 """Transfer state: the public `TransferStatus`, and `TransferRun` and `TransferMethod` of the engine."""
 
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.types import Id
@@ -41,6 +41,10 @@ class TransferState(StrEnum):
     CANCELLED = "cancelled"
 
 
+SMALL: Final = 2**18
+"""Bytes up to which an image is sent or fetched in a bundle; the time of a larger one is not that of its call."""
+BUNDLE_BYTES: Final = 2**20
+"""Approximate size of a bundle: it takes seconds on a slow line too, and can be cancelled."""
 ENDED = frozenset({TransferState.DONE, TransferState.FAILED, TransferState.CANCELLED})
 """States in which a transfer has ended."""
 
@@ -97,16 +101,27 @@ class TransferMethod(Protocol):
     verifies_lost: bool
     """An item whose answer was lost must not be sent again before `prepare` has checked for it."""
     max_parallel: int
-    """Items that may be in flight at a time."""
+    """Calls of `perform` at a time."""
 
     def prepare(self, client: ApiClient, cancelled: Callable[[], bool]) -> None:
         """Gather what `perform` needs, and find out what became of items whose answer was lost."""
         ...
 
+    def go_together(self, items: Sequence[TransferItem], item: TransferItem) -> bool:
+        """Return whether `item` may be transferred in one call with those in `items`."""
+        ...
+
     def perform(
-        self, client: ApiClient, item: TransferItem, progress: Callable[[int], None], cancelled: Callable[[], bool]
-    ) -> ItemResult:
-        """Transfer one item; `progress` receives how many of its bytes have been transferred."""
+        self,
+        client: ApiClient,
+        items: Sequence[TransferItem],
+        progress: Callable[[TransferItem, int], None],
+        cancelled: Callable[[], bool],
+    ) -> Sequence[ItemResult | Exception]:
+        """Transfer one item, or several that go together; return for each its result or its error.
+
+        An exception that is raised is that of all. `progress` receives how many bytes of an item have been transferred.
+        """
         ...
 
     def make_durable(self) -> None:
@@ -126,6 +141,9 @@ class TransferRun:
         self.all_claimed = False
         self.claimed: deque[TransferItem] = deque()
         self.in_flight: dict[int, int] = {}
+        """Bytes of each item in flight that have been transferred."""
+        self.calls = 0
+        """Calls of the method's `perform` at the moment."""
         self.results: list[ItemResult] = []
         """Results that are not in the journal yet."""
         self.claiming = False

@@ -16,7 +16,6 @@ from apitorch_desktop.dataset.sources.archives import Archives, read
 from apitorch_desktop.dataset.sources.image_source import ImageUrl, SourceMissing, UploadItem, place_of
 from apitorch_desktop.dataset.transfers.engine import TransferEngine
 from apitorch_desktop.dataset.transfers.journal import ItemState, TransferJournal
-from apitorch_desktop.dataset.transfers.methods import MAX_BYTES, Uploader, bare_id
 from apitorch_desktop.dataset.transfers.model import (
     ENDED,
     TransferKind,
@@ -24,6 +23,7 @@ from apitorch_desktop.dataset.transfers.model import (
     TransferState,
     TransferStatus,
 )
+from apitorch_desktop.dataset.transfers.uploads import MAX_BYTES, Uploader, bare_id
 from apitorch_desktop.utils.sqlite import SqliteFile
 from apitorch_desktop.utils.text import plural
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from python_multipart.multipart import MultipartCallbacks
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from msgspec import Struct
 from starlette.types import Message, Receive
@@ -32,14 +32,15 @@ _MAX_HEADER_SIZE = 4096
 class MultipartReader:
     """An incremental reader of a multipart body.
 
-    Text fields go to `fields`, the file `image` to `spool`; without a spool files are rejected. Every method may raise
-    HttpError.
+    Text fields go to `fields`; the file `image`, or with `several` the files `images[]`, one after another to `spool`,
+    and to `files` as name and size. Without a spool files are rejected. Every method may raise HttpError.
     """
 
-    def __init__(self, boundary: bytes, limits: Limits, spool: Spool | None) -> None:
+    def __init__(self, boundary: bytes, limits: Limits, spool: Spool | None, *, several: bool = False) -> None:
         self.fields: list[tuple[str, str]] = []
-        self.has_image = False
-        self.filename = ""
+        self.files: list[tuple[str, int]] = []
+        self._file_name = "images[]" if several else "image"
+        self._several = several
         self._limits = limits
         self._spool = spool
         self._parts = self._text_size = 0
@@ -129,14 +130,13 @@ class MultipartReader:
         self._name = _decode(options[b"name"])
         extended = _EXTENDED_NAME.search(disposition)
         given = options.get(b"filename")
-        if self._name == "image" and self._spool is not None:
-            if self.has_image:
+        if self._name == self._file_name and self._spool is not None:
+            if self.files and not self._several:
                 raise HttpError(400, "There are two files “image”. Send one image a call.")
-            self.has_image = True
             self._text = None
-            self.filename = _filename(unquote_to_bytes(extended[1]) if extended else given or b"")
+            self.files.append((_filename(unquote_to_bytes(extended[1]) if extended else given or b""), 0))
         elif given is not None or extended is not None:
-            wanted = "Name the file “image”." if self._spool is not None else "This call takes no file."
+            wanted = f"Name the file “{self._file_name}”." if self._spool is not None else "This call takes no file."
             raise HttpError(400, f"There is a file “{self._name[:80]}”. {wanted}")
         else:
             self._text = bytearray()
@@ -150,6 +150,8 @@ class MultipartReader:
             self._text += data[start:end]
         elif self._spool is not None:
             self._spool.write(memoryview(data)[start:end])
+            name, before = self.files[-1]
+            self.files[-1] = name, before + size
 
     def _end(self) -> None:
         if self._text is None:
@@ -181,11 +183,11 @@ _DRAIN_LIMIT = 64 * 2**20
 
 @dataclass
 class ParsedBody:
-    """The fields of a body, and its file with the name it was sent under. Has to be closed."""
+    """The fields of a body, and its files: the bytes of all, and the name and size of each. Has to be closed."""
 
     fields: Struct | None = None
     image: Spool | None = None
-    filename: str = ""
+    files: list[tuple[str, int]] = field(default_factory=list)
 
     def close(self) -> None:
         """Close the file."""
@@ -233,22 +235,28 @@ class BodyReader:
         self._workers = workers
 
     async def read(
-        self, headers: dict[str, str], incoming: IncomingBody, kind: type[Struct], *, image: bool, query: bytes | None
+        self,
+        headers: dict[str, str],
+        incoming: IncomingBody,
+        kind: type[Struct],
+        *,
+        image: bool,
+        several: bool,
+        query: bytes | None,
     ) -> ParsedBody:
-        """Return the body as `kind`; with `image`, multipart may contain a file.
+        """Return the body as `kind`; with `image`, multipart may contain a file, with `several` many.
 
         With `query` its fields are used where the body has none of that name. Raises HttpError 400, 408, 413, 507, and
         ClientDisconnected.
         """
         header = _parse_header(headers)
-        max_size = (
-            self._limits.image + _MULTIPART_OVERHEAD if image and header.kind == _MULTIPART else self._limits.text
-        )
+        with_files = (image or several) and header.kind == _MULTIPART
+        max_size = self._limits.image + _MULTIPART_OVERHEAD if with_files else self._limits.text
         if header.length is not None and header.length > max_size:
-            raise self._too_large(image and header.kind == _MULTIPART)
+            raise self._too_large(with_files)
         defaults = form_data.parse_pairs(query) if query else []
         if header.kind == _MULTIPART:
-            return await self._multipart(header, incoming, kind, image, max_size, defaults)
+            return await self._multipart(header, incoming, kind, image, several, max_size, defaults)
         return ParsedBody(await self._read_text(header, incoming, kind, max_size, defaults))
 
     @staticmethod
@@ -273,12 +281,15 @@ class BodyReader:
         incoming: IncomingBody,
         kind: type[Struct],
         image: bool,
+        several: bool,
         max_size: int,
         defaults: list[tuple[str, str]],
     ) -> ParsedBody:
         spool = self._workers.spool()
         try:
-            reader = MultipartReader(header.boundary, self._limits, spool if image else None)
+            reader = MultipartReader(
+                header.boundary, self._limits, spool if image or several else None, several=several
+            )
             async for chunk in self._chunks(incoming, max_size):
                 reader.write(chunk)
             reader.finish()
@@ -286,7 +297,7 @@ class BodyReader:
         except BaseException:
             spool.close()
             raise
-        return ParsedBody(fields, spool if reader.has_image else None, reader.filename)
+        return ParsedBody(fields, spool if reader.files else None, reader.files)
 
     async def _read_text(
         self,

@@ -1,9 +1,11 @@
 """The image of a request: an uploaded file, a URL, or a URL of this service."""
 
+import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, parse_qs, urlsplit
 
@@ -19,8 +21,10 @@ from apitorch_desktop.service.http.url_fetcher import UrlFetcher
 from apitorch_desktop.service.storage.store import Store
 
 if TYPE_CHECKING:
-    from apitorch_desktop.vision.images import ImageInfo
+    from apitorch_desktop.vision.images import ImageInfo, UnreadableImage
 
+_TOGETHER = 4
+"""Images that are verified in one job."""
 _PORTS = {"http": 80, "https": 443}
 _IMAGE = re.compile(r"/(images|thumbnails)/(?P<owner>[0-9]{1,18})/(?P<filename>(?P<id>[0-9a-f]{40})\.[a-z0-9]+)")
 
@@ -32,6 +36,18 @@ class ImageInput:
     data: bytes
     info: "ImageInfo"
     filename: str
+
+
+def _verify_each(group: Sequence[bytes]) -> "list[ImageInfo | UnreadableImage]":
+    from apitorch_desktop.vision import images
+
+    found: list[ImageInfo | UnreadableImage] = []
+    for data in group:
+        try:
+            found.append(images.verify(data))
+        except images.UnreadableImage as error:
+            found.append(error)
+    return found
 
 
 class ImageInputReader:
@@ -75,6 +91,20 @@ class ImageInputReader:
                 yield await self._verified(data, filename)
         finally:
             spool.close()
+
+    @asynccontextmanager
+    async def read_several(self, request: Request) -> "AsyncIterator[list[ImageInput | UnreadableImage]]":
+        """Yield the verified images of a request in the order sent, or why one is none; otherwise as `read`."""
+        if request.image is None:
+            raise HttpError(400, "Send the images as files “images[]” in a multipart body.")
+        names, sizes = zip(*request.files, strict=True)
+        async with self._workers.load_pieces(request.image, sizes) as pieces:
+            groups = [pieces[start : start + _TOGETHER] for start in range(0, len(pieces), _TOGETHER)]
+            verified = await asyncio.gather(*(self._workers.run_decoding(_verify_each, group) for group in groups))
+            yield [
+                info if isinstance(info, Exception) else ImageInput(data, info, name)
+                for data, info, name in zip(pieces, chain.from_iterable(verified), names, strict=True)
+            ]
 
     async def _verified(self, data: bytes, filename: str) -> ImageInput:
         from apitorch_desktop.vision import images

@@ -34,9 +34,10 @@ class Request:
     """A request with checked parameters and a parsed body.
 
     `owner` is the owner of the API key, 0 where the operation needs none. `path` has the decoded path parameters;
-    `query` and `body` are of the operation's types, None where it has none; `image` is the uploaded file and `filename`
-    its name. `port` is the port the service listens on. `compresses`: the client takes gzip, and is on another machine:
-    it saves five sixths of a listing, and takes a quarter of the time of making it, more than loopback does.
+    `query` and `body` are of the operation's types, None where it has none; `image` has the bytes of the uploaded file,
+    or of several one after another, `files` the name and size of each. `port` is the port the service listens on.
+    `compresses`: the client takes gzip, and is on another machine: it saves five sixths of a listing, and takes a quarter
+    of the time of making it, more than loopback does.
     """
 
     owner: int
@@ -47,8 +48,13 @@ class Request:
     query: Any = None
     body: Any = None
     image: Spool | None = None
-    filename: str = ""
+    files: list[tuple[str, int]] = field(default_factory=list)
     compresses: bool = False
+
+    @property
+    def filename(self) -> str:
+        """Name of the uploaded file."""
+        return self.files[0][0] if self.files else ""
 
     def large_response(self, body: bytes, media_type: str = "application/json") -> Response:
         """Return a response with a body that may be large, compressed where that pays; on any thread."""

@@ -3,10 +3,11 @@
 import asyncio
 import tempfile
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from time import monotonic
 from typing import IO, ParamSpec, TypeVar
@@ -119,12 +120,14 @@ class Spool:
                 "There is no room left for an upload. Free some disk space where the service runs."
             ) from error
 
-    def read(self) -> bytes:
-        """Return all bytes. Blocks where they are on disk."""
+    def read(self, sizes: Sequence[int]) -> list[bytes]:
+        """Return the bytes in pieces of these sizes. Blocks where they are on disk."""
         if self._file is None:
-            return bytes(self._bytes)
+            whole = memoryview(self._bytes)
+            ends = accumulate(sizes)
+            return [bytes(whole[end - size : end]) for size, end in zip(sizes, ends, strict=True)]
         self._file.seek(0)
-        return self._file.read()
+        return [self._file.read(size) for size in sizes]
 
     def close(self) -> None:
         """Free the memory and the file."""
@@ -259,11 +262,17 @@ class WorkerPools:
     @asynccontextmanager
     async def load_spool(self, spool: Spool) -> AsyncIterator[bytes]:
         """Yield the bytes of a received body; waits for memory where they are on disk."""
+        async with self.load_pieces(spool, [len(spool)]) as (whole,):
+            yield whole
+
+    @asynccontextmanager
+    async def load_pieces(self, spool: Spool, sizes: Sequence[int]) -> AsyncIterator[list[bytes]]:
+        """Yield the bytes of a received body in pieces of these sizes; as `load_spool`."""
         if not spool.on_disk:
-            yield spool.read()
+            yield spool.read(sizes)
             return
         async with self.reserve_memory(len(spool)):
-            yield await self.run_images(spool.read)
+            yield await self.run_images(spool.read, sizes)
 
     @asynccontextmanager
     async def reserve_memory(self, size: int) -> AsyncIterator[None]:

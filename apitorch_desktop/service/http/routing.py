@@ -42,11 +42,11 @@ class Operation:
     credential: the API key, a signed link, either of them, none from this machine and else the local owner's key, or none
     at all ("open"). `packed` is the type of a response in MessagePack, for clients that ask for it. `body` has the fields
     of a JSON, urlencoded or multipart body; `by_url` the fields of a JSON or urlencoded body where multipart also takes a
-    file `image`; `query` the fields of the query. With `body_in_query` the fields of the body may be sent in the query as
-    well. `errors` are the statuses beside those that every operation may answer. `extension` is the name that `ping`
-    lists, empty for documented operations. `abandonable`: the handler is cancelled when the client disconnects.
-    `classifies`: it counts as a classification from before its body is read. The others come from the handler and its
-    group.
+    file `image`; with `several` the body is multipart with files `images[]`; `query` the fields of the query. With
+    `body_in_query` the fields of the body may be sent in the query as well. `errors` are the statuses beside those that
+    every operation may answer. `extension` is the name that `ping` lists, empty for documented operations. `abandonable`:
+    the handler is cancelled when the client disconnects. `classifies`: it counts as a classification from before its body
+    is read. The others come from the handler and its group.
     """
 
     method: str
@@ -56,6 +56,7 @@ class Operation:
     access: Access = "key"
     body: type[Struct] | None = None
     by_url: type[Struct] | None = None
+    several: bool = False
     packed: type[Struct] | None = None
     query: type[Struct] | None = None
     body_in_query: bool = False

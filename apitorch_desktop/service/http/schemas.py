@@ -60,6 +60,12 @@ class UploadByUrl(Struct):
     split: Split | UnsetType = UNSET
 
 
+class SeveralUploads(Struct):
+    """The part of a data set that several images are in; they come as multipart files `images[]`."""
+
+    split: Split | UnsetType = UNSET
+
+
 class ListQuery(Struct):
     """Part of a listing: one label (name or id), the images after a page's `next`, at most `limit` of them."""
 

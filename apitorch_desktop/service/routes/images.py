@@ -3,22 +3,24 @@
 A browser that navigates to an image gets a page.
 """
 
+import asyncio
 import io
 import re
 import tarfile
 from collections.abc import Sequence, Set
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
-from msgspec import UNSET, Struct
+from msgspec import UNSET, Struct, UnsetType
 from starlette.responses import Response
 
 from apitorch_desktop.api import types
 from apitorch_desktop.api.packed_listing import PackedListing
 from apitorch_desktop.service.http import schemas
-from apitorch_desktop.service.http.errors import HttpError
+from apitorch_desktop.service.http.errors import TYPES, HttpError
 from apitorch_desktop.service.http.html import image_page
+from apitorch_desktop.service.http.image_input import ImageInput
 from apitorch_desktop.service.http.request import LargeResponse, Request
 from apitorch_desktop.service.http.routing import Operation, OperationGroup
 from apitorch_desktop.service.http.signed_urls import image_path
@@ -26,6 +28,9 @@ from apitorch_desktop.service.routes.dependencies import Dependencies
 from apitorch_desktop.service.routes.listing import WIRE_SIZE, json_groups, packed_listing, wire_image
 from apitorch_desktop.service.storage.errors import StorageFault
 from apitorch_desktop.service.storage.records import ImageRow
+
+if TYPE_CHECKING:
+    from apitorch_desktop.vision.images import UnreadableImage
 
 _SET = "/api/training-set/{id}"
 _IMAGE = "/api/training-image/{image_id}"
@@ -81,18 +86,59 @@ class ImageRoutes(OperationGroup):
         body: schemas.UploadFields = request.body
         set_id = request.id_parameter("id", "training set")
         async with self._image_inputs.read(request, body.image_url) as image:
-            row, new = await self._workers.run_images(
-                self._images.add,
-                request.owner,
-                set_id,
-                request.path["label"],
-                image.data,
-                image.info,
-                image.filename,
-                body.split or "",
+            return await self._add(request, set_id, image, body.split)
+
+    @Operation(
+        "POST",
+        _SET + "/{label}/images",
+        types.UploadedImages,
+        body=schemas.SeveralUploads,
+        several=True,
+        extension="images.upload",
+        errors=(404,),
+        abandonable=True,
+    )
+    async def upload_images(self, request: Request) -> types.UploadedImages:
+        """Add several images to a label; what is no image is in `errors`, and the others are added all the same."""
+        body: schemas.SeveralUploads = request.body
+        set_id = request.id_parameter("id", "training set")
+        if len(request.files) > types.MAX_UPLOADS:
+            raise HttpError(400, f"These are more than {types.MAX_UPLOADS} images. Send fewer in a call.")
+        async with self._image_inputs.read_several(request) as images:
+            answers = await asyncio.gather(
+                *(self._add(request, set_id, image, body.split) for image in images), return_exceptions=True
             )
-        message = "Image added to training set." if new else "This label has the image already."
-        return _answer(request, row, message)
+        from apitorch_desktop.vision.images import UnreadableImage  # imports Pillow, which is heavy
+
+        answer = types.UploadedImages(data=[])
+        for index, each in enumerate(answers):
+            if isinstance(each, UnreadableImage):
+                status = 413 if each.too_large else 400
+                error = types.UploadError(index=index, status=status, message=str(each), type=TYPES[status])
+                answer.errors.append(error)
+            elif isinstance(each, BaseException):
+                raise each
+            else:
+                answer.data.append(each)
+        return answer
+
+    async def _add(
+        self, request: Request, set_id: int, image: "ImageInput | UnreadableImage", split: str | UnsetType
+    ) -> types.ImageAnswer:
+        """Add a verified image. Raises the error of one that is none, and those of `ImageRepository.add`."""
+        if isinstance(image, Exception):
+            raise image
+        row, new = await self._workers.run_images(
+            self._images.add,
+            request.owner,
+            set_id,
+            request.path["label"],
+            image.data,
+            image.info,
+            image.filename,
+            split or "",
+        )
+        return _answer(request, row, "Image added to training set." if new else "This label has the image already.")
 
     @Operation(
         "GET",

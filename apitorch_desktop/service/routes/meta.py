@@ -265,7 +265,7 @@ def _path_parameters(operation: Operation) -> Iterable[dict[str, Any]]:
     for name in re.findall(r"{(\w+)}", operation.path):
         number = name in {"id", "owner"}
         schema: Schema = {"type": "integer", "minimum": 1} if number else {"type": "string", "minLength": 1}
-        if name == "label" and operation.by_url is not None:
+        if name == "label" and (operation.by_url is not None or operation.several):
             schema["format"] = "label"
         yield {"name": name, "in": "path", "required": True, "description": PARAMETERS[name], "schema": schema}
 
@@ -296,6 +296,11 @@ def _body(operation: Operation, components: dict[str, Any]) -> dict[str, Any]:
     if operation.by_url is not None:
         multipart["properties"]["image"] = {"type": "string", "format": "binary"}
         multipart["oneOf"] = [{"required": ["image"]}, {"required": ["image_url"]}]
+    if operation.several:
+        files = {"type": "array", "items": {"type": "string", "format": "binary"}}
+        multipart["properties"]["images[]"] = {**files, "minItems": 1, "maxItems": types.MAX_UPLOADS}
+        multipart["required"] = ["images[]"]
+        return {"required": True, "content": {"multipart/form-data": {"schema": multipart}}}
     form: dict[str, Any] = {"schema": flat}
     if encoding:
         form["encoding"] = encoding

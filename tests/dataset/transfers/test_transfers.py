@@ -9,21 +9,25 @@ import subprocess
 import sys
 import threading
 import time
+import zipfile
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from PIL import Image
 
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.errors import BadRequest, ConnectionFailed, TimedOut
+from apitorch_desktop.api.types import EXTENSIONS
 from apitorch_desktop.dataset.connections.local_client import LocalClient, LocalImages
 from apitorch_desktop.dataset.importer.plan import scan
 from apitorch_desktop.dataset.sources.image_source import ArchiveMember, ImageBytes, ImageFile, ImageUrl, UploadItem
-from apitorch_desktop.dataset.transfers import methods, rate_control
+from apitorch_desktop.dataset.transfers import downloads, rate_control
 from apitorch_desktop.dataset.transfers.journal import ItemState, TransferJournal
 from apitorch_desktop.dataset.transfers.queue import OriginIndex, TransferMissing, TransferQueue, TransferState
 from apitorch_desktop.dataset.transfers.rate_control import RateController, Throughput
+from apitorch_desktop.dataset.transfers.uploads import BUNDLED_UPLOADS, _SharedProgress
 from apitorch_desktop.vision import images
 from tests.helpers.fake_api import FIRST_SET as SET
 from tests.helpers.fake_api import FakeApi
@@ -212,6 +216,132 @@ def test_bad_pictures_fail_with_their_reasons_and_the_rest_goes_on(make, client,
     run(transfers)
     status = transfers.status(transfer)
     assert (status.state, status.done, status.failed, status.fraction) == (TransferState.DONE, 7, 0, 1.0)
+
+
+@pytest.fixture
+def bundles(client, monkeypatch):
+    """Sizes of the calls that took several images."""
+    seen, upload = [], client.upload_images
+
+    def counted(training_set, label, files, **more):
+        seen.append(len(files))
+        return upload(training_set, label, files, **more)
+
+    monkeypatch.setattr(client, "upload_images", counted)
+    return seen
+
+
+def digest(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+def by_label(uploads):
+    return sorted(uploads, key=lambda upload: upload.label)
+
+
+def test_small_photos_of_a_label_go_up_in_one_call_and_large_ones_alone(make, client, tmp_path, bundles):
+    training_set = client.create_training_set("Bundled")
+    uploads = pictures(tmp_path, 90)
+    packed = tmp_path / "more.zip"
+    with zipfile.ZipFile(packed, "w") as archive:
+        for number in range(200, 210):
+            data, name = picture(number), f"{number}.png"
+            archive.writestr(name, data)
+            uploads.append(UploadItem("dog", ArchiveMember(packed, name), name, len(data), digest(data)))
+    for number in range(300, 305):
+        data, name = picture(number), f"{number}.png"
+        uploads.append(UploadItem("dog", ImageBytes(data, name), name, len(data), digest(data)))
+    large = tmp_path / "cat" / "large.png"
+    data = picture(1000, (400, 300))
+    large.write_bytes(data)
+    uploads.append(UploadItem("cat", ImageFile(large), "large.png", len(data), digest(data)))
+    transfers = make(client)
+    transfer = transfers.add_upload("c", training_set.id, "Many", by_label(uploads))
+    seen = []
+    transfers.add_listener(seen.append)
+    run(transfers)
+    status = transfers.status(transfer)
+    assert (status.state, status.done, status.failed) == (TransferState.DONE, len(uploads), 0)
+    assert status.bytes_done == status.bytes_total
+    assert all(told.bytes_done <= told.bytes_total for told in seen)
+    assert stored(client, training_set.id) == wanted(uploads)
+    assert max(bundles) <= BUNDLED_UPLOADS
+    assert sum(bundles) >= 95  # one may be left over of those that were taken up together
+    assert len(bundles) <= 10
+    listed = {image.image_id for group in client.images(training_set.id).data for image in group.images}
+    assert {result.image_id for result in transfers.results(transfer)} == listed
+
+
+def test_of_photos_that_go_up_together_each_fails_for_itself_as_it_would_alone(make, client, tmp_path, bundles):
+    uploads = pictures(tmp_path, 8, ["cat"])
+    uploads[2].source.path.write_bytes(picture(2)[:-200])
+    uploads[4].source.path.unlink()
+    uploads[5].source.path.write_bytes(b"text")
+    told, ping = [], client.ping
+    for name in ("Together", "Alone"):
+        training_set = client.create_training_set(name)
+        if name == "Alone":
+            client.ping = lambda: replace(ping(), extensions=[one for one in EXTENSIONS if one != "images.upload"])
+        transfers = make(client, name)
+        transfer = transfers.add_upload("c", training_set.id, name, uploads)
+        run(transfers)
+        assert transfers.status(transfer).done == 5
+        told.append([(failure.name, failure.reason, failure.advice) for failure in transfers.failures(transfer)])
+        assert len(told[-1]) == 3
+    client.ping = ping
+    assert bundles == [7]
+    assert told[0] == told[1]
+
+
+def test_the_bytes_that_are_sent_together_are_told_of_each():
+    told = []
+    progress = _SharedProgress([("a", 3), ("b", 0), ("c", 5)], lambda item, sent: told.append((item, sent)))
+    for sent in (2, 4, 9):
+        progress(sent)
+    assert told == [("a", 2), ("a", 3), ("b", 0), ("c", 1), ("c", 5)]
+    told.clear()
+    for sent in (1, 20):  # from the start again
+        progress(sent)
+    assert told == [("a", 1), ("a", 3), ("b", 0), ("c", 5)]
+
+
+@pytest.mark.parametrize("answered", [True, False])
+def test_photos_that_went_together_and_got_no_answer_go_again_alone(make, client, tmp_path, monkeypatch, answered):
+    training_set = client.create_training_set(f"Lost {answered}")
+    uploads, upload, calls = pictures(tmp_path, 10, ["cat"]), client.upload_images, []
+
+    def lost(*given, **more):
+        calls.append(None)
+        if answered:
+            upload(*given, **more)
+        raise TimedOut("No answer.")
+
+    monkeypatch.setattr(client, "upload_images", lost)
+    transfers = make(client)
+    transfer = transfers.add_upload("c", training_set.id, "Lost", uploads)
+    run(transfers)
+    status = transfers.status(transfer)
+    assert (status.state, status.done, status.skipped) == (TransferState.DONE, 10, 0)
+    assert len(calls) == 1
+    assert stored(client, training_set.id) == wanted(uploads)
+
+
+def test_a_service_that_answers_for_another_number_of_photos_is_not_believed(make, client, tmp_path, monkeypatch):
+    training_set = client.create_training_set("Miscounted")
+    call = client._transport.call
+
+    def fewer(method, route, kind, **more):
+        answer = call(method, route, kind, **more)
+        if route.endswith("/images") and method == "POST":
+            answer.data.pop()
+        return answer
+
+    monkeypatch.setattr(client._transport, "call", fewer)
+    uploads, transfers = pictures(tmp_path, 6, ["cat"]), make(client)
+    transfer = transfers.add_upload("c", training_set.id, "Miscounted", uploads)
+    run(transfers)
+    assert transfers.status(transfer).done + transfers.status(transfer).failed == 6
+    assert stored(client, training_set.id) == wanted(uploads)
 
 
 def test_names_of_any_bytes_travel(make, client, tmp_path):
@@ -765,7 +895,7 @@ def test_names_from_a_service_never_lead_out_of_the_folder(make, strange, tmp_pa
     outside = [path for path in tmp_path.rglob("*.jpg") if not path.is_relative_to(tmp_path / "deep" / "out" / "set")]
     assert not outside
     assert len(list(tmp_path.rglob("*.jpg"))) == 4
-    assert [methods.safe_filename(name) for name in ("..", "", "a/b", "c\\d")] == ["_..", "_", "a_b", "c_d"]
+    assert [downloads.safe_filename(name) for name in ("..", "", "a/b", "c\\d")] == ["_..", "_", "a_b", "c_d"]
 
 
 def test_labels_too_long_for_a_folder_come_down_and_back(make, strange, tmp_path):

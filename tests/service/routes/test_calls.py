@@ -37,6 +37,7 @@ def test_ping_answers_the_documented_fields_and_lists_every_extension(service):
         "images.archive",
         "images.msgpack",
         "images.restore",
+        "images.upload",
         "changes",
         "classify.unkept",
         "feedback.read",
@@ -365,6 +366,44 @@ def test_an_image_that_is_damaged_is_an_error_of_the_service_until_it_is_sent_ag
     assert hashes() == {image["sha256"]}
     assert requests.get(image["url"], timeout=60).content == data
     assert requests.get(image["thumbnail_url"], timeout=60).status_code == 200
+
+
+def test_several_images_go_up_in_one_call_and_what_is_none_is_named(service, picture):
+    set_id = service.new_set("Several")
+    route = f"training-set/{set_id}/Polka-Dots/images"
+
+    def call(images, route=route, name="images[]", **more):
+        files = [(name, (f"ü “{number}”.jpg", image)) for number, image in enumerate(images)]
+        return service.call("POST", route, files=files, **more)
+
+    sent = [picture(1), b"no image", picture(2), picture(1)[:-400], b"", picture(1)]  # the last one is the first again
+    answer = call(sent, data={"split": "test"})
+    assert answer.status_code == 200
+    body = answer.json()
+    names = [image["original_filename"] for image in body["data"]]
+    assert names[0] == names[2] in {"ü “0”.jpg", "ü “5”.jpg"}
+    assert names[1] == "ü “2”.jpg"
+    assert body["data"][0]["id"] == body["data"][2]["id"]
+    for number, image in zip((0, 2), body["data"], strict=False):
+        assert (image["label"], image["split"]) == ("polka_dots", "test")
+        assert requests.get(image["url"], timeout=60).content == sent[number]
+    assert [error["index"] for error in body["errors"]] == [1, 3, 4]
+    for error in body["errors"]:
+        alone = service.upload(set_id, "Polka-Dots", sent[error["index"]])
+        told = alone.json()
+        assert (error["status"], error["message"], error["type"]) == (alone.status_code, told["message"], told["type"])
+    assert service.call("GET", f"training-set/{set_id}/labels").json()["data"][0]["count"] == 2
+    assert [image["id"] for image in call(sent).json()["data"]] == [image["id"] for image in body["data"]]
+
+    assert_refused(call([]), 400, "images[]")
+    assert_refused(service.call("POST", route, json={"split": "test"}), 400, "images[]")
+    assert_refused(call([picture(1)], name="image"), 400, "images[]")
+    assert_refused(call([picture(1)] * 33), 400, "32")
+    assert_refused(call([picture(3), bytes(33 * 2**20)]), 413)
+    assert_refused(call([picture(3)], data={"split": "some"}), 400)
+    assert_refused(call([picture(3)], route=f"training-set/{set_id}/~/images"), 400)
+    assert_refused(call([picture(3)], route="training-set/999999/a/images"), 404)
+    assert service.call("GET", f"training-set/{set_id}/labels").json()["data"][0]["count"] == 2
 
 
 def test_many_images_come_in_one_archive_and_what_is_gone_is_left_out(service, picture):
