@@ -4,10 +4,11 @@
 
 PHOTOS_FOLDER is searched for *.jpg; they are taken several times over, each made another image by a few bytes at its end.
 Prints the medians and the median of the ratios round by round. Aims: downloads at least 5 times as fast as the published
-client, and both directions no slower than `curl --parallel --parallel-max 8`. Ours uploads and downloads small
-images in bundles (the extensions `images.upload` and `images.archive`); “one by one” is ours with the documented calls alone. Python's start and imports are left out, of ours
-and of the published client: both are measured from the call to its return, in a process of their own. So is the look at
-the files before an upload, which the person sees as a plan, and which curl does without.
+client, and both directions no slower than `curl --parallel --parallel-max 8`. Ours sends and fetches small images in
+bundles (the extensions `images.upload` and `images.archive`); “one by one” is ours with the documented calls alone.
+Python's start and imports are left out, of ours and of the published client: both are measured from the call to its
+return, in a process of their own. So is the look at the files before an upload, which the person sees as a plan, and
+which curl does without.
 """
 
 import base64

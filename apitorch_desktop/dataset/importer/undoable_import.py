@@ -44,7 +44,7 @@ class ImportResult:
 
 @dataclass(frozen=True, slots=True)
 class RecoveredImports:
-    """What `recover` found: `lost` are the names of training sets whose import was cut off before its photos were read,
+    """Findings of `recover`: `lost` are the names of training sets whose import was cut off before its photos were read,
     `ended` the imports that it journalled.
     """
 

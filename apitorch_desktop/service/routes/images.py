@@ -57,6 +57,8 @@ _CACHING = {
     "vary": "Accept",
     "cross-origin-resource-policy": "cross-origin",  # holders of the link may embed it
 }
+_AT_ONCE = 8
+"""Images of one call that are stored at a time: they share a commit, and leave threads to others."""
 _SMALL = 2**18  # bytes; read ahead of the memory budget, by at most 48 threads
 _FILE_POLICY = "default-src 'none'; sandbox"
 
@@ -104,10 +106,11 @@ class ImageRoutes(OperationGroup):
         set_id = request.id_parameter("id", "training set")
         if len(request.files) > types.MAX_UPLOADS:
             raise HttpError(400, f"These are more than {types.MAX_UPLOADS} images. Send fewer in a call.")
+        answers: list[types.ImageAnswer | BaseException] = []
         async with self._image_inputs.read_several(request) as images:
-            answers = await asyncio.gather(
-                *(self._add(request, set_id, image, body.split) for image in images), return_exceptions=True
-            )
+            for start in range(0, len(images), _AT_ONCE):
+                adding = (self._add(request, set_id, image, body.split) for image in images[start : start + _AT_ONCE])
+                answers += await asyncio.gather(*adding, return_exceptions=True)
         from apitorch_desktop.vision.images import UnreadableImage  # imports Pillow, which is heavy
 
         answer = types.UploadedImages(data=[])
