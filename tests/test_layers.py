@@ -2,6 +2,8 @@ import pkgutil
 import subprocess
 import sys
 
+import pytest
+
 import apitorch_desktop
 
 _BARRED = """
@@ -57,3 +59,25 @@ def test_heavy_libraries_wait_until_the_window_is_painted():
         "starlette",
     }
     assert not loaded & heavy
+
+
+_COMMAND = """
+import sys
+from apitorch_desktop.cli.main import _COMMANDS, make_parser
+command = sys.argv[1]
+alone = make_parser(command)
+of_data_sets = [name for name in sys.modules if name.startswith("apitorch_desktop.dataset.importer")]
+whole = make_parser()
+assert alone.format_help() == whole.format_help()
+subparsers = [parser._subparsers._group_actions[0].choices for parser in (alone, whole)]
+assert [list(each) for each in subparsers] == [list(_COMMANDS)] * 2
+assert subparsers[0][command].format_help() == subparsers[1][command].format_help()
+print(len(of_data_sets))
+"""
+
+
+@pytest.mark.parametrize("command", ["serve", "keys", "service", "import", "export", "classify", "watch"])
+def test_a_command_has_all_of_its_options_and_loads_no_other_ones(command):
+    done = subprocess.run([sys.executable, "-c", _COMMAND, command], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (int(done.stdout) > 0) == (command in {"import", "classify", "watch"})

@@ -61,7 +61,7 @@ def _run(words: list[str]) -> int:
     from apitorch_desktop.cli.connect import CommandError  # as in `make_parser`: 50 ms the window need not wait for
 
     try:
-        arguments = make_parser().parse_args(words)
+        arguments = make_parser(words[0] if words[0] in _COMMANDS else None).parse_args(words)
         status: int = arguments.command(arguments)
         sys.stdout.flush()  # a full disk shows here, not while Python ends
     except SystemExit as end:  # after the help, or a usage error
@@ -111,11 +111,13 @@ def _is_for_the_window(words: list[str]) -> bool:
     return all(word.partition("://")[1] or os.path.exists(word) for word in words)  # noqa: PTH110 - a word may be too long for a path
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Return the parser of all commands; man page and shell completion are made of it (packaging/linux)."""
+def make_parser(command: str | None = None) -> argparse.ArgumentParser:
+    """Return the parser of all commands; man page and shell completion are made of it (packaging/linux).
+
+    With a `command` only that one has its options: to load those of all takes a quarter of a second more for `serve`.
+    """
     import argparse
 
-    from apitorch_desktop.cli import classify, exports, imports, serve
     from apitorch_desktop.dataset.connections.store import KEY_VARIABLE, URL_VARIABLE
 
     class Parser(argparse.ArgumentParser):
@@ -131,15 +133,33 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    add_arguments = {
-        "serve": serve.add_serve_arguments,
-        "keys": serve.add_keys_arguments,
-        "service": serve.add_service_arguments,
-        "import": imports.add_import_arguments,
-        "export": exports.add_export_arguments,
-        "classify": classify.add_classify_arguments,
-        "watch": classify.add_watch_arguments,
-    }
     for name, about in _COMMANDS.items():
-        add_arguments[name](commands.add_parser(name, help=about, description=about[0].upper() + about[1:] + "."))
+        added = commands.add_parser(name, help=about, description=about[0].upper() + about[1:] + ".")
+        if command in (None, name):
+            _add_arguments(name, added)
     return parser
+
+
+def _add_arguments(name: str, parser: argparse.ArgumentParser) -> None:
+    """Give the parser of a command its options."""
+    match name:
+        case "import":
+            from apitorch_desktop.cli.imports import add_import_arguments
+
+            add_import_arguments(parser)
+        case "export":
+            from apitorch_desktop.cli.exports import add_export_arguments
+
+            add_export_arguments(parser)
+        case "classify" | "watch":
+            from apitorch_desktop.cli import classify
+
+            (classify.add_classify_arguments if name == "classify" else classify.add_watch_arguments)(parser)
+        case _:
+            from apitorch_desktop.cli import serve
+
+            {
+                "serve": serve.add_serve_arguments,
+                "keys": serve.add_keys_arguments,
+                "service": serve.add_service_arguments,
+            }[name](parser)
