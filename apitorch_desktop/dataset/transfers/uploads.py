@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path, PurePath
 from threading import Lock
@@ -91,8 +92,19 @@ class Uploader:
         cancelled: Callable[[], bool],
     ) -> Sequence[ItemResult | Exception]:
         """Upload one image, or several in one call."""
-        if len(items) == 1:
-            return [self._upload(client, items[0], partial(progress, items[0]), cancelled)]
+        if len(items) > 1:
+            with suppress(NotFound):
+                return self._upload_together(client, items, progress, cancelled)
+            self._together = False  # the training set is gone, or another version of the service answers now
+        return [self._outcome(client, item, partial(progress, item), cancelled) for item in items]
+
+    def _upload_together(
+        self,
+        client: ApiClient,
+        items: Sequence[TransferItem],
+        progress: Callable[[TransferItem, int], None],
+        cancelled: Callable[[], bool],
+    ) -> Sequence[ItemResult | Exception]:
         outcomes: dict[int, ItemResult | Exception] = {}
         sent: list[tuple[TransferItem, bytes, str]] = []
         for item in items:
@@ -116,6 +128,14 @@ class Uploader:
             for (item, data, _), answer in zip(sent, answers, strict=True):
                 outcomes[item.id] = answer if isinstance(answer, ApiError) else self._result(item, answer, _hash(data))
         return [outcomes[item.id] for item in items]
+
+    def _outcome(
+        self, client: ApiClient, item: TransferItem, progress: Callable[[int], None], cancelled: Callable[[], bool]
+    ) -> ItemResult | Exception:
+        try:
+            return self._upload(client, item, progress, cancelled)
+        except Exception as error:  # noqa: BLE001 - that of this image alone
+            return error
 
     def _upload(
         self, client: ApiClient, item: TransferItem, progress: Callable[[int], None], cancelled: Callable[[], bool]

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from PIL import Image
 
 from apitorch_desktop.api.client import ApiClient
-from apitorch_desktop.api.errors import BadRequest, ConnectionFailed, TimedOut
+from apitorch_desktop.api.errors import BadRequest, ConnectionFailed, NotFound, TimedOut
 from apitorch_desktop.api.types import EXTENSIONS
 from apitorch_desktop.dataset.connections.local_client import LocalClient, LocalImages
 from apitorch_desktop.dataset.importer.plan import scan
@@ -324,6 +324,25 @@ def test_photos_that_went_together_and_got_no_answer_go_again_alone(make, client
     assert (status.state, status.done, status.skipped) == (TransferState.DONE, 10, 0)
     assert len(calls) == 1
     assert stored(client, training_set.id) == wanted(uploads)
+
+
+def test_where_another_version_of_the_service_answers_photos_go_one_by_one(make, client, tmp_path, monkeypatch):
+    training_set = client.create_training_set("Another version")
+    calls = []
+
+    def unknown(*_given, **_more):
+        calls.append(None)
+        raise NotFound("There is no such call.", status=404)
+
+    monkeypatch.setattr(client, "upload_images", unknown)
+    uploads = pictures(tmp_path, 40, ["cat"])
+    uploads[2].source.path.write_bytes(b"text")
+    transfers = make(client)
+    transfer = transfers.add_upload("c", training_set.id, "Another version", uploads)
+    run(transfers)
+    status = transfers.status(transfer)
+    assert (status.state, status.done, status.failed) == (TransferState.FAILED, 39, 1)
+    assert len(calls) <= rate_control.MAX_PARALLEL
 
 
 def test_a_service_that_answers_for_another_number_of_photos_is_not_believed(make, client, tmp_path, monkeypatch):
