@@ -120,12 +120,15 @@ class Spool:
                 "There is no room left for an upload. Free some disk space where the service runs."
             ) from error
 
-    def read(self, sizes: Sequence[int]) -> list[bytes]:
+    def read(self) -> bytes:
+        """Return all bytes. Blocks where they are on disk."""
+        return self.pieces([self._size])[0]
+
+    def pieces(self, sizes: Sequence[int]) -> list[bytes]:
         """Return the bytes in pieces of these sizes. Blocks where they are on disk."""
         if self._file is None:
             whole = memoryview(self._bytes)
-            ends = accumulate(sizes)
-            return [bytes(whole[end - size : end]) for size, end in zip(sizes, ends, strict=True)]
+            return [bytes(whole[end - size : end]) for size, end in zip(sizes, accumulate(sizes), strict=True)]
         self._file.seek(0)
         return [self._file.read(size) for size in sizes]
 
@@ -269,10 +272,10 @@ class WorkerPools:
     async def load_pieces(self, spool: Spool, sizes: Sequence[int]) -> AsyncIterator[list[bytes]]:
         """Yield the bytes of a received body in pieces of these sizes; as `load_spool`."""
         if not spool.on_disk:
-            yield spool.read(sizes)
+            yield spool.pieces(sizes)
             return
         async with self.reserve_memory(len(spool)):
-            yield await self.run_images(spool.read, sizes)
+            yield await self.run_images(spool.pieces, sizes)
 
     @asynccontextmanager
     async def reserve_memory(self, size: int) -> AsyncIterator[None]:

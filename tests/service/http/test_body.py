@@ -174,7 +174,26 @@ def test_multipart_is_read_the_same_in_pieces_of_any_size(tmp_path, size):
         reader.write(body[start : start + size])
     reader.finish()
     assert reader.fields == [("a", "é")]
-    assert (reader.filename, spool.read()) == ('é "1".jpg', content)
+    assert (reader.files, spool.read()) == ([('é "1".jpg', len(content))], content)
+    spool.close()
+
+
+@pytest.mark.parametrize("memory", [10_000, 100])
+def test_several_files_are_told_apart_in_memory_and_on_disk(tmp_path, memory):
+    contents = [b"", b"--xyz", b"\r\n" * 300, random.Random(3).randbytes(700)]
+    body = b"".join(
+        b'--xyz\r\nContent-Disposition: form-data; name="images[]"; filename="%d"\r\n\r\n%b\r\n' % (number, content)
+        for number, content in enumerate(contents)
+    )
+    spool = Spool(MemoryBudget(memory), tmp_path)
+    reader = MultipartReader(b"xyz", Limits(), spool, several=True)
+    for start in range(0, len(body), 50):
+        reader.write(body[start : start + 50])
+    reader.write(b"--xyz--\r\n")
+    reader.finish()
+    assert spool.on_disk == (memory == 100)
+    assert [name for name, _ in reader.files] == ["0", "1", "2", "3"]
+    assert spool.pieces([size for _, size in reader.files]) == contents
     spool.close()
 
 
