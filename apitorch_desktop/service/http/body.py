@@ -344,7 +344,9 @@ class BodyReader:
     def _too_large(self, image: bool) -> HttpError:
         if image:
             max_size = self._limits.image // 2**20
-            return HttpError(413, f"The image is larger than {max_size} MiB. Make it smaller and send it again.")
+            return HttpError(
+                413, f"An image, or several in one call, may have {max_size} MiB. Make it smaller, or send fewer."
+            )
         return HttpError(413, f"The body is larger than {self._limits.text // 2**20} MiB. Send less in one call.")
 
 

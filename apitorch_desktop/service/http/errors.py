@@ -1,9 +1,13 @@
 """Error responses, and the mapping from exceptions to them."""
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from apitorch_desktop.api import types
 from apitorch_desktop.service.storage import errors
+
+if TYPE_CHECKING:
+    from apitorch_desktop.vision.images import UnreadableImage
 
 TYPES = {
     400: "bad_request",
@@ -50,6 +54,11 @@ class ClientDisconnected(Exception):  # noqa: N818
     """The client closed the connection before its request was complete."""
 
 
+def unreadable_error(error: "UnreadableImage") -> HttpError:
+    """Return the response for an image that cannot be read."""
+    return HttpError(413 if error.too_large else 400, str(error))
+
+
 def to_http_error(error: Exception) -> HttpError | None:
     """Return the response for an expected failure, None for any other exception."""
     from apitorch_desktop.vision.images import UnreadableImage  # imports Pillow, which is heavy
@@ -57,7 +66,7 @@ def to_http_error(error: Exception) -> HttpError | None:
     if isinstance(error, HttpError):
         return error
     if isinstance(error, UnreadableImage):
-        return HttpError(413 if error.too_large else 400, str(error))
+        return unreadable_error(error)
     for kind, status in _STATUSES:
         if isinstance(error, kind):
             return HttpError(status, str(error), [("retry-after", "5")] if status == 503 else ())

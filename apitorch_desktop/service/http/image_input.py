@@ -13,7 +13,7 @@ import msgspec
 
 from apitorch_desktop.service.config import Config
 from apitorch_desktop.service.http.access import is_known_host
-from apitorch_desktop.service.http.errors import HttpError
+from apitorch_desktop.service.http.errors import HttpError, unreadable_error
 from apitorch_desktop.service.http.request import Request
 from apitorch_desktop.service.http.resources import WorkerPools
 from apitorch_desktop.service.http.signed_urls import Signer, image_path
@@ -21,7 +21,7 @@ from apitorch_desktop.service.http.url_fetcher import UrlFetcher
 from apitorch_desktop.service.storage.store import Store
 
 if TYPE_CHECKING:
-    from apitorch_desktop.vision.images import ImageInfo, UnreadableImage
+    from apitorch_desktop.vision.images import ImageInfo
 
 _TOGETHER = 4
 """Images that are verified in one job."""
@@ -38,16 +38,16 @@ class ImageInput:
     filename: str
 
 
-def _verify_each(group: Sequence[bytes]) -> "list[ImageInfo | UnreadableImage]":
+def _verify_each(group: Sequence[bytes]) -> "list[ImageInfo | HttpError]":
     from apitorch_desktop.vision import images
 
-    found: list[ImageInfo | UnreadableImage] = []
-    for data in group:
+    def verify(data: bytes) -> "ImageInfo | HttpError":
         try:
-            found.append(images.verify(data))
+            return images.verify(data)
         except images.UnreadableImage as error:
-            found.append(error)
-    return found
+            return unreadable_error(error)
+
+    return [verify(data) for data in group]
 
 
 class ImageInputReader:
@@ -93,8 +93,11 @@ class ImageInputReader:
             spool.close()
 
     @asynccontextmanager
-    async def read_several(self, request: Request) -> "AsyncIterator[list[ImageInput | UnreadableImage]]":
-        """Yield the verified images of a request in the order sent, or why one is none; otherwise as `read`."""
+    async def read_several(self, request: Request) -> AsyncIterator[list[ImageInput | HttpError]]:
+        """Yield the verified images of a request in the order sent, the error in place of one that is none.
+
+        Their memory is accounted for within the context. Raises HttpError where there is no file, DiskFull.
+        """
         if request.image is None:
             raise HttpError(400, "Send the images as files “images[]” in a multipart body.")
         names, sizes = zip(*request.files, strict=True)
@@ -102,7 +105,7 @@ class ImageInputReader:
             groups = [pieces[start : start + _TOGETHER] for start in range(0, len(pieces), _TOGETHER)]
             verified = await asyncio.gather(*(self._workers.run_decoding(_verify_each, group) for group in groups))
             yield [
-                info if isinstance(info, Exception) else ImageInput(data, info, name)
+                info if isinstance(info, HttpError) else ImageInput(data, info, name)
                 for data, info, name in zip(pieces, chain.from_iterable(verified), names, strict=True)
             ]
 

@@ -9,7 +9,7 @@ import re
 import tarfile
 from collections.abc import Sequence, Set
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
@@ -28,9 +28,6 @@ from apitorch_desktop.service.routes.dependencies import Dependencies
 from apitorch_desktop.service.routes.listing import WIRE_SIZE, json_groups, packed_listing, wire_image
 from apitorch_desktop.service.storage.errors import StorageFault
 from apitorch_desktop.service.storage.records import ImageRow
-
-if TYPE_CHECKING:
-    from apitorch_desktop.vision.images import UnreadableImage
 
 _SET = "/api/training-set/{id}"
 _IMAGE = "/api/training-image/{image_id}"
@@ -106,31 +103,20 @@ class ImageRoutes(OperationGroup):
         set_id = request.id_parameter("id", "training set")
         if len(request.files) > types.MAX_UPLOADS:
             raise HttpError(400, f"These are more than {types.MAX_UPLOADS} images. Send fewer in a call.")
-        answers: list[types.ImageAnswer | BaseException] = []
+        added: list[types.ImageAnswer | BaseException] = []
         async with self._image_inputs.read_several(request) as images:
-            for start in range(0, len(images), _AT_ONCE):
-                adding = (self._add(request, set_id, image, body.split) for image in images[start : start + _AT_ONCE])
-                answers += await asyncio.gather(*adding, return_exceptions=True)
-        from apitorch_desktop.vision.images import UnreadableImage  # imports Pillow, which is heavy
+            valid = [image for image in images if isinstance(image, ImageInput)]
+            for start in range(0, len(valid), _AT_ONCE):
+                adding = (self._add(request, set_id, image, body.split) for image in valid[start : start + _AT_ONCE])
+                added += await asyncio.gather(*adding, return_exceptions=True)
+        errors = [
+            types.UploadError(index=index, status=image.status, message=image.message, type=TYPES[image.status])
+            for index, image in enumerate(images)
+            if isinstance(image, HttpError)
+        ]
+        return types.UploadedImages(data=[_raised(each) for each in added], errors=errors)
 
-        answer = types.UploadedImages(data=[])
-        for index, each in enumerate(answers):
-            if isinstance(each, UnreadableImage):
-                status = 413 if each.too_large else 400
-                error = types.UploadError(index=index, status=status, message=str(each), type=TYPES[status])
-                answer.errors.append(error)
-            elif isinstance(each, BaseException):
-                raise each
-            else:
-                answer.data.append(each)
-        return answer
-
-    async def _add(
-        self, request: Request, set_id: int, image: "ImageInput | UnreadableImage", split: str | UnsetType
-    ) -> types.ImageAnswer:
-        """Add a verified image. Raises the error of one that is none, and those of `ImageRepository.add`."""
-        if isinstance(image, Exception):
-            raise image
+    async def _add(self, request: Request, set_id: int, image: ImageInput, split: str | UnsetType) -> types.ImageAnswer:
         row, new = await self._workers.run_images(
             self._images.add,
             request.owner,
@@ -322,6 +308,12 @@ class ImageRoutes(OperationGroup):
 
 def _count(number: int) -> str:
     return f"{number} image" if number == 1 else f"{number} images"
+
+
+def _raised(answer: types.ImageAnswer | BaseException) -> types.ImageAnswer:
+    if isinstance(answer, BaseException):
+        raise answer
+    return answer
 
 
 def _answer(request: Request, row: ImageRow, message: str, damaged: Set[str] = frozenset()) -> types.ImageAnswer:
