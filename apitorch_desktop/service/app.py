@@ -200,8 +200,7 @@ class ServiceApplication:
                 headers,
                 incoming,
                 operation.body,
-                image=operation.by_url is not None,
-                several=operation.several,
+                file_field=operation.file_field,
                 query=scope["query_string"] if operation.body_in_query else None,
             )
             request.body, request.image, request.files = body.fields, body.image, body.files

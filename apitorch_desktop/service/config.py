@@ -21,7 +21,7 @@ class Limits:
     bodies loaded from there and images read from the store for processing) + `answer_memory` (responses being sent) +
     (2 × `workers` + 1) × what `vision.images` takes for 64 megapixels (images being decoded, classified, and learned from)
     + `image` (the file of the one that is learned from) + `connections` × 192 KiB (request heads and transport buffers).
-    `tests/service/http/test_hostile_clients.py` measures it.
+    `tests/service/http/test_memory_bound.py` measures it.
     """
 
     image: int = 32 * 2**20

@@ -123,7 +123,7 @@ class Encoder:
         `output` is used as the embedding in place of the one named in the metadata. `sidecar` completes the metadata;
         `digest` (of all files) replaces that of the file in the name. A run that takes `time_limit` seconds fails. Where
         up to `at_once` runs of the built-in model are made at a time, one beside others has its share of the threads:
-        runs that wait for each other's threads cost a sixth of the throughput on two cores.
+        runs that wait for each other's threads cost a tenth of the throughput on two cores.
         """
         import onnxruntime
 

@@ -17,6 +17,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -65,6 +66,36 @@ def lag_of_heads(services) -> list[float]:
     return found
 
 
+def kill_one(part, chance: random.Random) -> float:
+    """Kill a process, and start it again a moment later; return the time of its end."""
+    killed = time.monotonic()
+    part.kill()
+    time.sleep(chance.uniform(0.2, 2))
+    part.start()
+    return killed
+
+
+def learned_again(learner: TeamLearner) -> Callable[[], bool]:
+    """Return whether a change has been learned that is made from now on."""
+    learned = len(learner.waits)
+    return lambda: len(learner.waits) > learned + 1  # the first may be one that was made before
+
+
+def changes_go_on(clients: list[TeamClient]) -> Callable[[], bool]:
+    """Return whether a hundred further changes are acknowledged."""
+    done = sum(client.acknowledged for client in clients)
+    return lambda: sum(client.acknowledged for client in clients) >= done + 100
+
+
+def wait_beside(workers, holds: Callable[[], bool], until: float) -> None:
+    """Wait for a condition, or until a time."""
+    while not holds() and time.monotonic() < until:
+        time.sleep(0.05)
+        for worker in workers:  # a worker ends with its scheduler, and systemd starts it again
+            if worker.process.poll() is not None:
+                worker.start()
+
+
 def main() -> None:
     """Run, and print a table."""
     import os
@@ -89,25 +120,11 @@ def main() -> None:
         recovered: list[float] = []
         for number in range(kills):
             for turn, kind in enumerate(kinds):
-                part = chance.choice(kind)
                 time.sleep(chance.uniform(0.2, 2))
-                killed, learned = time.monotonic(), len(learner.waits)
-                done = sum(client.acknowledged for client in clients)
-                part.kill()
-                time.sleep(chance.uniform(0.2, 2))
-                part.start()
                 measured = number % len(kinds) == turn
-                while time.monotonic() < killed + 120:
-                    if measured:
-                        goes_on = len(learner.waits) > learned + 1  # the first may have been learned before
-                    else:
-                        goes_on = sum(client.acknowledged for client in clients) >= done + 100
-                    if goes_on:
-                        break
-                    time.sleep(0.05)
-                    for worker in workers:  # a worker ends with its scheduler, and systemd starts it again
-                        if worker.process.poll() is not None:
-                            worker.start()
+                goes_on = learned_again(learner) if measured else changes_go_on(clients)
+                killed = kill_one(chance.choice(kind), chance)
+                wait_beside(workers, goes_on, until=killed + 120)
                 if measured:
                     recovered.append(time.monotonic() - killed)
             wrong = [each for client in (*clients, learner.client) for each in client.wrong]

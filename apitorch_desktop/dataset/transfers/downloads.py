@@ -18,7 +18,7 @@ from apitorch_desktop.api.errors import ApiError
 from apitorch_desktop.api.slugs import slugify
 from apitorch_desktop.api.types import INBOX, Id, TrainingImage
 from apitorch_desktop.dataset.transfers.journal import ItemResult, ItemState, TransferItem, TransferJournal, TransferRow
-from apitorch_desktop.dataset.transfers.model import BUNDLE_BYTES, SMALL
+from apitorch_desktop.dataset.transfers.model import BUNDLE_BYTES, SMALL, Outcome, Progress
 from apitorch_desktop.dataset.transfers.rate_control import MAX_PARALLEL
 from apitorch_desktop.dataset.workspace.image_fetcher import (
     DamagedDownload,
@@ -184,17 +184,13 @@ class Downloader:
             self._bundles = BundleFetcher(self._entry.training_set, self._small())
             self.max_parallel = MAX_PARALLEL_BUNDLED
 
-    def go_together(self, items: Sequence[TransferItem], item: TransferItem) -> bool:  # noqa: ARG002
+    def fits_bundle(self, items: Sequence[TransferItem], item: TransferItem) -> bool:  # noqa: ARG002
         """Return False: bundles are fetched ahead, and each image is written by itself."""
         return False
 
     def perform(
-        self,
-        client: ApiClient,
-        items: Sequence[TransferItem],
-        progress: Callable[[TransferItem, int], None],
-        cancelled: Callable[[], bool],
-    ) -> Sequence[ItemResult | Exception]:
+        self, client: ApiClient, items: Sequence[TransferItem], progress: Progress, cancelled: Callable[[], bool]
+    ) -> Sequence[Outcome]:
         """Download one image, unless its file exists already."""
         return [self._download(client, item, partial(progress, item), cancelled) for item in items]
 

@@ -28,6 +28,7 @@ from apitorch_desktop.dataset.transfers.downloads import Downloader, NameTaken
 from apitorch_desktop.dataset.transfers.journal import ItemResult, ItemState, TransferItem, TransferJournal
 from apitorch_desktop.dataset.transfers.model import (
     ENDED,
+    Outcome,
     TransferKind,
     TransferMethod,
     TransferMissing,
@@ -278,14 +279,14 @@ class TransferEngine:
         return soonest
 
     def _take_claimed(self, run: TransferRun) -> list[TransferItem]:
-        """Take the next claimed item, and those that go with it; one that failed before goes alone."""
+        """Take the next claimed item, and those of its bundle; one that failed before goes alone."""
         items = [run.claimed.popleft()]
         while (
             run.method is not None
             and run.claimed
             and not run.attempts[items[0].id]
             and not run.attempts[run.claimed[0].id]
-            and run.method.go_together(items, run.claimed[0])
+            and run.method.fits_bundle(items, run.claimed[0])
         ):
             items.append(run.claimed.popleft())
         run.in_flight |= dict.fromkeys((item.id for item in items), 0)
@@ -391,7 +392,7 @@ class TransferEngine:
         assert run.method is not None  # noqa: S101 - for mypy: it was prepared
         begun, rate = monotonic(), self._rate(run)
         allowed = rate.allowed
-        outcomes: Sequence[ItemResult | Exception]
+        outcomes: Sequence[Outcome]
         try:
             outcomes = run.method.perform(
                 self._client(run),

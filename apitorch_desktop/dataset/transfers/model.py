@@ -95,6 +95,12 @@ class TransferStatus:
         return part if part == 1 else min(max(part, min(moved, part + 0.05)), 0.999)
 
 
+Progress = Callable[[TransferItem, int], None]
+"""Receives how many bytes of an item have been transferred."""
+Outcome = ItemResult | Exception
+"""What became of an item: its result, or why it has none."""
+
+
 class TransferMethod(Protocol):
     """Implementation of one kind of transfer. Its methods may raise ApiError, SourceMissing, NameTaken and OSError."""
 
@@ -107,21 +113,14 @@ class TransferMethod(Protocol):
         """Gather what `perform` needs, and find out what became of items whose answer was lost."""
         ...
 
-    def go_together(self, items: Sequence[TransferItem], item: TransferItem) -> bool:
+    def fits_bundle(self, items: Sequence[TransferItem], item: TransferItem) -> bool:
         """Return whether `item` may be transferred in one call with those in `items`."""
         ...
 
     def perform(
-        self,
-        client: ApiClient,
-        items: Sequence[TransferItem],
-        progress: Callable[[TransferItem, int], None],
-        cancelled: Callable[[], bool],
-    ) -> Sequence[ItemResult | Exception]:
-        """Transfer one item, or several that go together; return for each its result or its error.
-
-        An exception that is raised is that of all. `progress` receives how many bytes of an item have been transferred.
-        """
+        self, client: ApiClient, items: Sequence[TransferItem], progress: Progress, cancelled: Callable[[], bool]
+    ) -> Sequence[Outcome]:
+        """Transfer one item, or the items of a bundle; return the outcome of each. An exception is that of all."""
         ...
 
     def make_durable(self) -> None:

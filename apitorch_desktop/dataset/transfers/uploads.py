@@ -23,14 +23,15 @@ from apitorch_desktop.dataset.sources.image_source import (
     filename_of,
 )
 from apitorch_desktop.dataset.transfers.journal import ItemResult, ItemState, TransferItem, TransferJournal, TransferRow
-from apitorch_desktop.dataset.transfers.model import BUNDLE_BYTES, SMALL
+from apitorch_desktop.dataset.transfers.model import BUNDLE_BYTES, SMALL, Outcome, Progress
 from apitorch_desktop.dataset.transfers.rate_control import MAX_PARALLEL
 from apitorch_desktop.dataset.workspace.listing import iter_images, list_labels
 from apitorch_desktop.utils.text import shown
 
 MAX_BYTES = 256 * 2**20
-_TOGETHER: Final = "images.upload"
-BUNDLED_UPLOADS: Final = 16
+_BUNDLES: Final = frozenset({"images.upload", "formats", "splits", "unlabelled"})
+"""Extensions of a service that takes bundles, and every image as it is: `LocalClient` helps others with single ones."""
+BUNDLE_IMAGES: Final = 16
 """Small images of one label that go up in one call: each costs the service half of what it would alone."""
 
 
@@ -45,7 +46,7 @@ class Uploader:
     def __init__(self, journal: TransferJournal, entry: TransferRow, archives: Archives) -> None:
         self.verifies_lost = True
         self.max_parallel = MAX_PARALLEL
-        self._together = False
+        self._takes_bundles = False
         self._journal = journal
         self._entry = entry
         self._archives = archives
@@ -55,9 +56,9 @@ class Uploader:
 
     def prepare(self, client: ApiClient, cancelled: Callable[[], bool]) -> None:
         """Record which images exist before the first upload; later, search for items whose answer was lost."""
-        extensions = client.ping().extensions or []
+        extensions = set(client.ping().extensions or ())
         self.verifies_lost = not extensions
-        self._together = _TOGETHER in extensions
+        self._takes_bundles = extensions >= _BUNDLES
         transfer = self._entry.id
         before = self._journal.baseline(transfer)
         lost = self._journal.items(transfer, ItemState.SENDING)
@@ -73,39 +74,31 @@ class Uploader:
         if lost:
             self._journal.record(self._find_lost(client, lost, listing, cancelled))
 
-    def go_together(self, items: Sequence[TransferItem], item: TransferItem) -> bool:
+    def fits_bundle(self, items: Sequence[TransferItem], item: TransferItem) -> bool:
         """Return whether `item` is small, and goes under the label of `items`, with room in one call."""
         first = items[0]
         return (
-            self._together
-            and len(items) < BUNDLED_UPLOADS
+            self._takes_bundles
+            and len(items) < BUNDLE_IMAGES
             and (first.label, first.split) == (item.label, item.split)
             and all(one.kind != "url" and one.size is not None and one.size <= SMALL for one in (first, item))
             and sum(one.size or 0 for one in (*items, item)) <= BUNDLE_BYTES
         )
 
     def perform(
-        self,
-        client: ApiClient,
-        items: Sequence[TransferItem],
-        progress: Callable[[TransferItem, int], None],
-        cancelled: Callable[[], bool],
-    ) -> Sequence[ItemResult | Exception]:
+        self, client: ApiClient, items: Sequence[TransferItem], progress: Progress, cancelled: Callable[[], bool]
+    ) -> Sequence[Outcome]:
         """Upload one image, or several in one call."""
         if len(items) > 1:
             with suppress(NotFound):
-                return self._upload_together(client, items, progress, cancelled)
-            self._together = False  # the training set is gone, or another version of the service answers now
+                return self._upload_bundle(client, items, progress, cancelled)
+            self._takes_bundles = False  # the training set is gone, or another version of the service answers now
         return [self._outcome(client, item, partial(progress, item), cancelled) for item in items]
 
-    def _upload_together(
-        self,
-        client: ApiClient,
-        items: Sequence[TransferItem],
-        progress: Callable[[TransferItem, int], None],
-        cancelled: Callable[[], bool],
-    ) -> Sequence[ItemResult | Exception]:
-        outcomes: dict[int, ItemResult | Exception] = {}
+    def _upload_bundle(
+        self, client: ApiClient, items: Sequence[TransferItem], progress: Progress, cancelled: Callable[[], bool]
+    ) -> Sequence[Outcome]:
+        outcomes: dict[int, Outcome] = {}
         sent: list[tuple[TransferItem, bytes, str]] = []
         for item in items:
             try:
@@ -131,7 +124,7 @@ class Uploader:
 
     def _outcome(
         self, client: ApiClient, item: TransferItem, progress: Callable[[int], None], cancelled: Callable[[], bool]
-    ) -> ItemResult | Exception:
+    ) -> Outcome:
         try:
             return self._upload(client, item, progress, cancelled)
         except Exception as error:  # noqa: BLE001 - that of this image alone
@@ -251,9 +244,7 @@ def _hash(data: bytes) -> str:
 class _SharedProgress:
     """Tells of images that go one after another in one body how many bytes of each were sent."""
 
-    def __init__(
-        self, images: Sequence[tuple[TransferItem, int]], progress: Callable[[TransferItem, int], None]
-    ) -> None:
+    def __init__(self, images: Sequence[tuple[TransferItem, int]], progress: Progress) -> None:
         self._images = images
         self._progress = progress
         self._sent = self._index = self._start = 0

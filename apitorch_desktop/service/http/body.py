@@ -32,15 +32,14 @@ _MAX_HEADER_SIZE = 4096
 class MultipartReader:
     """An incremental reader of a multipart body.
 
-    Text fields go to `fields`; the file `image`, or with `several` the files `images[]`, one after another to `spool`,
-    and to `files` as name and size. Without a spool files are rejected. Every method may raise HttpError.
+    Text fields go to `fields`; the file in `file_field`, of one with `[]` several one after another, to `spool`, and to
+    `files` as name and size. Without a spool files are rejected. Every method may raise HttpError.
     """
 
-    def __init__(self, boundary: bytes, limits: Limits, spool: Spool | None, *, several: bool = False) -> None:
+    def __init__(self, boundary: bytes, limits: Limits, spool: Spool | None, file_field: str = "image") -> None:
         self.fields: list[tuple[str, str]] = []
         self.files: list[tuple[str, int]] = []
-        self._file_name = "images[]" if several else "image"
-        self._several = several
+        self._file_field = file_field
         self._limits = limits
         self._spool = spool
         self._parts = self._text_size = 0
@@ -130,13 +129,13 @@ class MultipartReader:
         self._name = _decode(options[b"name"])
         extended = _EXTENDED_NAME.search(disposition)
         given = options.get(b"filename")
-        if self._name == self._file_name and self._spool is not None:
-            if self.files and not self._several:
+        if self._name == self._file_field and self._spool is not None:
+            if self.files and not self._file_field.endswith("[]"):
                 raise HttpError(400, "There are two files “image”. Send one image a call.")
             self._text = None
             self.files.append((_filename(unquote_to_bytes(extended[1]) if extended else given or b""), 0))
         elif given is not None or extended is not None:
-            wanted = f"Name the file “{self._file_name}”." if self._spool is not None else "This call takes no file."
+            wanted = f"Name the file “{self._file_field}”." if self._spool is not None else "This call takes no file."
             raise HttpError(400, f"There is a file “{self._name[:80]}”. {wanted}")
         else:
             self._text = bytearray()
@@ -240,23 +239,22 @@ class BodyReader:
         incoming: IncomingBody,
         kind: type[Struct],
         *,
-        image: bool,
-        several: bool,
+        file_field: str,
         query: bytes | None,
     ) -> ParsedBody:
-        """Return the body as `kind`; with `image`, multipart may contain a file, with `several` many.
+        """Return the body as `kind`; a multipart one may contain files in `file_field`, if that is not empty.
 
         With `query` its fields are used where the body has none of that name. Raises HttpError 400, 408, 413, 507, and
         ClientDisconnected.
         """
         header = _parse_header(headers)
-        with_files = (image or several) and header.kind == _MULTIPART
+        with_files = file_field != "" and header.kind == _MULTIPART
         max_size = self._limits.image + _MULTIPART_OVERHEAD if with_files else self._limits.text
         if header.length is not None and header.length > max_size:
             raise self._too_large(with_files)
         defaults = form_data.parse_pairs(query) if query else []
         if header.kind == _MULTIPART:
-            return await self._multipart(header, incoming, kind, image, several, max_size, defaults)
+            return await self._multipart(header, incoming, kind, file_field, max_size, defaults)
         return ParsedBody(await self._read_text(header, incoming, kind, max_size, defaults))
 
     @staticmethod
@@ -280,16 +278,13 @@ class BodyReader:
         header: _BodyHeader,
         incoming: IncomingBody,
         kind: type[Struct],
-        image: bool,
-        several: bool,
+        file_field: str,
         max_size: int,
         defaults: list[tuple[str, str]],
     ) -> ParsedBody:
         spool = self._workers.spool()
         try:
-            reader = MultipartReader(
-                header.boundary, self._limits, spool if image or several else None, several=several
-            )
+            reader = MultipartReader(header.boundary, self._limits, spool if file_field else None, file_field)
             async for chunk in self._chunks(incoming, max_size):
                 reader.write(chunk)
             reader.finish()

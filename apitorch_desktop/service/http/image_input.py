@@ -23,7 +23,7 @@ from apitorch_desktop.service.storage.store import Store
 if TYPE_CHECKING:
     from apitorch_desktop.vision.images import ImageInfo
 
-_TOGETHER = 4
+_GROUP = 4
 """Images that are verified in one job."""
 _PORTS = {"http": 80, "https": 443}
 _IMAGE = re.compile(r"/(images|thumbnails)/(?P<owner>[0-9]{1,18})/(?P<filename>(?P<id>[0-9a-f]{40})\.[a-z0-9]+)")
@@ -102,7 +102,7 @@ class ImageInputReader:
             raise HttpError(400, "Send the images as files “images[]” in a multipart body.")
         names, sizes = zip(*request.files, strict=True)
         async with self._workers.load_pieces(request.image, sizes) as pieces:
-            groups = [pieces[start : start + _TOGETHER] for start in range(0, len(pieces), _TOGETHER)]
+            groups = [pieces[start : start + _GROUP] for start in range(0, len(pieces), _GROUP)]
             verified = await asyncio.gather(*(self._workers.run_decoding(_verify_each, group) for group in groups))
             yield [
                 info if isinstance(info, HttpError) else ImageInput(data, info, name)

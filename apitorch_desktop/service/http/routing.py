@@ -69,6 +69,11 @@ class Operation:
     summary: str = ""
     handler: Handler = field(default=_unbound)
 
+    @property
+    def file_field(self) -> str:
+        """Name of the field of a multipart body that takes a file, or with `[]` several; "" where none does."""
+        return "images[]" if self.several else "image" if self.by_url is not None else ""
+
     def __call__(self, handler: _Method) -> _Method:
         """Mark a handler of an `OperationGroup`."""
         handler.__dict__["operation"] = self

@@ -265,7 +265,7 @@ def _path_parameters(operation: Operation) -> Iterable[dict[str, Any]]:
     for name in re.findall(r"{(\w+)}", operation.path):
         number = name in {"id", "owner"}
         schema: Schema = {"type": "integer", "minimum": 1} if number else {"type": "string", "minLength": 1}
-        if name == "label" and (operation.by_url is not None or operation.several):
+        if name == "label" and operation.file_field:
             schema["format"] = "label"
         yield {"name": name, "in": "path", "required": True, "description": PARAMETERS[name], "schema": schema}
 
@@ -298,8 +298,8 @@ def _body(operation: Operation, components: dict[str, Any]) -> dict[str, Any]:
         multipart["oneOf"] = [{"required": ["image"]}, {"required": ["image_url"]}]
     if operation.several:
         files = {"type": "array", "items": {"type": "string", "format": "binary"}}
-        multipart["properties"]["images[]"] = {**files, "minItems": 1, "maxItems": types.MAX_UPLOADS}
-        multipart["required"] = ["images[]"]
+        multipart["properties"][operation.file_field] = {**files, "minItems": 1, "maxItems": types.MAX_UPLOADS}
+        multipart["required"] = [operation.file_field]
         return {"required": True, "content": {"multipart/form-data": {"schema": multipart}}}
     form: dict[str, Any] = {"schema": flat}
     if encoding:

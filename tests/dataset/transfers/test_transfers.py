@@ -27,7 +27,7 @@ from apitorch_desktop.dataset.transfers import downloads, rate_control
 from apitorch_desktop.dataset.transfers.journal import ItemState, TransferJournal
 from apitorch_desktop.dataset.transfers.queue import OriginIndex, TransferMissing, TransferQueue, TransferState
 from apitorch_desktop.dataset.transfers.rate_control import RateController, Throughput
-from apitorch_desktop.dataset.transfers.uploads import BUNDLED_UPLOADS, _SharedProgress
+from apitorch_desktop.dataset.transfers.uploads import BUNDLE_IMAGES, _SharedProgress
 from apitorch_desktop.vision import images
 from tests.helpers.fake_api import FIRST_SET as SET
 from tests.helpers.fake_api import FakeApi
@@ -265,7 +265,7 @@ def test_small_photos_of_a_label_go_up_in_one_call_and_large_ones_alone(make, cl
     assert status.bytes_done == status.bytes_total
     assert all(told.bytes_done <= told.bytes_total for told in seen)
     assert stored(client, training_set.id) == wanted(uploads)
-    assert max(bundles) <= BUNDLED_UPLOADS
+    assert max(bundles) <= BUNDLE_IMAGES
     assert sum(bundles) >= 95  # one may be left over of those that were taken up together
     assert len(bundles) <= 10
     listed = {image.image_id for group in client.images(training_set.id).data for image in group.images}
@@ -303,6 +303,20 @@ def test_the_bytes_that_are_sent_together_are_told_of_each():
     for sent in (1, 20):  # from the start again
         progress(sent)
     assert told == [("a", 1), ("a", 3), ("b", 0), ("c", 5)]
+
+
+@pytest.mark.parametrize("lacking", ["images.upload", "formats", "splits", "unlabelled"])
+def test_to_a_service_that_needs_help_with_single_photos_they_go_one_by_one(
+    make, client, tmp_path, bundles, monkeypatch, lacking
+):
+    pong = client.ping()
+    monkeypatch.setattr(client, "ping", lambda: replace(pong, extensions=[one for one in EXTENSIONS if one != lacking]))
+    training_set = client.create_training_set(f"Without {lacking}")
+    uploads, transfers = pictures(tmp_path, 4, ["cat"]), make(client)
+    transfer = transfers.add_upload("c", training_set.id, "One by one", uploads)
+    run(transfers)
+    assert transfers.status(transfer).done == 4
+    assert bundles == []
 
 
 @pytest.mark.parametrize("answered", [True, False])

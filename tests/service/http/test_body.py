@@ -186,7 +186,7 @@ def test_several_files_are_told_apart_in_memory_and_on_disk(tmp_path, memory):
         for number, content in enumerate(contents)
     )
     spool = Spool(MemoryBudget(memory), tmp_path)
-    reader = MultipartReader(b"xyz", Limits(), spool, several=True)
+    reader = MultipartReader(b"xyz", Limits(), spool, "images[]")
     for start in range(0, len(body), 50):
         reader.write(body[start : start + 50])
     reader.write(b"--xyz--\r\n")

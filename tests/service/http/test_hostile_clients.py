@@ -2,7 +2,6 @@
 
 import base64
 import contextlib
-import io
 import json
 import socket
 import threading
@@ -12,7 +11,6 @@ from pathlib import Path
 
 import pytest
 import requests
-from PIL import Image
 
 from apitorch_desktop.service.config import Limits
 from tests.helpers.service_process import serving
@@ -39,24 +37,6 @@ def read_all(connection):
         while chunk := connection.recv(65536):
             chunks.append(chunk)
     return b"".join(chunks)
-
-
-@contextlib.contextmanager
-def most_memory(service):
-    """A list of one number: the most bytes that the service had within the context."""
-    most, done = [0], threading.Event()
-
-    def watch():
-        while not done.wait(0.01):
-            most[0] = max(most[0], service.memory())
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    try:
-        yield most
-    finally:
-        done.set()
-        watcher.join()
 
 
 def answer_to(service, *pieces):
@@ -556,41 +536,6 @@ def test_thousands_of_idle_connections_leave_room_for_others(start):
     finally:
         for connection in connections:
             connection.close()
-
-
-def test_memory_stays_within_its_bound_under_many_large_uploads(start):
-    """20 × 30 MiB at once, all incomplete until all are there, then all to be worked on."""
-    service = start(limits={"body_memory": 16 * MIB, "workers": 2})
-    set_id = service.new_set("Many")
-    file = io.BytesIO()
-    Image.new("RGB", (3200, 3200)).save(file, "BMP")
-    image = file.getvalue()
-    body = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n' + image + b"\r\n--x--\r\n"
-    top = head(
-        service,
-        path=f"/api/training-set/{set_id}/a/image",
-        Content_Type="multipart/form-data; boundary=x",
-        Content_Length=str(len(body)),
-    )
-    assert answer_to(service, top, body)[0] == 200  # what is loaded once is loaded
-    before = service.memory()
-
-    def finish(connection):
-        connection.sendall(body[-9:])
-        return first_answer(connection)[0]
-
-    connections = [connect(service) for _ in range(20)]
-    try:
-        with most_memory(service) as most, ThreadPoolExecutor(20) as pool:
-            list(pool.map(lambda connection: connection.sendall(top + body[:-9]), connections))
-            assert_alive(service)
-            assert set(pool.map(finish, connections)) == {200}
-    finally:
-        for connection in connections:
-            connection.close()
-    working = 3 * 30 * MIB  # one is let beyond the 16 MiB, and may have a copy; one is learned from
-    assert most[0] - before < 2 * 16 * MIB + working + 2 * 40 * MIB + 20 * 192 * 1024
-    assert not list(service.folder.glob("tmp*"))
 
 
 def test_parallel_uploads_of_the_same_and_of_different_images_make_one_row_each(service, picture):

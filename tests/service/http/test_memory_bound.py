@@ -12,7 +12,7 @@ import requests
 from PIL import Image
 
 from tests.helpers.waiting import until
-from tests.service.http.test_hostile_clients import MIB, assert_alive, head
+from tests.service.http.test_hostile_clients import MIB, answer_to, assert_alive, connect, first_answer, head
 
 
 @contextmanager
@@ -38,6 +38,40 @@ def large(number: int, side: int = 7000) -> bytes:
     file = io.BytesIO()
     Image.new("L", (side, side), number).save(file, "PNG", compress_level=1)
     return file.getvalue()
+
+
+def test_memory_stays_within_its_bound_under_many_large_uploads(start):
+    """20 × 30 MiB at once, all incomplete until all are there, then all to be worked on."""
+    service = start(limits={"body_memory": 16 * MIB, "workers": 2})
+    set_id = service.new_set("Many")
+    file = io.BytesIO()
+    Image.new("RGB", (3200, 3200)).save(file, "BMP")
+    image = file.getvalue()
+    body = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n' + image + b"\r\n--x--\r\n"
+    top = head(
+        service,
+        path=f"/api/training-set/{set_id}/a/image",
+        Content_Type="multipart/form-data; boundary=x",
+        Content_Length=str(len(body)),
+    )
+    assert answer_to(service, top, body)[0] == 200  # what is loaded once is loaded
+
+    def finish(connection):
+        connection.sendall(body[-9:])
+        return first_answer(connection)[0]
+
+    connections = [connect(service) for _ in range(20)]
+    try:
+        with watching(service) as most, ThreadPoolExecutor(20) as pool:
+            list(pool.map(lambda connection: connection.sendall(top + body[:-9]), connections))
+            assert_alive(service)
+            assert set(pool.map(finish, connections)) == {200}
+    finally:
+        for connection in connections:
+            connection.close()
+    working = 3 * 30 * MIB  # one is let beyond the 16 MiB, and may have a copy; one is learned from
+    assert most[0] < 2 * 16 * MIB + working + 2 * 40 * MIB + 20 * 192 * 1024
+    assert not list(service.folder.glob("tmp*"))
 
 
 def test_no_more_images_are_decoded_at_a_time_than_there_are_workers(start):
