@@ -37,7 +37,6 @@ class Cluster:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters of it is said here, once
         self._lock = threading.Lock()
         self._client: Client = None
         self._retry_at = 0.0
@@ -108,6 +107,8 @@ class Cluster:
             if self.stopping or time.monotonic() < self._retry_at:
                 raise ClusterAway
             if self._client is None:
+                for name in ("distributed", "distributed.client"):  # both get a level of their own when imported
+                    logging.getLogger(name).setLevel(logging.CRITICAL)  # what matters of it is said here, once
                 try:
                     self._client = distributed.Client(
                         self._url, timeout=_CONNECT, set_as_default=False, name="apitorch-desktop"

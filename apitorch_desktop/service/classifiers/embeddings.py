@@ -377,8 +377,8 @@ class SimilarityIndex:
                 self.store_index(set_id)
             except Closed:
                 return
-            except (StoreError, OSError):
-                _log.warning("the search index of training set %d cannot be kept", set_id, exc_info=True)
+            except (StoreError, OSError) as error:
+                _log.warning("the search index of training set %d cannot be kept: %s", set_id, error)
 
     def _next_due(self) -> int | None:
         """Wait for the next training set to bring up to date; None to end."""
