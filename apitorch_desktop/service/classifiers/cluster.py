@@ -8,7 +8,6 @@ from contextlib import suppress
 from typing import Any
 
 from apitorch_desktop.service.classifiers import tasks
-from apitorch_desktop.service.storage.errors import StoreError
 from apitorch_desktop.vision.encoder import UnusableEncoder
 from apitorch_desktop.vision.head import TrainingCancelled
 
@@ -58,15 +57,13 @@ class Cluster:
     def embed(self, sha256s: Iterable[str], encoder: str) -> dict[str, str]:
         """Embed images; return why some cannot be read. Raises ClusterAway, StoreError."""
         client = self._connected()
-        futures = {
-            sha256: client.submit(
-                tasks.embed, sha256, encoder, key=f"embed-{encoder}-{sha256}", retries=_RETRIES, priority=1
-            )
-            for sha256 in sha256s
-        }
-        self._wait(client, list(futures.values()), lambda: self.stopping)
-        found = {sha256: self._result(future) for sha256, future in futures.items()}
-        return {sha256: reason for sha256, reason in found.items() if reason}
+        contents = list(sha256s)
+        futures = [
+            client.submit(tasks.embed, sha256, encoder, key=f"embed-{encoder}-{sha256}", retries=_RETRIES, priority=1)
+            for sha256 in contents
+        ]
+        found = self._results(client, futures, lambda: self.stopping)
+        return {sha256: reason for sha256, reason in zip(contents, found, strict=True) if reason}
 
     def train(
         self,
@@ -78,14 +75,13 @@ class Cluster:
         holder: str,
         cancelled: Callable[[], bool],
     ) -> None:
-        """Train a set for the process `holder`. Raises ClusterAway, TrainingCancelled, StoreError, ValueError."""
+        """Train a set for the process `holder`. Raises ClusterAway, TrainingCancelled, StoreError, TooFewImages."""
         client = self._connected()
         key = f"train-{set_id}-{revision}-{encoder}-{holder}"
         future = client.submit(
             tasks.train, set_id, encoder, sorted(unreadable), holder, key=key, retries=_RETRIES, priority=2
         )
-        self._wait(client, [future], cancelled)
-        if not self._result(future):
+        if self._results(client, [future], cancelled) != [True]:
             raise TrainingCancelled
 
     def export(self, set_id: int, version: int, encoder: str) -> bytes:
@@ -94,11 +90,10 @@ class Cluster:
         key = f"export-{set_id}-{version}-{encoder}"
         future = client.submit(tasks.export, set_id, version, encoder, key=key, retries=_RETRIES, priority=3)
         try:
-            self._wait(client, [future], lambda: self.stopping)
+            exported: list[bytes] = self._results(client, [future], lambda: self.stopping)
         except TrainingCancelled as error:
             raise ClusterAway from error
-        exported: bytes = self._result(future)
-        return exported
+        return exported[0]
 
     def _connected(self) -> Client:
         import distributed
@@ -134,6 +129,20 @@ class Cluster:
             raise self._away(f"the scheduler does not answer ({error})") from error
         return sum(found.values())
 
+    def _results(self, client: Client, futures: list[Future], cancelled: Callable[[], bool]) -> list[Any]:
+        """Wait for all futures; return what their tasks returned. Raises as `_wait` and `_result` do.
+
+        They are released whatever comes: while anybody holds a future, the scheduler answers the same task with its
+        earlier outcome, and an error that is raised would hold them.
+        """
+        try:
+            self._wait(client, futures, cancelled)
+            return [self._result(future) for future in futures]
+        finally:
+            with suppress(Exception):  # the connection may be lost
+                for future in futures:
+                    future.release()
+
     def _wait(self, client: Client, futures: list[Future], cancelled: Callable[[], bool]) -> None:
         """Wait for all futures. Raises TrainingCancelled, and ClusterAway where nobody works on them."""
         asked_at = time.monotonic()
@@ -154,21 +163,24 @@ class Cluster:
                     raise
 
     def _result(self, future: Future) -> Any:
-        """Return what a task returned. Raises what it raised where the caller knows it, else ClusterAway."""
-        from distributed import KilledWorker
+        """Return what a task returned. Raises its error where the caller knows that, else ClusterAway."""
+        from distributed import CancelledError, KilledWorker
 
         try:
-            return future.result(timeout=_CONNECT)
-        except (StoreError, ValueError):
-            raise
+            result = future.result(timeout=_CONNECT)
         except KilledWorker as error:
             if str(future.key).startswith("embed-"):
                 return "it ended the process that read it"
             raise ClusterAway(str(error)) from error
-        except UnusableEncoder as error:
-            raise ClusterAway(f"the workers have another encoder: {error}") from error
+        except CancelledError as error:
+            raise self._away("the connection to the scheduler was lost") from error
         except Exception as error:
             raise self._away(f"{type(error).__name__}: {error}") from error
+        if not isinstance(result, tasks.Failed):
+            return result
+        if isinstance(result.error, UnusableEncoder):
+            raise ClusterAway(f"the workers have another encoder: {result.error}") from result.error
+        raise result.error
 
     def _away(self, reason: str) -> ClusterAway:
         """Disconnect for a while. The lock may be held."""

@@ -3,6 +3,9 @@
 A worker is an ordinary `dask worker` with this package installed, and the same APITORCH_DATABASE_URL, APITORCH_BLOB_URL and
 credentials of the bucket in its environment as the services. It opens them at its first task, and keeps them and the
 encoders until it ends. Every task may run twice, and does nothing the second time.
+
+Errors that the service expects, as that the bucket is out of reach, are returned as Failed: the worker would log a
+traceback for each that is raised, of thousands of images while the bucket is away.
 """
 
 import atexit
@@ -11,9 +14,12 @@ import shutil
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
+from dataclasses import dataclass
+from functools import cache, wraps
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from apitorch_desktop.service.classifiers import training_data
 from apitorch_desktop.service.classifiers.embeddings import Embedder
@@ -24,8 +30,8 @@ from apitorch_desktop.service.classifiers.training import train_and_store
 from apitorch_desktop.service.config import InvalidConfig, storage_urls
 from apitorch_desktop.service.storage.errors import CannotOpen, RecordNotFound, StorageUnreachable, StoreError
 from apitorch_desktop.service.storage.store import Store
-from apitorch_desktop.vision.encoder import Encoder
-from apitorch_desktop.vision.head import TrainingCancelled
+from apitorch_desktop.vision.encoder import Encoder, UnusableEncoder
+from apitorch_desktop.vision.head import TooFewImages, TrainingCancelled
 
 _LEASE_CHECK = 2.0  # seconds between two looks whether the training is still wanted
 
@@ -44,19 +50,42 @@ class _Resources:
         return self._encoders.wanted(name)
 
 
+@dataclass(frozen=True)
+class Failed:
+    """What a task returns in place of an error that the service expects."""
+
+    error: Exception
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _failures_returned(task: Callable[P, T]) -> Callable[P, T | Failed]:
+    """Return the task with Failed in place of StoreError, UnusableEncoder and TooFewImages."""
+
+    @wraps(task)
+    def run(*values: P.args, **named: P.kwargs) -> T | Failed:
+        try:
+            return task(*values, **named)
+        except (StoreError, UnusableEncoder, TooFewImages) as error:
+            return Failed(error)
+
+    return run
+
+
+@_failures_returned
 def embed(sha256: str, encoder: str) -> str:
-    """Store the embedding of an image; return "", or why the image cannot be read. Raises StoreError, UnusableEncoder."""
+    """Store the embedding of an image; return "", or why the image cannot be read."""
     resources = _resources()
     if resources.store.models.embeddings(encoder, [sha256]):
         return ""
     return resources.embedder.embed([sha256], resources.encoder(encoder)).get(sha256, "")
 
 
+@_failures_returned
 def train(set_id: int, encoder: str, unreadable: list[str], holder: str) -> bool:
-    """Train a set for the service that holds its job; return False where that is not wanted any more.
-
-    Raises StoreError, and ValueError where there is too little to learn from.
-    """
+    """Train a set for the service that holds its job; return False where that is not wanted any more."""
     store = _resources().store
     left_out = set(unreadable)
     checked = time.monotonic()
@@ -80,8 +109,9 @@ def train(set_id: int, encoder: str, unreadable: list[str], holder: str) -> bool
     return True
 
 
+@_failures_returned
 def export(set_id: int, version: int, encoder: str) -> bytes:
-    """Return a version of a trained classifier as an ONNX file. Raises StoreError, UnusableEncoder."""
+    """Return a version of a trained classifier as an ONNX file."""
     resources = _resources()
     row = resources.store.training_sets.find(set_id)
     found = HeadCache(resources.store).load(set_id, version)

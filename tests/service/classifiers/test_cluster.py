@@ -1,6 +1,7 @@
 """Embedding, training and exports on a Dask cluster: a real scheduler, real workers, and what happens when they die."""
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,41 @@ def test_workers_learn_for_the_service_and_it_goes_on_without_them(tmp_path: Pat
         answer = service.call("POST", "classify", data={"classifiers[]": "clothes"}, files={"image": image}).json()
         assert answer["data"][0]["version"] == service.call("GET", "classifier/clothes").json()["version"]
         assert "could not be looked after" not in part.log
+
+
+def test_workers_say_that_the_bucket_is_away_in_a_line_and_learn_once_it_is_back(tmp_path: Path, photos):
+    pytest.importorskip("distributed")
+    files = {label: sorted((photos / "train" / label).glob("*")) for label in ("dress", "hat")}
+    with postgres() as url, team(tmp_path, url) as parts:
+        scheduler = parts.scheduler()
+        worker = parts.worker(scheduler)
+        part = parts.service("--scheduler", f"tcp://127.0.0.1:{scheduler.port}")
+        service = part.client
+        number = service.new_set("Clothes")
+
+        def learned(count: int) -> bool:
+            state = service.call("GET", "classifier/clothes").json()
+            return state["status"] == "ready" and state["metrics"]["images"] == count
+
+        def upload(numbers: range) -> None:
+            for label, paths in files.items():
+                for each in numbers:
+                    answer = service.upload(number, label, paths[each].read_bytes())
+                    assert answer.status_code == 200, answer.text
+
+        upload(range(4))
+        until(lambda: learned(8))
+        worker.process.send_signal(signal.SIGSTOP)  # so that it reads none before the bucket is away
+        upload(range(4, 12))
+        parts.bucket.kill()
+        worker.process.send_signal(signal.SIGCONT)
+        until(lambda: "the image storage failed" in worker.log)
+        until(lambda: service.call("GET", "classifier/clothes").json()["status"] == "failed")
+        parts.bucket.start()
+        until(lambda: learned(24))
+        assert "Compute Failed" not in worker.log
+        assert "Traceback" not in worker.log + part.log
+        assert worker.log.count("the image storage failed") < 8
 
 
 def test_a_scheduler_needs_data_that_its_workers_can_reach():
