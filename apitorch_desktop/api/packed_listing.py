@@ -1,14 +1,29 @@
 """Listings in MessagePack (`images.msgpack`): a third of the JSON, and quicker to make and to read."""
 
-from typing import Final
+from collections.abc import Callable
+from hashlib import blake2b
 
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from apitorch_desktop.api.types import Id, TrainingImage, TrainingImages, TrainingLabel, decode_msgpack
 
-_HEX_SIGNATURE: Final = 32
-"""Digits of a signature in a URL."""
+_SIGNATURE_BYTES = 16
+
+
+def filename_signer(key: bytes) -> Callable[[str], str]:
+    """Return a function that signs a filename: keyed BLAKE2b (RFC 7693), 128 bits, in hex. `key` has up to 64 bytes.
+
+    A listing signs each of its images: HMAC-SHA256 takes three times as long. The state after the key is copied for each.
+    """
+    begun = blake2b(key=key, digest_size=_SIGNATURE_BYTES)
+
+    def sign(filename: str) -> str:
+        mac = begun.copy()
+        mac.update(filename.encode("utf-8", "surrogatepass"))
+        return mac.hexdigest()
+
+    return sign
 
 
 class PackedImage(Struct, array_like=True, gc=False):
@@ -34,8 +49,8 @@ class PackedListing(Struct, kw_only=True):
     """`TrainingImages` in MessagePack (`images.msgpack`), in which what all images share is there once.
 
     `data` are the labels, without images; `images` those of all labels in the order of arrival. The filename of one is
-    `digits` and `extension`; its URLs are `image_url` or `thumbnail_url`, filename, `query`, and its signature in hex:
-    the next 16 bytes of `signatures`.
+    `digits` and `extension`; its URLs are `image_url` or `thumbnail_url`, filename, `query`, and what `filename_signer`
+    makes of the filename with `signing_key`, which holds for the images of this owner and for one day.
     """
 
     object: str = "packed_listing"
@@ -47,20 +62,18 @@ class PackedListing(Struct, kw_only=True):
     thumbnail_url: str
     query: str
     images: list[PackedImage]
-    signatures: bytes
+    signing_key: bytes
     next: str | UnsetType = UNSET
 
     def unpacked(self) -> TrainingImages:
         """Return the listing as it is in JSON. Raises `msgspec.ValidationError`."""
-        signatures = self.signatures.hex()
-        if len(signatures) != _HEX_SIGNATURE * len(self.images):
-            raise msgspec.ValidationError("as many signatures as images")
+        if not 0 < len(self.signing_key) <= blake2b.MAX_KEY_SIZE:
+            raise msgspec.ValidationError("a key of 1 to 64 bytes")
+        sign = filename_signer(self.signing_key)
         groups = {group.label: group for group in self.data}
-        start = 0
         for image in self.images:
             filename = image.digits + image.extension
-            rest = f"{filename}{self.query}{signatures[start : start + _HEX_SIGNATURE]}"
-            start += _HEX_SIGNATURE
+            rest = f"{filename}{self.query}{sign(filename)}"
             group = groups.get(image.label)
             if group is None:
                 raise msgspec.ValidationError("a label that is not in the listing")

@@ -1,4 +1,5 @@
 import base64
+import hashlib
 import os
 import re
 import threading
@@ -223,17 +224,24 @@ def test_a_packed_listing_that_does_not_fit_is_no_listing():
     image = [1, "ab", "dress", "cd", ".jpg", 4, 5, 6, "a.jpg", "2026", "train", "of a later version"]
     given = {
         "training_set_id": 3, "training_set_slug": "a", "training_set_url": "u", "data": [{"label": "dress", "images": []}],
-        "image_url": "i/", "thumbnail_url": "t/", "query": "?s=", "images": [image], "signatures": bytes(16),
+        "image_url": "i/", "thumbnail_url": "t/", "query": "?s=", "images": [image], "signing_key": bytes(16),
     }  # fmt: skip
     [group] = decode_listing(msgspec.msgpack.encode(given)).data
     [found] = group.images
+    signature = hashlib.blake2b(b"ab.jpg", key=bytes(16), digest_size=16).hexdigest()
     assert (found.filename, found.url, found.thumbnail_url) == (
         "ab.jpg",
-        f"i/ab.jpg?s={'0' * 32}",
-        f"t/ab.jpg?s={'0' * 32}",
+        f"i/ab.jpg?s={signature}",
+        f"t/ab.jpg?s={signature}",
     )
     assert (found.image_id, found.label, found.split, found.bytes) == ("ti_ab", "dress", "train", 6)
-    for change in ({"signatures": bytes(15)}, {"data": []}, {"images": [image[:5]]}, {"images": 7}):
+    for change in (
+        {"signing_key": b""},
+        {"signing_key": bytes(65)},
+        {"data": []},
+        {"images": [image[:5]]},
+        {"images": 7},
+    ):
         with pytest.raises(msgspec.DecodeError):
             decode_listing(msgspec.msgpack.encode(given | change))
     with pytest.raises(msgspec.DecodeError):

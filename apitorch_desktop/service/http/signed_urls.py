@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 from urllib.parse import quote
 
+from apitorch_desktop.api.packed_listing import filename_signer
 from apitorch_desktop.service.storage.records import ImageRow, TrainingSetRow
 
-_SIGNATURE = 16  # bytes of a signature; in hex in a URL
+_KEY_BYTES = 32
 
 
 def _now() -> datetime:
@@ -23,7 +24,7 @@ class Signer:
     """
 
     def __init__(self, secret: bytes, now: Callable[[], datetime] = _now) -> None:
-        self._mac = hashlib.blake2b(key=secret, digest_size=_SIGNATURE)
+        self._secret = secret
         self._now = now
 
     def sign(self, path: str) -> str:
@@ -44,38 +45,28 @@ class Signer:
         return self._now().astimezone(UTC).strftime("%Y%m%d")
 
     def signature(self, path: str, day: str) -> str:
-        """Return the signature of a path for one day: keyed BLAKE2b (RFC 7693) over both, 128 bits, in hex.
+        """Return the signature of a path for one day: that of its last part, with the key of its folder."""
+        parent, slash, name = path.rpartition("/")
+        return filename_signer(self.folder_key(parent + slash, day))(name)
 
-        A listing signs each of its images: HMAC-SHA256 takes three times as long.
+    def folder_key(self, folder: str, day: str) -> bytes:
+        """Return the key that signs the names in `folder` (which ends with "/") for one day: keyed BLAKE2b over both.
+
+        Whoever lists images gets it in place of a signature of each: it opens what the listing does, and nothing else.
         """
-        return self.signs("", day)(path).hex()
-
-    def signs(self, prefix: str, day: str) -> Callable[[str], bytes]:
-        """Return a function that signs `prefix` and a rest, and returns the 128 bits.
-
-        The state after key, day and prefix is copied for each rest.
-        """
-        begun = self._mac.copy()
-        begun.update(f"{len(day)} {day} {prefix}".encode("utf-8", "surrogatepass"))
-
-        def sign(rest: str) -> bytes:
-            mac = begun.copy()
-            mac.update(rest.encode("utf-8", "surrogatepass"))
-            return mac.digest()
-
-        return sign
+        signed = f"{len(day)} {day} {folder}".encode("utf-8", "surrogatepass")
+        return hashlib.blake2b(signed, key=self._secret, digest_size=_KEY_BYTES).digest()
 
 
 class ListingUrls(NamedTuple):
-    """The parts of the signed URLs of one owner's images: `images` or `thumbnails`, the filename, `query`, the signature.
-
-    `sign` takes the filename; the signature is in the URL in hex.
+    """The parts of the signed URLs of one owner's images: `images` or `thumbnails`, the filename, `query`, and the
+    signature that `filename_signer` makes of the filename with `key`.
     """
 
     images: str
     thumbnails: str
     query: str
-    sign: Callable[[str], bytes]
+    key: bytes
 
 
 class SignedUrls:
@@ -96,7 +87,7 @@ class SignedUrls:
         """Return what the URLs of many images are made of."""
         day, prefix = self._today(), image_path(owner, "")
         images, thumbnails = f"{self.origin}{prefix}", f"{self.origin}/thumbnails/{owner}/"
-        return ListingUrls(images, thumbnails, f"?day={day}&signature=", self._signer.signs(prefix, day))
+        return ListingUrls(images, thumbnails, f"?day={day}&signature=", self._signer.folder_key(prefix, day))
 
     def training_set(self, row: TrainingSetRow) -> str:
         """Return the URL of the training set's page."""

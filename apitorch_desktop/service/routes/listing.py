@@ -12,7 +12,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from starlette.responses import Response
 
 from apitorch_desktop.api import types
-from apitorch_desktop.api.packed_listing import PackedListing
+from apitorch_desktop.api.packed_listing import PackedListing, filename_signer
 from apitorch_desktop.service.http.request import LargeResponse, Request
 from apitorch_desktop.service.http.routing import Operation, OperationGroup
 from apitorch_desktop.service.http.signed_urls import SignedUrls
@@ -37,7 +37,7 @@ def json_groups(
     """
     encode = msgspec.json.encode
     urls = links.listing(owner)
-    sign = urls.sign
+    sign = filename_signer(urls.key)
     image_url, thumbnail_url = (encode(url).decode()[1:-1] for url in (urls.images, urls.thumbnails))
     found: dict[str, tuple[str, list[str]]] = {row.name: (encode(row.name).decode(), []) for row in shown}
     for _, digits, label, sha256, extension, width, height, size, original, created_at, split in page.rows:
@@ -45,7 +45,7 @@ def json_groups(
         if group is None:
             group = found[label] = encode(label).decode(), []
         filename = digits + extension
-        query = urls.query + sign(filename).hex()
+        query = urls.query + sign(filename)
         group[1].append(
             f'{{"filename":"{filename}","url":"{image_url}{filename}{query}","object":"training_image","id":"ti_{digits}",'
             f'"label":{group[0]},"thumbnail_url":"{thumbnail_url}{filename}{query}","width":{width},"height":{height},'
@@ -71,7 +71,6 @@ def packed_listing(
 ) -> bytes:
     """Return a `PackedListing` in MessagePack; its images are the rows themselves, if no sha256 is to be left out."""
     urls = links.listing(row.owner_id)
-    sign = urls.sign
     names = dict.fromkeys([*(label.name for label in shown), *(image[2] for image in page.rows)])
     images = (
         [(*each[:3], "", *each[4:]) if each[3] in damaged else each for each in page.rows] if damaged else page.rows
@@ -85,7 +84,7 @@ def packed_listing(
         thumbnail_url=urls.thumbnails,
         query=urls.query,
         images=images,  # type: ignore[arg-type]
-        signatures=b"".join([sign(image[1] + image[4]) for image in page.rows]),
+        signing_key=urls.key,
         next=page.next or UNSET,
     )
     return types.encode_msgpack(listing)

@@ -6,6 +6,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
+from apitorch_desktop.api.packed_listing import filename_signer
 from apitorch_desktop.service.http.signed_urls import SignedUrls, Signer
 from apitorch_desktop.service.storage.records import ImageRow
 
@@ -88,10 +89,23 @@ def test_another_secret_signs_otherwise_and_the_same_one_alike(clock: Clock):
     assert not other.verify(PATH, *parts(one.sign(PATH)))
 
 
-def test_a_signature_is_keyed_blake2b(clock: Clock):
-    key = bytes(range(32))
-    expected = hashlib.blake2b(f"8 20260501 {PATH}".encode(), key=key, digest_size=16).hexdigest()
-    assert Signer(key, clock).signature(PATH, "20260501") == expected
+def test_a_signature_is_keyed_blake2b_with_a_key_of_its_folder(clock: Clock):
+    secret = bytes(range(32))
+    key = hashlib.blake2b(b"8 20260501 /images/ab/", key=secret, digest_size=32).digest()
+    assert Signer(secret, clock).folder_key("/images/ab/", "20260501") == key
+    expected = hashlib.blake2b(b"abcdef.jpg", key=key, digest_size=16).hexdigest()
+    assert Signer(secret, clock).signature(PATH, "20260501") == expected
+
+
+def test_the_key_of_a_folder_opens_that_folder_on_that_day_alone(signer: Signer):
+    sign = filename_signer(signer.folder_key("/images/ab/", "20260501"))
+    assert signer.verify(PATH, "20260501", sign("abcdef.jpg"))
+    for other in ("/images/ac/abcdef.jpg", "/images/abcdef.jpg", "/images/ab/abcdef.jpg/", "/abcdef.jpg", "abcdef.jpg"):
+        assert not signer.verify(other, "20260501", sign("abcdef.jpg"))
+    assert not signer.verify("/images/ab/c/d.jpg", "20260501", sign("c/d.jpg"))
+    assert not signer.verify(
+        PATH, "20260501", filename_signer(signer.folder_key("/images/ab/", "20260430"))("abcdef.jpg")
+    )
 
 
 def test_the_urls_of_a_listing_are_those_of_its_images(signer: Signer):
@@ -99,5 +113,5 @@ def test_the_urls_of_a_listing_are_those_of_its_images(signer: Signer):
     urls = links.listing(7)
     for number in range(3):
         row = ImageRow(1, f"{number:040x}", 1, "a", "", ".jpg", 1, 1, 1, "", "", "")
-        ends = row.filename + urls.query + urls.sign(row.filename).hex()
+        ends = row.filename + urls.query + filename_signer(urls.key)(row.filename)
         assert links.image(7, row) == (urls.images + ends, urls.thumbnails + ends)
