@@ -265,7 +265,7 @@ def _open(data: bytes) -> _Opened:
     if data.startswith(JPEG_START):
         return _open_jpeg(data)
     if data.startswith(PNG_START):
-        return _open_by_pillow(plain_png(data))
+        return _open_png(plain_png(data))
     kind = iso_kind(data)
     if kind in ("HEIC", "HEIF"):
         return _open_heif(data, kind)
@@ -281,7 +281,16 @@ def _open(data: bytes) -> _Opened:
 
 def _open_by_pillow(data: bytes) -> _Opened:
     image = Image.open(BytesIO(data), formats=_TRIED)
+    _check_size(*image.size)  # before anything that may decode it
     return _Opened(image, data, _FORMATS[image.format or ""], _orientation(image))
+
+
+def _open_png(data: bytes) -> _Opened:
+    """Open a PNG; its EXIF may stand behind the pixels, and Pillow decodes all of them to look for it."""
+    if b"eXIf" in data or b"Raw profile type exif" in data:
+        return _open_by_pillow(data)
+    image = Image.open(BytesIO(data), formats=("PNG",))
+    return _Opened(image, data, _FORMATS["PNG"], 1)
 
 
 def _open_jpeg(data: bytes) -> _Opened:
@@ -293,8 +302,7 @@ def _open_jpeg(data: bytes) -> _Opened:
     if not structure.frame:
         raise UnidentifiedImageError
     if not structure.ended:
-        opened = _open_by_pillow(data)
-        _check_size(*opened.image.size)
+        _open_by_pillow(data)
         if (data := ended_jpeg(data) or b"") == b"":
             raise _cut_off("JPEG")
     return _open_by_pillow(data)

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageFile
 
-from apitorch_desktop.vision.images import MAX_BYTES, UnreadableImage, open_upright, shrunk, thumbnail, verify
+from apitorch_desktop.vision.images import MAX_BYTES, UnreadableImage, measure, open_upright, shrunk, thumbnail, verify
 from tests.helpers import image_samples as odd_files
 from tests.helpers.image_samples import corners, photo_like, saved, scene
 
@@ -287,6 +287,21 @@ def test_sizes_that_pillow_only_warns_of_are_refused_too(side: int):
     assert f"{side:,} × {side:,}" in str(refused(odd_files.png_bomb(side))) or "megapixels" in str(
         refused(odd_files.png_bomb(side))
     )
+
+
+@pytest.mark.parametrize("side", [9_000, 13_000])
+def test_a_png_is_refused_for_its_size_before_a_pixel_is_decoded(monkeypatch, side: int):
+    decoded = []
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda image: decoded.append(image))
+    assert "megapixels" in str(refused(odd_files.png_bomb(side)))
+    assert not decoded
+
+
+def test_a_png_without_exif_is_measured_without_its_pixels():
+    header = odd_files.chunk(b"IHDR", struct.pack(">IIBBBBB", 60, 40, 8, 6, 0, 0, 0))
+    data = b"\x89PNG\r\n\x1a\n" + header + odd_files.chunk(b"IDAT", b"no pixels") + odd_files.chunk(b"IEND", b"")
+    assert (measure(data).width, measure(data).height) == (60, 40)
+    assert "damaged" in str(refused(data))
 
 
 def test_32_mebibytes_are_the_most():
