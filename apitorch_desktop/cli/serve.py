@@ -18,7 +18,9 @@ from apitorch_desktop.utils.text import decoded, shown
 def add_serve_arguments(parser: ArgumentParser) -> None:
     """Declare the arguments of `serve`."""
     parser.set_defaults(command=run_service)
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument(
+        "--host", type=_address, default="127.0.0.1", help="address to listen on (default: %(default)s)"
+    )
     parser.add_argument("--port", type=_port, default=8765, help="port; 0 picks a free one (default: %(default)s)")
     parser.add_argument("--data", type=output.path, metavar="DIR", help="data folder (default: the embedded service's)")
     parser.add_argument("--tls-cert", type=output.path, metavar="FILE", help="certificate chain, PEM")
@@ -192,6 +194,11 @@ def _hostname(text: str) -> str:
             f"“{shown(text)}” is no name of a machine: give it as others call it, without http:// and port"
         )
     return text
+
+
+def _address(text: str) -> str:
+    """Return an address to listen on; one of IPv6 may be in brackets, as in a URL."""
+    return text[1:-1] if text.startswith("[") and text.endswith("]") else text
 
 
 def _port(text: str) -> int:

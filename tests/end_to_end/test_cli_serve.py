@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import socket
+import ssl
 import stat
 import subprocess
 import sys
@@ -138,6 +139,15 @@ def test_an_address_that_is_not_of_this_machine_is_one_sentence(tmp_path, argume
     assert arguments[1] in done.stderr
 
 
+def test_an_ipv6_address_may_be_in_brackets_and_one_of_a_link_needs_its_interface(tmp_path):
+    with serving(tmp_path, "--host", "[::1]", key=KEY) as served:
+        assert served.url.startswith("http://[::1]:")
+        assert served.call("GET", "ping").status_code == 200
+    done = run("serve", "--port", "0", "--data", str(tmp_path), "--host", "fe80::1")
+    assert done.returncode == 1
+    assert "fe80::1%eth0" in done.stderr
+
+
 @pytest.mark.parametrize("kind", ["file", "read-only"])
 def test_a_folder_that_cannot_be_used_is_one_sentence(tmp_path, kind):
     folder = tmp_path / "data"
@@ -186,6 +196,25 @@ def test_with_tls_it_does_not_warn_and_own_programs_still_find_it(tmp_path):
         assert requests.get(url + "ping", auth=(own, ""), timeout=60).status_code == 200
         status, _, err = served.end()
     assert (status, err) == (0, "")
+
+
+@pytest.mark.parametrize("sent", ["", "half of a head", "a call", "the last call"])
+def test_an_idle_tls_client_does_not_keep_it_from_ending(tmp_path, sent):
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    make_certificate(cert, key)
+    context = ssl.create_default_context(cafile=str(cert))
+    with serving(tmp_path / "data", "--tls-cert", str(cert), "--tls-key", str(key), key=KEY) as served:
+        address = urlsplit(served.url)
+        raw = socket.create_connection((address.hostname, address.port))
+        with context.wrap_socket(raw, server_hostname=address.hostname) as connection:
+            close = "Connection: close\r\n" if sent == "the last call" else ""
+            head = f"GET /api/health HTTP/1.1\r\nHost: localhost\r\n{close}\r\n".encode()
+            if sent:
+                connection.sendall(head[:30] if "half" in sent else head)
+            if "call" in sent:
+                assert connection.recv(4096).startswith(b"HTTP/1.1 200")
+            status, _, err = served.end()
+    assert (status, err) == (0, "")  # what waits for its client until the last is logged
 
 
 def test_tls_files_that_do_not_fit_are_one_sentence(tmp_path):

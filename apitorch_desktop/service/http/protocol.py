@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import ssl
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,6 +21,8 @@ from apitorch_desktop.service.http.errors import HttpError
 
 HANDSHAKE_TIMEOUT = 5.0
 """Seconds until a connection without a completed TLS handshake is closed."""
+_LAST_BYTES = 1.0
+"""Seconds that an idle connection has at the end of the service to take what was sent, and to answer the end of TLS."""
 _LOG_INTERVAL = 60.0
 _KEEP_ALIVE = 30
 _OTHER_DESCRIPTORS = 256
@@ -213,9 +216,10 @@ class _JoiningTransport:
         self._transport.write(data)
 
     def close(self) -> None:
-        """Send what waits, then close."""
+        """Send what waits, then close. A second close would cut asyncio's TLS transport off from its connection."""
         self._flush()
-        self._transport.close()
+        if not self._transport.is_closing():
+            self._transport.close()
 
     def get_write_buffer_size(self) -> int:
         """See asyncio.Transport."""
@@ -293,10 +297,23 @@ class BoundedProtocol(H11Protocol):
         """See H11Protocol. Disconnects at once, since a close would wait for a client that does not read."""
         self.disconnect()
 
-    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - the message of `HttpError` states what to do
-        """See H11Protocol."""
-        max_kib = self._limits.head // 1024
-        self._send_error(HttpError(400, f"This is no HTTP request, or its head is over {max_kib} KiB. Send HTTP/1.1."))
+    def shutdown(self) -> None:
+        """See H11Protocol. The end of a TLS connection would wait 30 s for a client that does not answer it."""
+        super().shutdown()
+        if self.transport.is_closing():
+            self.loop.call_later(_LAST_BYTES, self._abort_if_sent)
+
+    def _abort_if_sent(self) -> None:
+        if not self.transport.get_write_buffer_size():
+            self.transport.abort()
+
+    def send_400_response(self, msg: str) -> None:
+        """See H11Protocol. Called while the error of h11 is handled, which says what is wrong with the request."""
+        error = sys.exception()
+        reason = f"{error}".strip(".") if isinstance(error, h11.RemoteProtocolError) else msg.strip(".")
+        if getattr(error, "error_status_hint", 400) == 431:
+            reason = f"its head is over {self._limits.head // 1024} KiB"
+        self._send_error(HttpError(400, f"This is no valid HTTP request ({reason[:200]}). Send HTTP/1.1."))
 
     def disconnect(self) -> None:
         """End the connection at once."""

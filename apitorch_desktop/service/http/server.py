@@ -80,6 +80,8 @@ def _bind_error(error: OSError, host: str, port: int) -> CannotListen:
         return CannotListen(f"Port {port} is reserved for the system: choose one from 1024 up with --port.")
     if error.errno == errno.EADDRNOTAVAIL:
         return CannotListen(f"“{host}” is not an address of this machine: choose another with --host.")
+    if error.errno == errno.EINVAL and host.lower().startswith("fe80:"):
+        return CannotListen(f"“{host}” is an address of one network alone: name its interface, as in {host}%eth0.")
     return CannotListen(f"The service cannot listen on {host}, port {port} ({error.strerror}).")
 
 
