@@ -137,6 +137,8 @@ class ServiceApplication:
         if scope["type"] != "http":
             return
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        if not scope["raw_path"].startswith((b"/", b"*")):
+            scope["raw_path"], headers["host"] = access.origin_form(scope["raw_path"])
         incoming = IncomingBody(receive)
         sender = ResponseSender(send, incoming, self._workers, self._config.limits)
         began = monotonic()
@@ -177,7 +179,8 @@ class ServiceApplication:
                 "A body has a Content-Length or a Transfer-Encoding, not both. Send one.",
                 [("connection", "close")],
             )
-        host = access.check_host(headers.get("host"), self._config)
+        host = access.named_host(headers, scope)
+        access.check_host(host, self._config)
         access.check_origin(headers, host, by_link=not scope["raw_path"].startswith(b"/api"))
         operation, path = self._routes.find(scope["method"], scope["raw_path"])
         sender.operation = operation.name

@@ -369,8 +369,9 @@ def _comparison(missing: set[str], orphans: set[str], quarantine: dict[str, str]
         held = f", in quarantine since {since[:10]}," if since else ""
         yield Finding(
             f"{_count(len(orphans))}{held} {_are(orphans)} stored, but not in the database: {_names(orphans)}.",
-            "If an older copy of the database was put back, put the newer one back. Otherwise add them to a training set of "
-            "their own with the service stopped: apitorch-desktop service adopt. They are removed after 30 days.",
+            "They are uploads that were cut off before their answer, or an older copy of the database was put back: then put "
+            "the newer one back, or add them to a training set of their own with the service stopped: apitorch-desktop "
+            "service adopt. They are removed after 30 days.",
         )
 
 

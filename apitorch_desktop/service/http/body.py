@@ -122,7 +122,7 @@ class MultipartReader:
         disposition = self._headers.get(b"content-disposition", b"")
         kind, options = parse_options_header(disposition)
         if kind != b"form-data" or b"name" not in options:
-            raise HttpError(400, "A part of the multipart body has no name. Name the file “image”.")
+            raise HttpError(400, f"A part of the multipart body has no name. {self._advice()}")
         encoding = self._headers.get(b"content-transfer-encoding", b"binary").strip().lower()
         if encoding not in {b"binary", b"8bit", b"7bit"}:
             raise HttpError(400, "A part of the multipart body is in a transfer encoding. Send the file as it is.")
@@ -135,10 +135,12 @@ class MultipartReader:
             self._text = None
             self.files.append((_filename(unquote_to_bytes(extended[1]) if extended else given or b""), 0))
         elif given is not None or extended is not None:
-            wanted = f"Name the file “{self._file_field}”." if self._spool is not None else "This call takes no file."
-            raise HttpError(400, f"There is a file “{self._name[:80]}”. {wanted}")
+            raise HttpError(400, f"There is a file “{self._name[:80]}”. {self._advice()}")
         else:
             self._text = bytearray()
+
+    def _advice(self) -> str:
+        return f"Name the file “{self._file_field}”." if self._spool is not None else "This call takes no file."
 
     def _data(self, data: bytes, start: int, end: int) -> None:
         size = end - start

@@ -416,16 +416,43 @@ def test_tricks_with_paths_lead_nowhere(service, path):
 
 
 HOSTS = ["evil.example", "evil.example:80", "", "localhost.evil.example", "127.0.0.1.evil.example", "8.8.8.8", "[::2]",
-         "localhost:80:80", "localhost@evil.example", "127.0.0.1 evil", "[::1]evil", "2130706433", None]  # fmt: skip
+         "localhost:80:80", "localhost@evil.example", "127.0.0.1 evil", "[::1]evil", "2130706433"]  # fmt: skip
 
 
 @pytest.mark.parametrize("host", HOSTS)
 def test_another_host_is_refused_whatever_the_key(service, host):
-    version = b"HTTP/1.0" if host is None else b"HTTP/1.1"
-    raw = head(service, "GET", "/api/ping", Host=host).replace(b"HTTP/1.1", version, 1)
-    status, body = answer_to(service, raw)
-    assert status == 403
-    assert body["type"] == "forbidden"
+    for path, named in (("/api/ping", host), (f"http://{host}/api/ping", "localhost")):
+        status, body = answer_to(service, head(service, "GET", path, Host=named))
+        assert (status, body["type"]) in {(403, "forbidden"), (400, "bad_request")}
+
+
+def test_a_probe_in_http_1_0_need_not_name_the_host(service):
+    raw = b"GET /api/health HTTP/1.0\r\n\r\n"
+    assert answer_to(service, raw)[0] == 200
+    assert answer_to(service, raw.replace(b"health", b"training-sets"))[0] == 401
+    listed = head(service, "GET", "/api/training-sets", Host=None).replace(b"HTTP/1.1", b"HTTP/1.0")
+    assert answer_to(service, listed)[0] == 200
+    assert answer_to(service, listed.replace(b"HTTP/1.0", b"HTTP/1.1"))[0] == 400
+
+
+def test_a_target_in_absolute_form_is_answered(service):
+    for path in (f"http://127.0.0.1:{service.port}/api/ping", "HTTP://localhost/api/ping?a=b"):
+        assert answer_to(service, head(service, "GET", path, Host="evil.example"))[0] == 200
+    for path in ("http:///api/ping", "file:///api/ping", "http://[/api/ping", "//localhost/api/ping", "x"):
+        assert answer_to(service, head(service, "GET", path))[0] in {400, 403, 404}
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        (b"GET /api/ping HTTP/1.1\r\n\r\n", "Host"),
+        (b"POST /api/classify HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", "Content-Length"),
+        (b"GET /api/ping HTTP/1.1\r\nHost: localhost\r\nX-A: " + b"a" * 2**16, "32 KiB"),
+        (b"nonsense\r\n\r\n", "request line"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_with_a_head_is_said(service, raw, said):
+    assert said in answer_to(service, raw)[1]["message"]
 
 
 @pytest.mark.parametrize(
