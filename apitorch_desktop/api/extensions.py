@@ -181,10 +181,11 @@ class Extensions:
         split: str = "",
         on_sent: Callable[[int], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
+        repeat: bool = True,
     ) -> list[types.ImageAnswer | ApiError]:
         """`images.upload`: add up to types.MAX_UPLOADS images to a label; return the answer to each, or its error.
 
-        As `upload_image` without `repeat`. A file that cannot be read is the error of the call.
+        The options are those of `upload_image`. A file that cannot be read is the error of the call.
         """
         body = Multipart([("split", split)] if split else [], files, "images[]", on_sent)
         route = f"training-set/{segment(training_set_id)}/{segment(label_of(label))}/images"
@@ -193,6 +194,7 @@ class Extensions:
             route,
             types.UploadedImages,
             multipart=body,
+            repeatable=repeat,
             cancelled=body.delayed(cancelled) if cancelled is not None else None,
         )
         refused = {error.index: self._transport.error(error.status, error.message) for error in answer.errors}

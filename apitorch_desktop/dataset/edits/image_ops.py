@@ -9,7 +9,8 @@ from hashlib import sha256
 
 from msgspec.structs import replace
 
-from apitorch_desktop.api.errors import NotFound, ServerError
+from apitorch_desktop.api.errors import ApiError, NotFound, ServerError
+from apitorch_desktop.api.multipart import SentFile
 from apitorch_desktop.api.types import Id, ImageAnswer, TrainingImage
 from apitorch_desktop.dataset.edits.journal import EditJournal, EditRow
 from apitorch_desktop.dataset.edits.label_index import LabelIndex
@@ -23,6 +24,7 @@ from apitorch_desktop.dataset.edits.model import (
     upload_name,
 )
 from apitorch_desktop.dataset.edits.trash import TrashStore
+from apitorch_desktop.dataset.workspace.bundles import fits_upload, takes_uploads
 from apitorch_desktop.dataset.workspace.workspace import Workspace
 from apitorch_desktop.utils.errors import Cancelled
 from apitorch_desktop.utils.parallel import run_parallel
@@ -44,6 +46,8 @@ ATTEMPTS = 3
 """Tries of a step that changes of others, or a listing that is late, may spoil."""
 _UPLOADS = 16
 """Uploads at a time to a service of our own."""
+_BUNDLES = 4
+"""The same where some are bundles."""
 
 
 @dataclass
@@ -182,37 +186,75 @@ class ImageOperations:
             self.journal.save(self.row)
 
     def upload(self, placements: Sequence[Placement]) -> None:
-        """Upload images without a copy to their destinations. The journal knows the uploads that stay unconfirmed."""
+        """Upload images without a copy to their destinations. The journal knows the uploads that stay unconfirmed.
+
+        Where the service takes bundles, one that refuses an image adds the others all the same.
+        """
         waiting = [placement for placement in placements if placement.step < CopyStep.COPIED]
         for placement in waiting:
             placement.step = CopyStep.UNCONFIRMED
         self.journal.save(self.row, waiting)
         begun: set[int] = set()
 
-        def upload(placement: Placement) -> None:
-            data = self.trash.read(placement.sha256)
-            begun.add(placement.n)
-            answer = self.workspace.client.upload_image(
-                self.training_set_id,
-                self.destination(placement),
-                data=data,
-                filename=placement.name or "image",
-                split=placement.known_split,
-                cancelled=self.cancelled,
-            )
-            placement.step, placement.copy_id = CopyStep.COPIED, image_id(answer.id)
-            if isinstance(answer.filename, str) and isinstance(answer.url, str):
-                self.set_record(placement, _record_of(answer))
-            self.on_call()
+        def upload(bundle: list[Placement]) -> None:
+            contents = [self.trash.read(placement.sha256) for placement in bundle]
+            begun.update(placement.n for placement in bundle)
+            refused: list[ApiError] = []
+            for placement, answer in zip(bundle, self._answers(bundle, contents), strict=True):
+                if isinstance(answer, ApiError):
+                    begun.discard(placement.n)
+                    refused.append(answer)
+                    continue
+                placement.step, placement.copy_id = CopyStep.COPIED, image_id(answer.id)
+                if isinstance(answer.filename, str) and isinstance(answer.url, str):
+                    self.set_record(placement, _record_of(answer))
+                self.on_call()
+            if refused:
+                raise refused[0]
 
         try:
+            bundles = self._bundles(waiting)
             # our service stores images that arrive together in one transaction, after one sync
-            run_parallel(waiting, upload, self.cancelled, _UPLOADS if self.direct else None)
+            threads = (_BUNDLES if len(bundles) < len(waiting) else _UPLOADS) if self.direct else None
+            run_parallel(bundles, upload, self.cancelled, threads)
         finally:
             for placement in waiting:
                 if placement.n not in begun:
                     placement.step = CopyStep.NONE
             self.journal.save(self.row, waiting)
+
+    def _bundles(self, placements: Sequence[Placement]) -> list[list[Placement]]:
+        """Return images in the lists in which they are uploaded: those that follow each other under a label and are small."""
+        if not takes_uploads(self.workspace.extensions):
+            return [[placement] for placement in placements]
+        bundles: list[list[Placement]] = []
+        place: tuple[str, str] | None = None
+        sizes: list[int] = []
+        for placement in placements:
+            size = self.trash.size(placement.sha256)
+            own = self.destination(placement), placement.known_split
+            if own != place or not fits_upload(sizes, size):
+                bundles.append([])
+                place, sizes = own, []
+            bundles[-1].append(placement)
+            sizes.append(size)
+        return bundles
+
+    def _answers(self, bundle: Sequence[Placement], contents: Sequence[bytes]) -> Iterator[ImageAnswer | ApiError]:
+        """Upload images of one label, and yield the answer to each or, of several in one call, its error."""
+        client, label, split = self.workspace.client, self.destination(bundle[0]), bundle[0].known_split
+        names = [placement.name or "image" for placement in bundle]
+        if len(bundle) > 1:
+            with suppress(NotFound):  # where another version of the service answers now
+                files = [SentFile(data, name) for data, name in zip(contents, names, strict=True)]
+                yield from client.upload_images(
+                    self.training_set_id, label, files, split=split, cancelled=self.cancelled
+                )
+                return
+        for data, name in zip(contents, names, strict=True):
+            yield client.upload_image(
+                self.training_set_id, label, data=data, filename=name, split=split, cancelled=self.cancelled
+            )
 
     def restore(self, placements: Sequence[Placement], former: dict[int, str]) -> list[Placement]:
         """Have the service bring back images that it deleted, by the ids they had (`former`, by `Placement.n`).

@@ -18,8 +18,9 @@ from apitorch_desktop.api.errors import ApiError
 from apitorch_desktop.api.slugs import slugify
 from apitorch_desktop.api.types import INBOX, Id, TrainingImage
 from apitorch_desktop.dataset.transfers.journal import ItemResult, ItemState, TransferItem, TransferJournal, TransferRow
-from apitorch_desktop.dataset.transfers.model import BUNDLE_BYTES, SMALL, Outcome, Progress
+from apitorch_desktop.dataset.transfers.model import Outcome, Progress
 from apitorch_desktop.dataset.transfers.rate_control import MAX_PARALLEL
+from apitorch_desktop.dataset.workspace.bundles import BUNDLE_BYTES, SMALL
 from apitorch_desktop.dataset.workspace.image_fetcher import (
     DamagedDownload,
     ImageFetcher,

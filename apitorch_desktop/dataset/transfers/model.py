@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.types import Id
@@ -41,10 +41,6 @@ class TransferState(StrEnum):
     CANCELLED = "cancelled"
 
 
-SMALL: Final = 2**18
-"""Bytes up to which an image is sent or fetched in a bundle; the time of a larger one is not that of its call."""
-BUNDLE_BYTES: Final = 2**20
-"""Approximate size of a bundle: it takes seconds on a slow line too, and can be cancelled."""
 ENDED = frozenset({TransferState.DONE, TransferState.FAILED, TransferState.CANCELLED})
 """States in which a transfer has ended."""
 

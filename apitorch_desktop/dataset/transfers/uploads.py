@@ -6,7 +6,6 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path, PurePath
 from threading import Lock
-from typing import Final
 
 from apitorch_desktop.api import types
 from apitorch_desktop.api.client import ApiClient
@@ -23,16 +22,13 @@ from apitorch_desktop.dataset.sources.image_source import (
     filename_of,
 )
 from apitorch_desktop.dataset.transfers.journal import ItemResult, ItemState, TransferItem, TransferJournal, TransferRow
-from apitorch_desktop.dataset.transfers.model import BUNDLE_BYTES, SMALL, Outcome, Progress
+from apitorch_desktop.dataset.transfers.model import Outcome, Progress
 from apitorch_desktop.dataset.transfers.rate_control import MAX_PARALLEL
+from apitorch_desktop.dataset.workspace.bundles import fits_upload, takes_uploads
 from apitorch_desktop.dataset.workspace.listing import iter_images, list_labels
 from apitorch_desktop.utils.text import shown
 
 MAX_BYTES = 256 * 2**20
-_BUNDLES: Final = frozenset({"images.upload", "formats", "splits", "unlabelled"})
-"""Extensions of a service that takes bundles, and every image as it is: `LocalClient` helps others with single ones."""
-BUNDLE_IMAGES: Final = 16
-"""Small images of one label that go up in one call: each costs the service half of what it would alone."""
 
 
 class Uploader:
@@ -58,7 +54,7 @@ class Uploader:
         """Record which images exist before the first upload; later, search for items whose answer was lost."""
         extensions = set(client.ping().extensions or ())
         self.verifies_lost = not extensions
-        self._takes_bundles = extensions >= _BUNDLES
+        self._takes_bundles = takes_uploads(extensions)
         transfer = self._entry.id
         before = self._journal.baseline(transfer)
         lost = self._journal.items(transfer, ItemState.SENDING)
@@ -79,10 +75,9 @@ class Uploader:
         first = items[0]
         return (
             self._takes_bundles
-            and len(items) < BUNDLE_IMAGES
             and (first.label, first.split) == (item.label, item.split)
-            and all(one.kind != "url" and one.size is not None and one.size <= SMALL for one in (first, item))
-            and sum(one.size or 0 for one in (*items, item)) <= BUNDLE_BYTES
+            and all(one.kind != "url" and one.size is not None for one in (first, item))
+            and fits_upload([one.size or 0 for one in items], item.size or 0)
         )
 
     def perform(
@@ -117,6 +112,7 @@ class Uploader:
                 split=items[0].split,
                 on_sent=_SharedProgress([(item, len(data)) for item, data, _ in sent], progress),
                 cancelled=cancelled,
+                repeat=False,
             )
             for (item, data, _), answer in zip(sent, answers, strict=True):
                 outcomes[item.id] = answer if isinstance(answer, ApiError) else self._result(item, answer, _hash(data))

@@ -6,6 +6,7 @@ import pytest
 from msgspec import UNSET
 
 from apitorch_desktop.api.errors import ApiError, BadRequest, ConnectionFailed, NotFound
+from apitorch_desktop.api.multipart import SentFile
 from apitorch_desktop.dataset.edits.history import CannotUndo, EditKind, EditRun, EditStage
 from apitorch_desktop.dataset.edits.model import NextEdit
 from apitorch_desktop.utils.errors import Cancelled
@@ -430,6 +431,54 @@ def test_what_the_service_no_longer_has_is_uploaded_from_the_trash(real: Home):
     real.client.forget_deleted_images()
     assert len(real.edits.trash("c1")) == 5
     real.edits.restore(real.workspace, real.edits.trash("c1"))
+    assert content(real) == before
+
+
+def test_small_photos_that_come_back_are_uploaded_several_in_a_call(real: Home, monkeypatch):
+    before = content(real)
+    sent, upload_images = [], real.client.upload_images
+
+    def noting(set_id, label, files, **options):
+        sent.append((label, len(files)))
+        return upload_images(set_id, label, files, **options)
+
+    monkeypatch.setattr(real.client, "upload_images", noting)
+    monkeypatch.setattr(real.client, "upload_image", lambda *_args, **_more: pytest.fail("one went up by itself"))
+    real.edits.delete(real.workspace, real.set_id, real.listing().images)
+    real.client.forget_deleted_images()
+    real.edits.undo(real.workspace)
+    assert content(real) == before
+    assert sorted(sent) == [("l0", 5), ("l1", 5), ("l2", 5), ("l3", 5)]
+
+
+def test_one_that_is_refused_among_several_keeps_none_of_the_others_back(real: Home, monkeypatch):
+    before = content(real)
+    real.edits.delete(real.workspace, real.set_id, real.images("l0"))
+    real.client.forget_deleted_images()
+    upload_images = real.client.upload_images
+
+    def damaged(set_id, label, files, **options):
+        return upload_images(set_id, label, [files[0], SentFile(b"text", "a.jpg"), *files[2:]], **options)
+
+    monkeypatch.setattr(real.client, "upload_images", damaged)
+    with pytest.raises(BadRequest, match="image"):
+        real.edits.undo(real.workspace)
+    monkeypatch.undo()
+    real.edits.undo(real.workspace)
+    assert content(real) == before
+    assert real.edits.trash("c1") == []
+
+
+def test_an_older_version_that_answers_meanwhile_gets_them_one_by_one(real: Home, monkeypatch):
+    before = content(real)
+    real.edits.delete(real.workspace, real.set_id, real.images("l0"))
+    real.client.forget_deleted_images()
+
+    def unknown(*_args, **_options):
+        raise NotFound("There is no such call.")
+
+    monkeypatch.setattr(real.client, "upload_images", unknown)
+    real.edits.undo(real.workspace)
     assert content(real) == before
 
 

@@ -27,7 +27,8 @@ from apitorch_desktop.dataset.transfers import downloads, rate_control
 from apitorch_desktop.dataset.transfers.journal import ItemState, TransferJournal
 from apitorch_desktop.dataset.transfers.queue import OriginIndex, TransferMissing, TransferQueue, TransferState
 from apitorch_desktop.dataset.transfers.rate_control import RateController, Throughput
-from apitorch_desktop.dataset.transfers.uploads import BUNDLE_IMAGES, _SharedProgress
+from apitorch_desktop.dataset.transfers.uploads import _SharedProgress
+from apitorch_desktop.dataset.workspace.bundles import UPLOADED_IMAGES
 from apitorch_desktop.vision import images
 from tests.helpers.fake_api import FIRST_SET as SET
 from tests.helpers.fake_api import FakeApi
@@ -265,7 +266,7 @@ def test_small_photos_of_a_label_go_up_in_one_call_and_large_ones_alone(make, cl
     assert status.bytes_done == status.bytes_total
     assert all(told.bytes_done <= told.bytes_total for told in seen)
     assert stored(client, training_set.id) == wanted(uploads)
-    assert max(bundles) <= BUNDLE_IMAGES
+    assert max(bundles) <= UPLOADED_IMAGES
     assert sum(bundles) >= 95  # one may be left over of those that were taken up together
     assert len(bundles) <= 10
     listed = {image.image_id for group in client.images(training_set.id).data for image in group.images}
@@ -504,7 +505,8 @@ def test_pause_resume_and_cancel(make, strange, tmp_path):
     def settled():
         """The last answers are in."""
         strange.right()
-        until(lambda: transfers.status(transfer).done == len(strange.image_ids(SET)) and not strange.uploading)
+        transfers.wait_until_idle(transfer)
+        assert transfers.status(transfer).done == len(strange.image_ids(SET))
         return transfers.status(transfer).done
 
     with working(transfers):
