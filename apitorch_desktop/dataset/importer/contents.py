@@ -123,6 +123,11 @@ def are_same(pairs: Sequence[tuple[ContainedImage, ContainedImage]]) -> bool:
     )
 
 
+def is_smaller(one: ContainedImage, other: ContainedImage) -> bool:
+    """Return whether an image is a file of fewer bytes than another, as far as that is known."""
+    return (size := _size(one)) is not None and (most := _size(other)) is not None and size < most
+
+
 def _size(entry: ContainedImage) -> int | None:
     if entry.look is not None:
         return entry.look.size

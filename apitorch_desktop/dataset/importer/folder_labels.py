@@ -266,7 +266,7 @@ class _Finder:
             files, copied = (
                 {self.images[image][-1] for image, *_ in one.everything()} for one in (folder, inside[name])
             )
-            counted = not counters and all(_COUNTER.fullmatch(file.rpartition(".")[0]) for file in files)
+            counted = not counters and all(is_counter(file.rpartition(".")[0]) for file in files)
             if files != copied or counted or not seen.isdisjoint(files):
                 return False
             seen |= files
@@ -571,6 +571,11 @@ def same_numbers(labels: Iterable[tuple[str, str]]) -> dict[str, str]:
         if len(parts) > 1 and sum(map(len, parts.values())) == len(set().union(*parts.values()))
         for label in parts
     }
+
+
+def is_counter(name: str) -> bool:
+    """Return True for the name of a file, without its suffix, that other files have elsewhere: 12, IMG_0012."""
+    return _COUNTER.fullmatch(name) is not None
 
 
 def _first_quoted(names: Iterable[str]) -> str:

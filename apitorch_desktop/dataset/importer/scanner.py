@@ -21,9 +21,17 @@ from apitorch_desktop.dataset.importer.companions import (
     left_out_note,
     placeholder_of,
 )
-from apitorch_desktop.dataset.importer.contents import ContainedImage, Contents, InspectedFile, UnpackedImages, are_same
+from apitorch_desktop.dataset.importer.contents import (
+    ContainedImage,
+    Contents,
+    InspectedFile,
+    UnpackedImages,
+    are_same,
+    is_smaller,
+)
 from apitorch_desktop.dataset.importer.folder_labels import folder_labels, quoted, same_numbers
 from apitorch_desktop.dataset.importer.listed_labels import ListedLabels
+from apitorch_desktop.dataset.importer.secondary_images import secondary_images
 from apitorch_desktop.dataset.sources.archives import (
     ARCHIVE_SUFFIXES,
     READ_SUFFIXES,
@@ -440,6 +448,7 @@ class Scanner:
 
     def _assign(self, contents: Contents, root: str) -> None:
         """Label the images of a folder or an archive: by the lists in it, else by its folders."""
+        self._leave_out_secondary(contents)
         images = [entry.parts for entry in contents.images]
         listed = ListedLabels()
         listed.read(contents.lists, images, self._cancelled)
@@ -482,6 +491,17 @@ class Scanner:
                 "the list gives: the list counts."
             )
         self.ignored += [shown("/".join(parts)) for parts in [*contents.others, *listed.unused]]
+
+    def _leave_out_secondary(self, contents: Contents) -> None:
+        """Move masks and small copies of photos to the files that are no photos."""
+        entries = contents.images
+        secondary, notes = secondary_images(
+            [entry.parts for entry in entries], lambda one, other: is_smaller(entries[one], entries[other])
+        )
+        self.notes += notes
+        if secondary:
+            contents.others += [entries[number].parts for number in sorted(secondary)]
+            contents.images = [entry for number, entry in enumerate(entries) if number not in secondary]
 
     def _decoded_names(self, images: list[Parts], root: str) -> dict[str, str]:
         """Return name → text of the folders whose names are no UTF-8."""

@@ -112,6 +112,10 @@ class _Columns:
     def numeric(self, column: int) -> bool:
         return _are_numbers(self.values(column))
 
+    def paths(self, column: int) -> bool:
+        """Return whether a column holds nothing but names of image files."""
+        return all(isinstance(cell, str) and looks_like_path(cell) for cell in self.values(column))
+
     def holds(self, pattern: re.Pattern[str], column: int) -> bool:
         """Return whether a column holds nothing but text of one form."""
         values = self.values(column)
@@ -390,6 +394,7 @@ def _label_columns(columns: _Columns, taken: set[int | None], path: int) -> tupl
         and column not in columns.role("box")
         and columns.values(column)
         and (columns.numeric(column) or not (columns.located(column) and columns.located(path)))  # 1 is no 1.jpg
+        and not columns.paths(column)  # of the masks of the images
     ]
     headers = [names.normal(header) for header in columns.header]
     logged = not columns.table.header and any(columns.holds(_LOGGED, column) for column in free)

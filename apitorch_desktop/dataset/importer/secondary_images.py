@@ -1,0 +1,280 @@
+"""Images that belong to other images: masks and other annotations drawn as images, and small copies."""
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import PurePosixPath
+from typing import Final
+
+from apitorch_desktop.dataset.importer.folder_labels import is_counter, quoted
+from apitorch_desktop.dataset.sources.lists.index import Parts
+from apitorch_desktop.dataset.sources.lists.names import is_container, normal, split_words
+from apitorch_desktop.utils.text import few, plural
+
+_DRAWN: Final = (
+    r"masks?|masken|trimaps?|segs?|segmentations?|gts?|gt[ _-]?(?:fine|coarse)|ground[ _-]?truths?|annots?|annotations?|"
+    r"mattes?|semantic|panoptic|label_?(?:train_?)?ids?|instance_?ids?"
+)
+"""Words for what is drawn over a photo."""
+_ANNOTATION_FOLDER: Final = re.compile(rf"\b(?:train|val|test)?(?:{_DRAWN}|labels?)\b")
+_WORN: Final = re.compile(
+    r"\b(?:with|without|no|non|not|un|mit|ohne|kein|keine|wear|wears|weared|wearing|worn|incorrect|incorrectly|face|medical|"
+    r"surgical|cloth)\b"
+)
+"""Words in the names of classes beside “mask”: what someone has on the face."""
+_ANNOTATION_NAME: Final = re.compile(rf"(?P<photo>.+?)[ _.-]+(?:{_DRAWN})(?:[\W_]+[^\W_]{{1,10}}){{0,2}}[\W_]*")
+"""Name of an annotation without its suffix, after that of its photo: cat_1_mask, cat_1_mask_2, cat_1_gtFine_labelIds."""
+_ANNOTATION_FIRST: Final = re.compile(rf"(?:{_DRAWN}|labels?)[\W_]+(?P<photo>.+)")
+_IMAGE_LAST: Final = re.compile(r"(?P<photo>.+)[\W_][^\W_]*(?:img|image|photo|rgb)[^\W_]*")
+_IMAGE_FIRST: Final = re.compile(r"(?:img|image|photo|rgb)[\W_]+(?P<photo>.+)")
+_PART_LAST: Final = re.compile(r"(?P<photo>.+)[\W_][^\W_]{1,10}")
+_EXACT: Final = frozenset({".png", ".gif", ".bmp", ".tif", ".tiff"})
+"""Suffixes of formats that keep each pixel as it is, in which masks are saved."""
+_COPIES: Final = frozenset({"thumb", "thumbs", "thumbnail", "thumbnails", "preview", "previews"})
+"""Names of folders of small copies."""
+_MOST: Final = 0.5
+"""Share of the images in a folder of annotations that have the name of a photo, from which all of them are such."""
+_MOST_COPIES: Final = 0.8
+"""Share of the images in a folder of copies that are smaller than the photo of their name, from which all of them are such."""
+_FEWEST: Final = 2
+"""Annotations that lie among their photos, from which they are taken to be such by their names alone."""
+
+IsSmaller = Callable[[int, int], bool]
+"""Function that returns whether an image, by its number, is a file of fewer bytes than another."""
+
+
+def secondary_images(images: Sequence[Parts], is_smaller: IsSmaller) -> tuple[set[int], list[str]]:
+    """Return the numbers of the images that belong to other ones, and sentences about them.
+
+    Annotations lie in a folder called so (masks, ground_truth) and have the names of photos in a folder beside it, in the
+    same sub-folders; or they lie beside the photo, with a word such as “mask” behind its name. Small copies lie in a folder
+    called so (thumbs), in that of the photos or beside it. A class may be called “mask”, and its photos counted as those
+    of other classes: see `_Search.is_annotation`.
+    """
+    folders = _secondary_folders(images)
+    groups: dict[Parts, list[int]] = {}
+    photos: list[int] = []
+    for number, parts in enumerate(images):
+        if above := folders[parts[:-1]]:
+            groups.setdefault(above, []).append(number)
+        else:
+            photos.append(number)
+    drawn = [number for number in photos if _ANNOTATION_NAME.fullmatch(_stem(images[number]))]
+    if not groups and not drawn:
+        return set(), []
+    search = _Search(images, photos, groups)
+    annotations: dict[str, int] = {}
+    copies: dict[str, int] = {}
+    found: set[int] = set()
+    for group, members in groups.items():
+        small = _is_copy_folder(group[-1])
+        belong = [
+            number
+            for number in members
+            if (search.is_copy(number, group, is_smaller) if small else search.is_annotation(number, group))
+        ]
+        if len(belong) >= (_MOST_COPIES if small else _MOST) * len(members):
+            counts = copies if small else annotations
+            counts[group[-1]] = counts.get(group[-1], 0) + len(members)
+            found.update(members)
+    beside = [number for number in drawn if search.is_drawn_beside(number)]
+    notes = []
+    if annotations:
+        notes.append(_annotations_note(sum(annotations.values()), f"in {_few_quoted(annotations)}"))
+    if len(beside) >= _FEWEST:
+        notes.append(_annotations_note(len(beside), f"beside photos ({few(images[one][-1] for one in beside)})"))
+        found.update(beside)
+    if copies:
+        count = sum(copies.values())
+        are, stay = ("is a small copy", "stays") if count == 1 else ("are small copies", "stay")
+        notes.append(
+            f"{plural(count, 'file')} in {_few_quoted(copies)} {are} of photos of the same names and {stay} out."
+        )
+    return found, notes
+
+
+def _annotations_note(count: int, where: str) -> str:
+    if count == 1:
+        return f"1 file {where} has the name of a photo, as masks and other annotations have: it stays out."
+    return f"{count:,} files {where} have the names of photos, as masks and other annotations have: they stay out."
+
+
+def _few_quoted(names: dict[str, int]) -> str:
+    return quoted(sorted(names)[:5]) + (", …" if len(names) > 5 else "")
+
+
+def _secondary_folders(images: Sequence[Parts]) -> dict[Parts, Parts]:
+    """Return folder of images → the outermost folder around it that is called after annotations or copies; () for none.
+
+    One around all the rest, or around a container of images, has the name of a set: face segmentation/images.
+    """
+    folders = {parts[:-1] for parts in images}
+    holders: set[Parts] = set()
+    for folder in folders:
+        depth = max((depth for depth, name in enumerate(folder) if is_container(name)), default=0)
+        holders.update(folder[:end] for end in range(1, depth + 1))
+    common = 0
+    if folders:
+        first, last = min(folders), max(folders)
+        while common < min(len(first), len(last)) and first[common] == last[common]:
+            common += 1
+    return {
+        folder: next(
+            (
+                folder[:end]
+                for end in range(common + 1, len(folder) + 1)
+                if _is_secondary_folder(folder[end - 1]) and folder[:end] not in holders
+            ),
+            (),
+        )
+        for folder in folders
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Match:
+    """Photo whose name an annotation has.
+
+    `direct`: it lies in the folder around that of the annotations. `in_class`: it lies in a folder that says something, and
+    the annotation in none of that name. `named`: the annotation's name says what it is, and more than a number where the
+    photo may have it by chance. `whole`: the names are equal.
+    """
+
+    suffix: str
+    direct: bool
+    in_class: bool
+    named: bool
+    whole: bool
+
+
+class _Search:
+    """Search for the photos that the images in `groups`, by their folder, may belong to."""
+
+    def __init__(self, images: Sequence[Parts], photos: Sequence[int], groups: Mapping[Parts, Sequence[int]]) -> None:
+        self._images = images
+        self._told: dict[Parts, Parts] = {}
+        self._below: dict[tuple[Parts, str, str], list[int]] = {}
+        """Photos by folder above, name of the innermost folder that says something (or ""), and key."""
+        self._beside: set[tuple[Parts, str]] = set()
+        tops = {group[:-1] for group in groups}
+        wanted = {
+            key for members in groups.values() for one in members for key, *_ in _annotation_keys(_stem(images[one]))
+        }
+        for number in photos:
+            parts = images[number]
+            stem = _stem(parts)
+            self._beside.add((parts[:-1], stem))
+            if keys := wanted.intersection(_photo_keys(stem)):
+                for depth in [depth for depth in range(len(parts)) if parts[:depth] in tops]:
+                    for inner in {"", *self._telling(parts[depth:-1])[-1:]}:
+                        for key in keys:
+                            self._below.setdefault((parts[:depth], inner, key), []).append(number)
+
+    def _telling(self, folders: Parts) -> Parts:
+        """Return the folders whose names say something: no parts of a set, containers, or what is called after annotations."""
+        if (found := self._told.get(folders)) is None:
+            found = tuple(name for name in folders if not _says_nothing(name) and not _is_secondary_folder(name))
+            self._told[folders] = found
+        return found
+
+    def is_annotation(self, number: int, folder: Parts) -> bool:
+        """Return whether an image in a folder of annotations has the name of a photo.
+
+        That is enough where the photo lies in a container or a part of a set, with the same sub-folders. Where it lies in a
+        folder that may be a class, the name has to say more than a number, or that it is an annotation, and the format has to
+        be one for masks.
+        """
+        matches = list(self._matches(number, folder))
+        if not matches:
+            return False
+        if not any(match.in_class for match in matches) and not all(match.direct for match in matches):
+            return True
+        parts = self._images[number]
+        if _suffix(parts) not in _EXACT:
+            return False
+        if any(match.named for match in matches):
+            return True
+        if not all(match.whole and match.suffix != _suffix(parts) for match in matches):
+            return False
+        mirrored = bool(self._telling(parts[len(folder) : -1])) or all(match.direct for match in matches)
+        return mirrored or not is_counter(_stem(parts))
+
+    def is_copy(self, number: int, folder: Parts, is_smaller: IsSmaller) -> bool:
+        """Return whether an image in a folder of copies is smaller than the photo of its name around that, or in a container."""
+        depth = len(folder) - 1
+        own = self._images[number]
+        telling = self._telling(own[depth + 1 : -1])
+        originals = [
+            photo
+            for photo in self._below.get((folder[:-1], "".join(telling[-1:]), _stem(own)), ())
+            if self._telling(self._images[photo][depth:-1]) == telling and _stem(self._images[photo]) == _stem(own)
+        ]
+        return any(is_smaller(number, photo) for photo in originals)
+
+    def is_drawn_beside(self, number: int) -> bool:
+        """Return whether an image lies beside the photo after which it is called an annotation."""
+        parts = self._images[number]
+        named = _ANNOTATION_NAME.fullmatch(_stem(parts))
+        return named is not None and _suffix(parts) in _EXACT and (parts[:-1], named["photo"]) in self._beside
+
+    def _matches(self, number: int, folder: Parts) -> Iterator[_Match]:
+        """Yield the photos of the first key that leads to some."""
+        depth = len(folder) - 1
+        parts = self._images[number]
+        own = self._telling(parts[depth + 1 : -1])
+        for key, named, whole in _annotation_keys(_stem(parts)):
+            matches = []
+            for photo in map(self._images.__getitem__, self._below.get((folder[:-1], "".join(own[-1:]), key), ())):
+                place = self._telling(photo[depth:-1])
+                if place[len(place) - len(own) :] == own:
+                    direct, in_class = len(photo) == len(folder), len(place) > len(own)
+                    says = named and (direct or not is_counter(key))
+                    matches.append(_Match(_suffix(photo), direct, in_class, says, whole))
+            if matches:
+                yield from matches
+                return
+
+
+def _annotation_keys(stem: str) -> Iterator[tuple[str, bool, bool]]:
+    """Yield the keys of the photos that an annotation may belong to, and whether its name says what it is, or is the whole."""
+    yield stem, False, True
+    for pattern in (_ANNOTATION_NAME, _ANNOTATION_FIRST):
+        if named := pattern.fullmatch(stem):
+            yield named["photo"], True, False
+    if part := _PART_LAST.fullmatch(stem):
+        yield part["photo"], False, False
+
+
+def _photo_keys(stem: str) -> set[str]:
+    """Return the names by which an annotation may call a photo: with and without the word for an image in its own."""
+    return {stem, *(named["photo"] for one in (_IMAGE_LAST, _IMAGE_FIRST) if (named := one.fullmatch(stem)))}
+
+
+def _stem(parts: Parts) -> str:
+    name = parts[-1]
+    return unicodedata.normalize("NFC", name.rpartition(".")[0] or name).casefold()
+
+
+def _suffix(parts: Parts) -> str:
+    return PurePosixPath(parts[-1]).suffix.lower()
+
+
+@lru_cache(4096)
+def _says_nothing(name: str) -> bool:
+    part, others = split_words(name)
+    return is_container(name) or (not others and (bool(part) or any(map(str.isalpha, name))))
+
+
+@lru_cache(4096)
+def _is_secondary_folder(name: str) -> bool:
+    if _is_copy_folder(name):
+        return True
+    spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", unicodedata.normalize("NFC", name))
+    words = " ".join(re.split(r"[\W\d_]+", spaced.casefold()))
+    return _ANNOTATION_FOLDER.search(words) is not None and _WORN.search(words) is None
+
+
+def _is_copy_folder(name: str) -> bool:
+    return normal(name) in _COPIES

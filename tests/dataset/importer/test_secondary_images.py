@@ -1,0 +1,153 @@
+# ruff: noqa: E501
+"""Masks beside photos and small copies of them are no photos; a class may be called as they are."""
+
+import zipfile
+from collections import Counter
+
+import pytest
+
+from apitorch_desktop.dataset.importer.plan import scan
+from tests.dataset.importer.test_plan import picture, put
+
+
+def made(folder, files):
+    """Make a folder of files, by their paths: bytes, or None for a photo."""
+    for number, (place, data) in enumerate(files.items()):
+        put(folder / place, picture(number) if data is None else data)
+    return folder
+
+
+def of_labels(plan):
+    found = {}
+    for item in plan.items:
+        found.setdefault(item.label, set()).add(item.name)
+    return found
+
+
+def several(*folders, suffix="jpg", names=("1", "2", "3")):
+    return {f"{folder}/{name}.{suffix}": None for folder in folders for name in names}
+
+
+PEOPLE = ("anna", "ben")
+MASKS = {
+    "a folder beside the photos": ({**several("images"), **several("masks", suffix="png")}, "“masks”", {"set": 3}),
+    "two beside them, one with photos in it": (
+        {**several("kit/JPEGImages"), **several("kit/SegmentationClass", suffix="png"), **several("kit/SegmentationVisualization")},
+        "“SegmentationClass” and “SegmentationVisualization”", {"set": 3},
+    ),
+    "fewer than the photos": ({**several("images"), "annotations/trimaps/2.png": None}, "“annotations”", {"set": 3}),
+    "parts": (
+        {**several("images/training", "images/validation"), **several("annotations/training", "annotations/validation", suffix="png")},
+        "“annotations”", {"": 6},
+    ),
+    "classes in parts": (
+        {**several("bottle/train/good", "bottle/test/broken", suffix="png"), "bottle/ground_truth/broken/1_mask.png": None},
+        "“ground_truth”", {"good": 3, "broken": 3},
+    ),
+    "several sets": (
+        {f"{one}/{place}.png": None for one in ("nut", "pill") for place in ("train/good/1", "test/good/2", "test/cut/1", "ground_truth/cut/1_mask")},
+        "“ground_truth”", {"good": 4, "cut": 2},
+    ),
+    "a mirrored tree": (
+        {"leftImg8bit/train/ulm/ulm_01_02_leftImg8bit.png": None, "leftImg8bit/train/bonn/bonn_01_02_leftImg8bit.png": None,
+         **{f"gtFine/train/{town}/{town}_01_02_gtFine_{what}.png": None for town in ("ulm", "bonn") for what in ("color", "labelIds")}},
+        "“gtFine”", {"ulm": 1, "bonn": 1},
+    ),
+    "a tree beside the set": (
+        {"birds/images/001.Tern/Tern_0001.jpg": None, "birds/images/002.Gull/Gull_0001.jpg": None,
+         "segmentations/001.Tern/Tern_0001.png": None, "segmentations/002.Gull/Gull_0001.png": None},
+        "“segmentations”", {"001_tern": 1, "002_gull": 1},
+    ),
+    "in each class": ({**several("cat/images", "dog/images"), **several("cat/masks", "dog/masks")}, "“masks”", {"cat": 3, "dog": 3}),
+    "in each class, within the photos": ({**several("cat", "dog"), **several("cat/mask", "dog/mask", suffix="png")}, "“mask”", {"cat": 3, "dog": 3}),
+    "parts beside parts": (
+        {**several("train", "test"), **several("trainannot", "testannot")}, "“testannot” and “trainannot”", {"": 6},
+    ),
+    "a folder beside classes": (
+        {"Au/Au_1.jpg": None, "Tp/Tp_D_1.tif": None, "My Groundtruth/Tp_D_1_gt.png": None}, "“My Groundtruth”", {"au": 1, "tp": 1},
+    ),
+    "beside each photo": (
+        {**several("benign", "normal", suffix="png"), "benign/1_mask.png": None, "benign/1_mask_1.png": None, "normal/2_mask.png": None},
+        "photos", {"benign": 3, "normal": 3},
+    ),
+    "a set that is called after them": (
+        {**several("Segmentation/images"), **several("Segmentation/masks", suffix="png")}, "“masks”", {"set": 3},
+    ),
+}  # fmt: skip
+"""Files, what the note names, and the number of photos by label."""
+
+
+@pytest.mark.parametrize("name", MASKS)
+@pytest.mark.parametrize("packed", [False, True])
+def test_masks_of_photos_are_no_photos_and_are_named(tmp_path, name, packed):
+    files, where, labels = MASKS[name]
+    folder = made(tmp_path / "set", files)
+    if packed:
+        with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+            for path in folder.rglob("*.*"):
+                archive.write(path, path.relative_to(folder))
+    plan = scan([tmp_path / "set.zip" if packed else folder])
+    assert Counter(item.label for item in plan.items) == labels and plan.complete
+    (note,) = [note for note in plan.notes if "as masks and other annotations have" in note]
+    count = len(files) - len(plan.items)
+    assert note.startswith(f"{count} file{'s' if count > 1 else ''} ") and where in note
+    assert len(plan.ignored) == count
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        several("mask", "hat", "glasses"),
+        several("mask", "hat", suffix="png") | several("glasses"),
+        several("train/mask", "train/face", "test/mask", "test/face"),
+        several("with_mask", "without_mask", "mask_weared_incorrect", suffix="png", names=PEOPLE),
+        several("Mask", "No Mask", suffix="png", names=PEOPLE),
+        several("mask", "face", names=PEOPLE),
+        several("mask", "photos", "drawings"),
+        several("mask images", "cat images"),
+        several("without_mask", names=("1", "2")) | several("with_mask", names=("1-with-mask", "2-with-mask")),
+        several("masks", suffix="png"),
+        several("people", names=("anna", "anna_mask", "ben", "ben_mask")),
+        several("carnival", suffix="png", names=("venice", "venice_mask", "rio")),
+        several("mask", suffix="png", names=("mask_1", "mask_2")) | several("face", suffix="png", names=("1", "2")),
+        several("cars/gt", "cars/focus"),
+        several("thumbs", "fist"),
+    ],
+)
+def test_a_class_that_is_called_mask_is_one(tmp_path, files):
+    plan = scan([made(tmp_path / "set", files)])
+    assert len(plan.items) == len(files) and not plan.ignored
+    folders = {place.rpartition("/")[0].rpartition("/")[2] for place in files}
+    assert {item.original_label for item in plan.items} == folders
+
+
+def test_lists_mean_the_photos_and_not_their_masks(tmp_path):
+    names = [f"cat_{number}" for number in (1, 2, 3)]
+    files = several("images", names=names) | several("annotations/trimaps", suffix="png", names=names)
+    rows = {name: "tabby" if name == "cat_1" else "siamese" for name in names}
+    lists = {
+        "annotations/list.txt": "".join(f"{name} {label}\n" for name, label in rows.items()),
+        "pairs.csv": "image,mask,label\n" + "".join(f"images/{name}.jpg,annotations/trimaps/{name}.png,{label}\n" for name, label in rows.items()),
+    }  # fmt: skip
+    for place, text in lists.items():
+        plan = scan([made(tmp_path / place.replace("/", "_"), {**files, place: text.encode()})])
+        assert of_labels(plan) == {"tabby": {"cat_1.jpg"}, "siamese": {"cat_2.jpg", "cat_3.jpg"}} and plan.complete
+    pairs = "".join(f"images/{name}.jpg annotations/trimaps/{name}.png\n" for name in names)
+    plan = scan([made(tmp_path / "set", {**files, "list.txt": pairs.encode()})])
+    assert of_labels(plan) == {"set": {f"{name}.jpg" for name in names}}
+
+
+def test_small_copies_in_a_folder_of_thumbnails_are_no_photos(tmp_path):
+    files = {
+        f"{label}/{place}{number}.jpg": picture(number, size=(24, 16) if place else (240, 160))
+        for label in ("cat", "dog")
+        for place in ("", "thumbs/", "_thumbs/", "Thumbnails/")
+        for number in (1, 2)
+    }
+    plan = scan([made(tmp_path / "set", files)])
+    assert of_labels(plan) == {label: {"1.jpg", "2.jpg"} for label in ("cat", "dog")} and len(plan.items) == 4
+    assert plan.notes == [
+        "12 files in “Thumbnails”, “_thumbs” and “thumbs” are small copies of photos of the same names and stay out."
+    ]
+    larger = {place: picture(9, size=(240, 160)) if "thumbs/" in place else data for place, data in files.items()}
+    assert len(scan([made(tmp_path / "larger", larger)]).items) == 12
