@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from apitorch_desktop.api.client import ApiClient
@@ -18,7 +18,7 @@ from apitorch_desktop.cli.connect import CommandError, connected, connection_id,
 from apitorch_desktop.cli.transfers import failures_of, open_transfers, run_transfer
 from apitorch_desktop.dataset.connections.store import URL_VARIABLE
 from apitorch_desktop.dataset.edits.history import EditHistory
-from apitorch_desktop.dataset.importer.companions import companion_kind
+from apitorch_desktop.dataset.importer.companions import companion_kind, is_hidden_photo
 from apitorch_desktop.dataset.importer.plan import ItemStatus, Plan, ScanProgress, existing_of, scan, suggested_name
 from apitorch_desktop.dataset.importer.scanner import Dropped, FileSelection
 from apitorch_desktop.dataset.importer.undoable_import import NewImportSet, UndoableImports
@@ -381,7 +381,8 @@ class _ImportReport:
             output.write(f"    {name:{width}}  {count:,}{f' ({parts})' if parts else ''}")
 
     def _write_passed_over(self) -> None:
-        others = [(file, "") for file in self.plan.ignored if not companion_kind(file)]  # a note counts the rest
+        ignored = [(file, PurePosixPath(file).name) for file in self.plan.ignored]
+        others = [(file, "") for file, name in ignored if not (companion_kind(name) or is_hidden_photo(name))]  # noted
         output.write_list("passed over, no photos", others, kind="file")
 
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from apitorch_desktop.dataset.importer.folder_labels import quoted
 from apitorch_desktop.dataset.sources.lists.index import IMAGE_SUFFIXES, Parts
-from apitorch_desktop.utils.text import plural
+from apitorch_desktop.utils.text import few, plural, shown
 
 CLUTTER: Final = frozenset({
     "__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "#recycle", "@recycle", "@recently-snapshot",
@@ -49,12 +49,19 @@ _LIBRARIES: Final = {
     ".photoslibrary": 1, ".photolibrary": 1, ".migratedphotolibrary": 1, ".aplibrary": 1, ".cocatalog": 1, ".lrlibrary": 2,
 }  # fmt: skip
 """Suffix of a library of photos → depth of the folder with the photos themselves among those of the program."""
+_IPHOTO: Final = re.compile(r"(?=.*\biphoto\b).*(?:librar|librer|thek|th[eè]que|teca|bibliot).*", re.IGNORECASE)
+"""Name of the folder of iPhoto's library on a disk that does not show it as a package: iPhoto Library, iPhoto-Mediathek."""
 _ORIGINALS: Final = frozenset({"originals", "masters"})
 
 
 def is_clutter(name: str) -> bool:
     """Return True for a file or folder made by a system, or for the second half that macOS gives a file elsewhere."""
     return name.lower() in CLUTTER or name.startswith("._")
+
+
+def is_hidden_photo(name: str) -> bool:
+    """Return True for a photo whose name begins with a dot, which no system or storage gave it."""
+    return name.startswith(".") and not is_clutter(name) and PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
 
 
 def companion_kind(name: str) -> str:
@@ -77,7 +84,12 @@ def is_live_photo(name: str) -> bool:
 
 def is_library(name: str) -> bool:
     """Return True for the folder in which a program keeps a library of photos."""
-    return PurePosixPath(name).suffix.lower() in _LIBRARIES
+    return _depth_of_library(name) > 0
+
+
+def _depth_of_library(name: str) -> int:
+    """Return how deep the photos of a library lie in it, 0 for any other folder."""
+    return _LIBRARIES.get(PurePosixPath(name).suffix.lower(), 1 if _IPHOTO.fullmatch(name) else 0)
 
 
 def is_of_program(name: str) -> bool:
@@ -94,7 +106,7 @@ def folders_of_user(folders: Parts) -> Parts | None:
         suffix = PurePosixPath(name).suffix.lower()
         if suffix in _CLOSED:
             return None
-        if depth := _LIBRARIES.get(suffix):
+        if depth := _depth_of_library(name):
             inside = folders[number + 1 : number + 1 + depth]
             own = len(inside) < depth or inside[-1].lower() in _ORIGINALS
             return folders_of_user(folders[:number]) if own else None
@@ -127,6 +139,23 @@ def closed_note(folders: Iterable[str]) -> str:
         "belongs to a program: what is in it stays" if len(names) == 1 else "belong to programs: what is in them stays"
     )
     return f"{quoted(names[:5])}{more} {belong} out." if names else ""
+
+
+def hidden_notes(folders: Iterable[str], photos: Iterable[str]) -> list[str]:
+    """Return sentences about folders with photos, and photos, that are passed over for the dot before their names."""
+    notes = []
+    for name, count in Counter(folders).items():
+        if count == 1:
+            notes.append(f"“{shown(name)}” is hidden, as its name begins with a dot: its photos stay out.")
+        else:
+            notes.append(
+                f"{count:,} folders “{shown(name)}” are hidden, as their name begins with a dot: their photos stay out."
+            )
+    if names := list(photos):
+        are = "is hidden, as its name begins" if len(names) == 1 else "are hidden, as their names begin"
+        stay = "it stays" if len(names) == 1 else "they stay"
+        notes.append(f"{plural(len(names), 'photo')} {are} with a dot ({few(names)}): {stay} out.")
+    return notes
 
 
 def away_note(photos: Iterable[str]) -> str:

@@ -15,7 +15,9 @@ from apitorch_desktop.dataset.importer.companions import (
     closed_note,
     companion_kind,
     folders_of_user,
+    hidden_notes,
     is_clutter,
+    is_hidden_photo,
     is_library,
     is_live_photo,
     left_out_note,
@@ -68,6 +70,8 @@ _MAGIC: Final = re.compile(
     re.DOTALL,
 )
 _DEEPEST = 100
+_HIDDEN_DEPTH: Final = 3
+"""Folders within a hidden one that are searched for a photo, in each and one in the other: a program may have thousands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +132,8 @@ class Scanner:
         self._empty: list[str] = []
         self._closed: list[str] = []
         self._away: list[str] = []
+        self._hidden_folders: list[str] = []
+        self._hidden_photos: list[str] = []
         self._several = several
         self._default = default_label
         self._archives = archives
@@ -156,6 +162,7 @@ class Scanner:
 
     def finish(self) -> None:
         """Note what was left out in all; call it once, at the end."""
+        self.notes += hidden_notes(self._hidden_folders, self._hidden_photos)
         self.notes += filter(None, [left_out_note(self.ignored), closed_note(self._closed)])
         if sentence := away_note(self._away):
             self._complain(sentence)
@@ -340,6 +347,8 @@ class Scanner:
                 parts = path_parts(member.path)
                 if not parts or any(is_hidden(part) for part in parts):
                     self._away += filter(None, [placeholder_of(part) for part in parts[-1:]])
+                    if parts and not any(is_hidden(part) for part in parts[:-1]) and is_hidden_photo(parts[-1]):
+                        self._hide_photo((*above, *parts))
                     continue
                 if (folders := folders_of_user(parts[:-1])) is None:
                     continue
@@ -402,7 +411,7 @@ class Scanner:
             place = (folders_of_user((own_name, *above)) or ())[1:]
             for entry in entries:
                 if is_hidden(entry.name):
-                    self._note_if_hidden(entry)
+                    self._note_if_hidden(entry, place)
                     continue
                 path, parts = folder / entry.name, (*above, entry.name)
                 kind, sentence = _kind(entry)
@@ -426,18 +435,19 @@ class Scanner:
                     below.append((parts, path))
             waiting += reversed(below)
 
-    def _note_if_hidden(self, entry: "os.DirEntry[str]") -> None:
-        """Notify of a photo that is elsewhere, and of a folder of photos that is passed over for the dot before its name."""
+    def _note_if_hidden(self, entry: "os.DirEntry[str]", place: Parts) -> None:
+        """Remember a photo that is elsewhere, and photos that are passed over for the dot before their name or a folder's."""
         self._away += filter(None, [placeholder_of(entry.name)])
         if entry.name.lower() in CLUTTER or not entry.name.startswith("."):
             return
-        try:
-            with os.scandir(entry.path) as inside:
-                photos = any(PurePosixPath(one.name).suffix.lower() in SUFFIXES for one in inside if one.name[0] != ".")
-        except OSError:  # no folder, or not to be opened
-            return
-        if photos:
-            self.notes.append(f"“{shown(entry.name)}” is hidden, as its name begins with a dot: its photos stay out.")
+        if is_hidden_photo(entry.name) and entry.is_file():
+            self._hide_photo((*place, entry.name))
+        elif _holds_photos(entry.path, _HIDDEN_DEPTH):
+            self._hidden_folders.append(entry.name)
+
+    def _hide_photo(self, parts: Parts) -> None:
+        self._hidden_photos.append(parts[-1])
+        self.ignored.append(shown("/".join(parts)))
 
     def _note_library(self, name: str) -> None:
         self.notes.append(
@@ -569,6 +579,19 @@ def _own_name(folder: Path) -> str:
 def _identity(folder: Path) -> tuple[int, int]:
     status = folder.stat()
     return status.st_dev, status.st_ino
+
+
+def _holds_photos(folder: str, depth: int) -> bool:
+    """Return whether a photo lies in a folder or those in it, as deep as given."""
+    try:
+        with os.scandir(folder) as inside:
+            entries = [entry for entry in inside if not is_hidden(entry.name)]
+    except OSError:  # no folder, or not to be opened
+        return False
+    if any(PurePosixPath(entry.name).suffix.lower() in SUFFIXES for entry in entries):
+        return True
+    below = [entry.path for entry in entries if depth and entry.is_dir(follow_symlinks=False)]
+    return any(_holds_photos(path, depth - 1) for path in below[:_HIDDEN_DEPTH])
 
 
 def _kind(entry: "os.DirEntry[str]") -> tuple[str, str]:

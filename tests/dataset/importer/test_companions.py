@@ -194,6 +194,50 @@ def test_photos_that_are_in_a_cloud_alone_are_named_and_missed(made):
     assert "2 photos are in iCloud and not on this disk: “b.jpg” and “c.HEIC”. Download them first." in plan.notes
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_hidden_photos_are_counted_and_hidden_folders_named_once(made, tmp_path, packed):
+    hidden = [".IMG_2.jpg", ".pending-1-IMG_3.HEIC", ".trashed-1-IMG_4.jpg"]
+    files = {
+        f"cat/{name}": None
+        for name in ("IMG_1.jpg", *hidden, "._IMG_1.jpg", ".DS_Store", ".nomedia", ".thumbnails/a.jpg")
+    }
+    folder = made(files)
+    if packed:
+        with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+            for path in folder.rglob("*.*"):
+                archive.write(path, path.relative_to(folder))
+    plan = scan([tmp_path / "set.zip" if packed else folder])
+    assert sent(plan) == {("cat", "IMG_1.jpg")} and plan.complete
+    names = ", ".join(f"“{name}”" for name in hidden)
+    assert plan.notes == [f"3 photos are hidden, as their names begin with a dot ({names}): they stay out."]
+    assert sorted(plan.ignored) == [f"cat/{name}" for name in hidden]
+    assert len(scan([folder / "cat/.IMG_2.jpg"]).sending()) == 1  # asked for by name
+
+
+def test_hidden_folders_of_photos_are_named_once(made):
+    plan = scan([made({".photos/cat/1.jpg": None})])
+    assert not plan.items
+    assert plan.notes == ["“.photos” is hidden, as its name begins with a dot: its photos stay out."]
+    plan = scan(
+        [made({f"{label}/{place}1.jpg": None for label in ("cat", "dog") for place in ("", ".xvpics/")}, "pets")]
+    )
+    assert plan.notes == ["2 folders “.xvpics” are hidden, as their name begins with a dot: their photos stay out."]
+
+
+@pytest.mark.parametrize("name", ["iPhoto Library", "iPhoto-Mediathek", "Photothèque iPhoto"])
+def test_of_a_library_that_is_a_plain_folder_the_originals_come(made, name):
+    day = "2012/01/01/20120101-1"
+    plan = scan([made({
+        f"{name}/Masters/{day}/IMG_1.jpg": None, f"{name}/Previews/{day}/x/IMG_1.jpg": None,
+        f"{name}/Thumbnails/{day}/x/IMG_1.jpg": None, "hat/a.jpg": None,
+    })])  # fmt: skip
+    assert sent(plan) == {("", "IMG_1.jpg"), ("hat", "a.jpg")}
+    assert any(f"“{name}” is the library of a program" in note for note in plan.notes)
+    assert sent(scan([made({"iPhoto export/cat/a.jpg": None, "iPhoto export/dog/b.jpg": None}, "other")])) == {
+        ("cat", "a.jpg"), ("dog", "b.jpg"),
+    }  # fmt: skip
+
+
 def test_nothing_but_a_plain_file_is_opened_whatever_it_is_called(made):
     folder = made({"hat/a.jpg": None, "coat/b.jpg": None})
     for name in ("labels.csv", "classes.txt", "data.yaml", "photos.zip", "metadata.jsonl", "c.jpg", "film.mov"):

@@ -176,13 +176,13 @@ def test_what_is_no_picture_is_passed_over_and_named_unless_it_was_asked_for(tmp
     assert "not an image" in asked.problem
 
 
-def test_hidden_files_and_clutter_are_not_even_mentioned(tmp_path):
+def test_clutter_is_not_even_mentioned(tmp_path):
     put(tmp_path / "hat/a.jpg", picture(1))
-    for name in [".hidden.jpg", ".git/x.jpg", "__MACOSX/a.jpg", "hat/Thumbs.db", "hat/._a.jpg"]:
+    for name in [".thumbnails/x.jpg", "__MACOSX/a.jpg", "hat/Thumbs.db", "hat/._a.jpg", ".DS_Store"]:
         put(tmp_path / name, picture(2))
     plan = scan([tmp_path])
     assert len(plan.items) == 1
-    assert not plan.ignored
+    assert not plan.ignored and not plan.notes
 
 
 def test_links_are_followed_but_loops_end(tmp_path):

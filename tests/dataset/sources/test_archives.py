@@ -311,8 +311,8 @@ def test_an_archive_without_photos_and_a_hidden_folder_of_photos_are_named(tmp_p
     plan = scan([tmp_path])
     assert by_label(plan) == {"cat": ["1.jpg"]}
     assert plan.notes == [
-        "“.old” is hidden, as its name begins with a dot: its photos stay out.",
         "“texts.zip” holds no photo.",
+        "“.old” is hidden, as its name begins with a dot: its photos stay out.",
     ]
 
 
