@@ -15,8 +15,11 @@ CLUTTER: Final = frozenset({
     "#snapshot", "@tmp", "recycler", "recycled", "system volume information", "lost+found", "network trash folder",
     "temporary items", "found.000", "icon\r", "ehthumbs.db", "lost.dir", "picasa.ini", "zbthumbnail.info", "pspbrwse.jbf",
     "__pycache__", ".@__thumb", ".thumbnails", ".thumbs", ".stversions", ".dropbox.cache", ".dtrash", ".trash", ".trashes",
+    ".snapshot", ".snapshots", ".sync",
 })  # fmt: skip
 """Files and folders made by systems, storages and programs, in lower case."""
+_TRASH: Final = re.compile(r"\.Trash-\d+")
+"""Folder of what a user, by number, has deleted on a disk."""
 _FILM: Final = "mov mp4 m4v avi mpg mpeg mts m2ts 3gp 3g2 mkv webm wmv flv mxf vob lrv insv 360 mp"
 _KINDS: Final = {
     f".{suffix}": kind
@@ -56,7 +59,7 @@ _ORIGINALS: Final = frozenset({"originals", "masters"})
 
 def is_clutter(name: str) -> bool:
     """Return True for a file or folder made by a system, or for the second half that macOS gives a file elsewhere."""
-    return name.lower() in CLUTTER or name.startswith("._")
+    return name.lower() in CLUTTER or name.startswith("._") or _TRASH.fullmatch(name) is not None
 
 
 def is_hidden_photo(name: str) -> bool:

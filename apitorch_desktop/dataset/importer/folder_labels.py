@@ -39,6 +39,10 @@ _DEEPEST: Final = 100
 """Folders of a path that may be labels; an archive may have any number."""
 _OWN: Final = frozenset(["my", "our", "meine", "unsere", "mes", "nos", "mis", "minhas", "mie"])
 """Words in the name of a container that say whose the images are."""
+_ABOUT: Final = frozenset(
+    ["docs", "doc", "documentation", "assets", "figures", "figs", "screenshots", "notebooks", "papers"]
+)
+"""Words in the names of folders whose images are about a set of photos and not in it."""
 _MAX_COPIES: Final = 20
 """Folders of the same folders up to which one is looked for the copy of another."""
 _MAX_STRAY: Final = 3
@@ -319,8 +323,15 @@ class _Finder:
         ):
             are = "are taken for holders" if len(holders) > 1 else "is taken for a holder"
             self.notes.append(f"{quoted(holders)} {are} of images: the sub-folders are labels, not the name.")
+        about = {child.name for child in folders if transparent and _is_about(child)} - transparent
+        if about:
+            lie, their = ("lies", "its") if len(about) == 1 else ("lie", "their")
+            self.notes.append(f"{quoted(about)} {lie} beside {quoted(transparent)}: {their} photos have no label.")
         for child in folders:
-            if child.name in transparent:
+            if child.name in about:
+                for image in child.images:
+                    self.found[image].split = split
+            elif child.name in transparent:
                 own = child.name if child.name in splits else part
                 self.descend(child, splits.get(child.name, "") or split, own, innermost=innermost or None)
             else:
@@ -364,6 +375,11 @@ def _alone_has_folders(child: _Folder, folder: _Folder) -> bool:
     """Return whether a sub-folder holds folders, and none of those beside it does: data beside docs."""
     others = (other for other in folder.folders.values() if other is not child)
     return bool(child.folders) and len(child.images) <= _MAX_STRAY and not any(other.folders for other in others)
+
+
+def _is_about(child: _Folder) -> bool:
+    """Return True for a folder of images about a set, as a repository has them beside it."""
+    return not child.folders and not _ABOUT.isdisjoint(_name_words(child.name.casefold()))
 
 
 def _below(folders: list[_Folder]) -> list[_Folder]:

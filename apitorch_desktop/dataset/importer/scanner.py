@@ -438,7 +438,7 @@ class Scanner:
     def _note_if_hidden(self, entry: "os.DirEntry[str]", place: Parts) -> None:
         """Remember a photo that is elsewhere, and photos that are passed over for the dot before their name or a folder's."""
         self._away += filter(None, [placeholder_of(entry.name)])
-        if entry.name.lower() in CLUTTER or not entry.name.startswith("."):
+        if is_clutter(entry.name) or not entry.name.startswith("."):
             return
         if is_hidden_photo(entry.name) and entry.is_file():
             self._hide_photo((*place, entry.name))

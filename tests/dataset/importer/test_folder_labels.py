@@ -77,8 +77,9 @@ TREES = {
     "letters in sessions": ({"train/A/A_1": "A", "train/A/A_2": "A", "train/B/B_1": "B", "train/C/C1": "C"}, {"train"}),
     "letters and persons": ({"A/alice": "A", "B/bob": "B"}, {""}),
     "letters": ({"a/left": "a", "a/right": "a", "b/left": "b"}, {""}),
-    "a container beside another folder": ({"data/cat": "cat", "data/dog": "dog", "docs": "docs"}, {""}),
-    "a container of parts beside another folder": ({"data/train/cat": "cat", "data/test/cat": "cat", "notebooks": "notebooks"}, {"train", "test", ""}),
+    "a container beside another folder": ({"data/cat": "cat", "data/dog": "dog", "docs": ""}, {""}),
+    "a container of parts beside another folder": ({"data/train/cat": "cat", "data/test/cat": "cat", "notebooks": ""}, {"train", "test", ""}),
+    "classes that are called like what is about a set": ({"docs": "docs", "figures": "figures", "photos": "photos"}, {""}),
     "one's own container": ({"y/my images/cat": "cat", "y/my images/dog": "dog", "y/to sort": "to sort"}, {""}),
     "two kinds of images": ({"rgb/cat": "rgb", "rgb/dog": "rgb", "depth/cat": "depth"}, {""}),
     "containers by suffix": ({"data_large/cat": "cat", "data_large/dog": "dog", "val_large": ""}, {"", "validation"}),
@@ -113,7 +114,10 @@ def test_names_of_folders_that_are_no_labels_are_said():
     _, notes = folder_labels([(label, "img", "old", "1.jpg") for label in ("apple", "pear")], "root")
     assert any("“apple” holds folders of its own (“old”)" in note for note in notes)
     _, notes = folder_labels([("data", "cat", "1.jpg"), ("data", "2.jpg"), ("docs", "3.jpg")], "root")
-    assert notes == ["“data” is taken for a holder of images: the sub-folders are labels, not the name."]
+    assert notes == [
+        "“data” is taken for a holder of images: the sub-folders are labels, not the name.",
+        "“docs” lies beside “data”: its photos have no label.",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -305,7 +309,9 @@ def test_folders_of_the_system_are_passed_over(tmp_path, clutter):
     put(tmp_path / "dog/a.jpg", picture(2))
     put(tmp_path / clutter / "b.jpg", picture(3))
     put(tmp_path / "dog" / clutter / "c.jpg", picture(4))
-    assert by_label(scan([tmp_path])) == {"cat": ["a.jpg"], "dog": ["a.jpg"]}
+    put(tmp_path / clutter / "files/d.jpg", picture(5))
+    plan = scan([tmp_path])
+    assert by_label(plan) == {"cat": ["a.jpg"], "dog": ["a.jpg"]} and not plan.notes
 
 
 @pytest.mark.parametrize("target", ["..", "../..", "../dog", "../dog/deep", ".", "../../set"])
