@@ -2,10 +2,9 @@
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import PurePosixPath
 from typing import Final
 
 from apitorch_desktop.dataset.importer.folder_labels import is_counter, quoted
@@ -51,35 +50,28 @@ def secondary_images(images: Sequence[Parts], is_smaller: IsSmaller) -> tuple[se
     Annotations lie in a folder called so (masks, ground_truth) and have the names of photos in a folder beside it, in the
     same sub-folders; or they lie beside the photo, with a word such as “mask” behind its name. Small copies lie in a folder
     called so (thumbs), in that of the photos or beside it. A class may be called “mask”, and its photos counted as those
-    of other classes: see `_Search.is_annotation`.
+    of other classes: see `_PhotoLookup.is_annotation`.
     """
-    folders = _secondary_folders(images)
-    groups: dict[Parts, list[int]] = {}
-    photos: list[int] = []
-    for number, parts in enumerate(images):
-        if above := folders[parts[:-1]]:
-            groups.setdefault(above, []).append(number)
-        else:
-            photos.append(number)
-    drawn = [number for number in photos if _ANNOTATION_NAME.fullmatch(_stem(images[number]))]
-    if not groups and not drawn:
-        return set(), []
-    search = _Search(images, photos, groups)
-    annotations: dict[str, int] = {}
-    copies: dict[str, int] = {}
-    found: set[int] = set()
-    for group, members in groups.items():
-        small = _is_copy_folder(group[-1])
-        belong = [
-            number
-            for number in members
-            if (search.is_copy(number, group, is_smaller) if small else search.is_annotation(number, group))
-        ]
-        if len(belong) >= (_MOST_COPIES if small else _MOST) * len(members):
-            counts = copies if small else annotations
-            counts[group[-1]] = counts.get(group[-1], 0) + len(members)
-            found.update(members)
-    beside = [number for number in drawn if search.is_drawn_beside(number)]
+    plain = _holders_of_containers(images)
+    while True:
+        groups, photos = _grouped(images, plain)
+        drawn = [number for number in photos if _ANNOTATION_NAME.fullmatch(_stem(images[number]))]
+        if not groups and not drawn:
+            return set(), []
+        lookup = _PhotoLookup(images, photos, groups)
+        secondary = {
+            group: members for group, members in groups.items() if lookup.is_secondary(members, group, is_smaller)
+        }
+        if len(secondary) == len(groups):
+            break
+        plain |= groups.keys() - secondary.keys()
+    found = {number for members in secondary.values() for number in members}
+    annotations, copies = (
+        {group[-1]: 0 for group in secondary if _is_copy_folder(group[-1]) == small} for small in (False, True)
+    )
+    for group, members in secondary.items():
+        (copies if group[-1] in copies else annotations)[group[-1]] += len(members)
+    beside = [number for number in drawn if lookup.is_drawn_beside(number)]
     notes = []
     if annotations:
         notes.append(_annotations_note(sum(annotations.values()), f"in {_few_quoted(annotations)}"))
@@ -105,32 +97,33 @@ def _few_quoted(names: dict[str, int]) -> str:
     return quoted(sorted(names)[:5]) + (", …" if len(names) > 5 else "")
 
 
-def _secondary_folders(images: Sequence[Parts]) -> dict[Parts, Parts]:
-    """Return folder of images → the outermost folder around it that is called after annotations or copies; () for none.
-
-    One around all the rest, or around a container of images, has the name of a set: face segmentation/images.
-    """
-    folders = {parts[:-1] for parts in images}
+def _holders_of_containers(images: Sequence[Parts]) -> set[Parts]:
+    """Return the folders around containers, whose names are those of sets: face segmentation/images."""
     holders: set[Parts] = set()
-    for folder in folders:
+    for folder in {parts[:-1] for parts in images}:
         depth = max((depth for depth, name in enumerate(folder) if is_container(name)), default=0)
         holders.update(folder[:end] for end in range(1, depth + 1))
-    common = 0
-    if folders:
-        first, last = min(folders), max(folders)
-        while common < min(len(first), len(last)) and first[common] == last[common]:
-            common += 1
-    return {
-        folder: next(
-            (
-                folder[:end]
-                for end in range(common + 1, len(folder) + 1)
-                if _is_secondary_folder(folder[end - 1]) and folder[:end] not in holders
-            ),
-            (),
-        )
-        for folder in folders
-    }
+    return holders
+
+
+def _grouped(images: Sequence[Parts], plain: Set[Parts]) -> tuple[dict[Parts, list[int]], list[int]]:
+    """Return images by the outermost folder that is called after annotations or copies, and those in none, the photos.
+
+    `plain` are folders that are so called and hold photos themselves.
+    """
+    outermost: dict[Parts, Parts] = {}
+    groups: dict[Parts, list[int]] = {}
+    photos: list[int] = []
+    for number, parts in enumerate(images):
+        folder = parts[:-1]
+        if folder not in outermost:
+            above = (folder[:end] for end in range(1, len(folder) + 1) if _is_secondary_folder(folder[end - 1]))
+            outermost[folder] = next((one for one in above if one not in plain), ())
+        if group := outermost[folder]:
+            groups.setdefault(group, []).append(number)
+        else:
+            photos.append(number)
+    return groups, photos
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +142,8 @@ class _Match:
     whole: bool
 
 
-class _Search:
-    """Search for the photos that the images in `groups`, by their folder, may belong to."""
+class _PhotoLookup:
+    """Finds the photos that the images in `groups`, by their folder, may belong to."""
 
     def __init__(self, images: Sequence[Parts], photos: Sequence[int], groups: Mapping[Parts, Sequence[int]]) -> None:
         self._images = images
@@ -159,9 +152,10 @@ class _Search:
         """Photos by folder above, name of the innermost folder that says something (or ""), and key."""
         self._beside: set[tuple[Parts, str]] = set()
         tops = {group[:-1] for group in groups}
-        wanted = {
-            key for members in groups.values() for one in members for key, *_ in _annotation_keys(_stem(images[one]))
+        self._keys = {
+            number: list(_annotation_keys(_stem(images[number]))) for members in groups.values() for number in members
         }
+        wanted = {key for keys in self._keys.values() for key, *_ in keys}
         for number in photos:
             parts = images[number]
             stem = _stem(parts)
@@ -178,6 +172,14 @@ class _Search:
             found = tuple(name for name in folders if not _says_nothing(name) and not _is_secondary_folder(name))
             self._told[folders] = found
         return found
+
+    def is_secondary(self, members: Sequence[int], folder: Parts, is_smaller: IsSmaller) -> bool:
+        """Return whether the images in a folder that is called after annotations or copies are such."""
+        if _is_copy_folder(folder[-1]):
+            copies = [number for number in members if self.is_copy(number, folder, is_smaller)]
+            return len(copies) >= _MOST_COPIES * len(members)
+        annotations = [number for number in members if self.is_annotation(number, folder)]
+        return len(annotations) >= _MOST * len(members)
 
     def is_annotation(self, number: int, folder: Parts) -> bool:
         """Return whether an image in a folder of annotations has the name of a photo.
@@ -224,7 +226,7 @@ class _Search:
         depth = len(folder) - 1
         parts = self._images[number]
         own = self._telling(parts[depth + 1 : -1])
-        for key, named, whole in _annotation_keys(_stem(parts)):
+        for key, named, whole in self._keys[number]:
             matches = []
             for photo in map(self._images.__getitem__, self._below.get((folder[:-1], "".join(own[-1:]), key), ())):
                 place = self._telling(photo[depth:-1])
@@ -253,21 +255,22 @@ def _photo_keys(stem: str) -> set[str]:
 
 
 def _stem(parts: Parts) -> str:
-    name = parts[-1]
-    return unicodedata.normalize("NFC", name.rpartition(".")[0] or name).casefold()
+    stem = parts[-1].rpartition(".")[0] or parts[-1]
+    return stem.lower() if stem.isascii() else unicodedata.normalize("NFC", stem).casefold()
 
 
 def _suffix(parts: Parts) -> str:
-    return PurePosixPath(parts[-1]).suffix.lower()
+    name, dot, suffix = parts[-1].rpartition(".")
+    return dot + suffix.lower() if name else ""
 
 
-@lru_cache(4096)
+@lru_cache(2**16)
 def _says_nothing(name: str) -> bool:
     part, others = split_words(name)
     return is_container(name) or (not others and (bool(part) or any(map(str.isalpha, name))))
 
 
-@lru_cache(4096)
+@lru_cache(2**16)
 def _is_secondary_folder(name: str) -> bool:
     if _is_copy_folder(name):
         return True

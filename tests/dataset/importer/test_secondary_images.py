@@ -70,6 +70,10 @@ MASKS = {
         {**several("benign", "normal", suffix="png"), "benign/1_mask.png": None, "benign/1_mask_1.png": None, "normal/2_mask.png": None},
         "photos", {"benign": 3, "normal": 3},
     ),
+    "a set that is called after them, beside a stray photo": (
+        {"road segmentation/train/a_1.jpg": None, "road segmentation/train_masks/a_1.png": None, "preview.jpg": None},
+        "“train_masks”", {"": 1, "set": 1},
+    ),
     "a set that is called after them": (
         {**several("Segmentation/images"), **several("Segmentation/masks", suffix="png")}, "“masks”", {"set": 3},
     ),
