@@ -3,9 +3,9 @@
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -505,8 +505,18 @@ class Scanner:
     def _leave_out_secondary(self, contents: Contents) -> None:
         """Move masks and small copies of photos to the files that are no photos."""
         entries = contents.images
+        images = [entry.parts for entry in entries]
+
+        @cache
+        def labels() -> Mapping[Parts, list[str]]:
+            listed = ListedLabels()
+            listed.read(contents.lists, images, self._cancelled)
+            return listed.labels
+
         secondary, notes = secondary_images(
-            [entry.parts for entry in entries], lambda one, other: is_smaller(entries[one], entries[other])
+            images,
+            lambda one, other: is_smaller(entries[one], entries[other]),
+            lambda number: images[number] in labels(),
         )
         self.notes += notes
         if secondary:

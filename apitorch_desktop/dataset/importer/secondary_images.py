@@ -44,13 +44,15 @@ IsSmaller = Callable[[int, int], bool]
 """Function that returns whether an image, by its number, is a file of fewer bytes than another."""
 
 
-def secondary_images(images: Sequence[Parts], is_smaller: IsSmaller) -> tuple[set[int], list[str]]:
+def secondary_images(
+    images: Sequence[Parts], is_smaller: IsSmaller, is_labeled: Callable[[int], bool] = lambda _: False
+) -> tuple[set[int], list[str]]:
     """Return the numbers of the images that belong to other ones, and sentences about them.
 
     Annotations lie in a folder called so (masks, ground_truth) and have the names of photos in a folder beside it, in the
-    same sub-folders; or they lie beside the photo, with a word such as “mask” behind its name. Small copies lie in a folder
-    called so (thumbs), in that of the photos or beside it. A class may be called “mask”, and its photos counted as those
-    of other classes: see `_PhotoLookup.is_annotation`.
+    same sub-folders; or they lie beside the photo, with a word such as “mask” behind its name, and no list gives them a
+    label (`is_labeled`). Small copies lie in a folder called so (thumbs), in that of the photos or beside it. A class may
+    be called “mask”, and its photos counted as those of other classes: see `_PhotoLookup.is_annotation`.
     """
     plain = _holders_of_containers(images)
     while True:
@@ -71,7 +73,7 @@ def secondary_images(images: Sequence[Parts], is_smaller: IsSmaller) -> tuple[se
     )
     for group, members in secondary.items():
         (copies if group[-1] in copies else annotations)[group[-1]] += len(members)
-    beside = [number for number in drawn if lookup.is_drawn_beside(number)]
+    beside = [number for number in drawn if lookup.is_drawn_beside(number) and not is_labeled(number)]
     notes = []
     if annotations:
         notes.append(_annotations_note(sum(annotations.values()), f"in {_few_quoted(annotations)}"))

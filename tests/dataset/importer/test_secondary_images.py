@@ -141,6 +141,14 @@ def test_lists_mean_the_photos_and_not_their_masks(tmp_path):
     assert of_labels(plan) == {"set": {f"{name}.jpg" for name in names}}
 
 
+def test_photos_that_a_list_labels_are_no_masks_of_those_beside_them(tmp_path):
+    files = {f"{name}.png": None for name in ("anna", "anna_mask", "ben", "ben_mask")}
+    rows = "anna.png,bare\nanna_mask.png,worn\nben_mask.png,worn\n"
+    plan = scan([made(tmp_path / "set", {**files, "labels.csv": ("file,label\n" + rows).encode()})])
+    assert of_labels(plan) == {"bare": {"anna.png"}, "worn": {"anna_mask.png", "ben_mask.png"}, "": {"ben.png"}}
+    assert set(of_labels(scan([made(tmp_path / "faces", files)]))["faces"]) == {"anna.png", "ben.png"}
+
+
 def test_small_copies_in_a_folder_of_thumbnails_are_no_photos(tmp_path):
     files = {
         f"{label}/{place}{number}.jpg": picture(number, size=(24, 16) if place else (240, 160))
