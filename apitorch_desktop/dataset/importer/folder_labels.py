@@ -27,6 +27,10 @@ _TO: Final = re.compile(r"(?i)(?<![^\W_])to[\W_]+(?=predict)")
 """Word before another one that names a part of a set: images to predict."""
 _NO_CLASS: Final = re.compile(r"(?i)unlabell?ed|predict")
 """Part of the names of folders without labels, which no class is called."""
+_ABOUT: Final = frozenset(
+    ["docs", "doc", "documentation", "assets", "figures", "figs", "screenshots", "notebooks", "papers"]
+)
+"""Words in the names of folders whose images are about a set of photos and not in it."""
 _SAMPLES: Final = "-samples"
 """End of the names that Teachable Machine gives to the photos of a class."""
 _COUNTER: Final = re.compile(r"[^\W\d_]*[\W_]*\d{1,5}[\W_]*")
@@ -39,10 +43,6 @@ _DEEPEST: Final = 100
 """Folders of a path that may be labels; an archive may have any number."""
 _OWN: Final = frozenset(["my", "our", "meine", "unsere", "mes", "nos", "mis", "minhas", "mie"])
 """Words in the name of a container that say whose the images are."""
-_ABOUT: Final = frozenset(
-    ["docs", "doc", "documentation", "assets", "figures", "figs", "screenshots", "notebooks", "papers"]
-)
-"""Words in the names of folders whose images are about a set of photos and not in it."""
 _MAX_COPIES: Final = 20
 """Folders of the same folders up to which one is looked for the copy of another."""
 _MAX_STRAY: Final = 3

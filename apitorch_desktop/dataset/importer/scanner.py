@@ -64,14 +64,14 @@ from apitorch_desktop.utils.text import natural, plural, reason, shown
 SUFFIXES: Final = IMAGE_SUFFIXES
 OFFERED_SUFFIXES: Final = IMAGE_SUFFIXES.union(READ_SUFFIXES, reader.SUFFIXES)
 """Suffixes of the photos, archives and lists that a dialog offers to import."""
+_HIDDEN_DEPTH: Final = 3
+"""Folders within a hidden one that are searched for a photo, in each and one in the other: a program may have thousands."""
 _MAGIC: Final = re.compile(
     rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|BM.{4}\0{4}|II\*\0|MM\0\*|RIFF.{4}WEBP|IIR[OS]|IIU\0|FUJIFILMCCD|"
     rb"\0\0\0\x0cJXL |.{4}ftyp(?:he[iv][cmsx]|mif[12]|msf1|avi[fs]|crx )",
     re.DOTALL,
 )
 _DEEPEST = 100
-_HIDDEN_DEPTH: Final = 3
-"""Folders within a hidden one that are searched for a photo, in each and one in the other: a program may have thousands."""
 
 
 @dataclass(frozen=True, slots=True)
