@@ -236,6 +236,7 @@ class Plan:
         kept = ", ".join(f"{splits[split]:,} {split}" for split in SPLITS if splits[split])
         self.notes = [*self.scan_notes, *_merged_names(self.items, self._labels_there)]
         self.notes += _conversions(self.sending(), as_jpeg=self._as_jpeg)
+        self.notes += _several_labels(self.sending(), under)
         if shots := sum(bool(item.shot) and not item.included for item in self.items):
             stays = "stays out: its shot lies beside it" if shots == 1 else "stay out: their shots lie beside them"
             self.notes.append(f"{plural(shots, 'raw photo')} {stays} as JPEG.")
@@ -485,6 +486,25 @@ def _merged_names(items: Iterable[PlanItem], labels_there: Collection[str]) -> l
                 f"{quoted(names.values())} goes to the label “{label}”, which is there: rename it if it is another."
             )
     return notes
+
+
+def _several_labels(items: Iterable[PlanItem], under: Mapping[str, Collection[str]]) -> list[str]:
+    """Return a sentence about photos that come under several labels from several files, as copies and links do.
+
+    `under` maps what identifies an image to its labels. Labels that a list gives to one file are said with the list.
+    """
+    files: dict[str, dict[Source, PlanItem]] = {mark: {} for mark, labels in under.items() if len(labels) > 1}
+    for item in items if files else ():
+        if (mark := _mark(item)) in files:
+            files[mark][item.source] = item
+    several = {mark: next(iter(found.values())) for mark, found in files.items() if len(found) > 1}
+    if not several:
+        return []
+    mark, first = next(iter(several.items()))
+    come = "comes" if len(several) == 1 else "come"
+    return [
+        f"{plural(len(several), 'photo')} {come} under several labels: “{first.name}” is under {quoted(under[mark])}."
+    ]
 
 
 def _conversions(items: Iterable[PlanItem], *, as_jpeg: bool) -> list[str]:

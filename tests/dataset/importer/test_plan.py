@@ -116,6 +116,15 @@ def test_files_picked_out_of_a_folder_are_labeled_as_in_it(tmp_path, monkeypatch
     assert whole == {"new": ["c.jpg"], "hat": ["a.jpg"]}
 
 
+def test_one_photo_under_several_labels_is_said(tmp_path):
+    for place in ("cat/a.jpg", "dog/b.jpg", "dog/c.jpg"):
+        put(tmp_path / place, picture(1))
+    plan = scan([tmp_path])
+    assert plan.notes == ["1 photo comes under several labels: “a.jpg” is under “cat” and “dog”."]
+    plan.set_label([item for item in plan.items if item.label == "dog"], "cat")
+    assert not plan.notes
+
+
 def test_a_picture_beside_label_folders_waits_for_a_label(tmp_path):
     put(tmp_path / "hat/a.jpg", picture(1))
     put(tmp_path / "loose.jpg", picture(2))
