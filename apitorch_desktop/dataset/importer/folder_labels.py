@@ -10,8 +10,13 @@ from typing import Final
 from apitorch_desktop.dataset.sources.lists.index import Parts
 from apitorch_desktop.dataset.sources.lists.names import (
     is_container,
+    is_deleted,
     is_derived,
+    is_form,
+    is_view,
     named_value,
+    names_year,
+    normal,
     split_of,
     split_words,
     without_split,
@@ -41,8 +46,14 @@ _MOST: Final = 0.8
 """Share of names that are of one kind, from which the folder is taken to be of that kind."""
 _DEEPEST: Final = 100
 """Folders of a path that may be labels; an archive may have any number."""
+_EXPORTS: Final = frozenset(["googlephotos", "googlefotos", "googlefoto"])
+"""Names of the folder of albums in an export of a cloud."""
 _OWN: Final = frozenset(["my", "our", "meine", "unsere", "mes", "nos", "mis", "minhas", "mie"])
 """Words in the name of a container that say whose the images are."""
+_PART: Final = re.compile(r"(.+-)\d{3}")
+"""Name of one of the parts that a storage gives a download in: takeout-20210304T050607Z-001."""
+_NUMBER: Final = re.compile(r"\s*\(\d{1,3}\)|\s+\d{1,2}")
+"""End of the names that systems give to a second folder of the same name: cat (1), cat 2."""
 _MAX_COPIES: Final = 20
 """Folders of the same folders up to which one is looked for the copy of another."""
 _MAX_STRAY: Final = 3
@@ -51,10 +62,14 @@ _MAX_STRAY: Final = 3
 
 @dataclass(slots=True)
 class FolderLabel:
-    """Label of an image and its part of a split, as its folders name them; "" where they name none."""
+    """Label of an image and its part of a split, as its folders name them; "" where they name none.
+
+    `deleted`: the image lies in an album of deleted ones.
+    """
 
     label: str = ""
     split: str = ""
+    deleted: bool = False
 
 
 @dataclass(slots=True)
@@ -98,13 +113,13 @@ def folder_labels(
         for entry in found:
             entry.label = entry.label.removesuffix(_SAMPLES)
     if not labeled and not any(entry.label for entry in found):
-        for entry in found:
-            entry.label = "" if entry.split else root
+        for image, entry in enumerate(found):
+            entry.label = "" if entry.split or image in finder.strays else root
     for name, count in finder.unlabeled.items():
         if not labeled and not found[finder.first[name]].label:
             notes.append(
                 f"{plural(count, 'photo')} in “{shown(name)}” {'has' if count == 1 else 'have'} no label: "
-                "the name of a part of a set is none."
+                f"{finder.why.get(name, 'the name of a part of a set is none')}."
             )
     return found, notes
 
@@ -131,6 +146,8 @@ class _Finder:
         self.notes: list[str] = []
         self.unlabeled: dict[str, int] = {}
         self.first: dict[str, int] = {}
+        self.why: dict[str, str] = {}
+        self.strays: set[int] = set()
         self.unused: dict[str, list[str]] = {}
         self.indexes: list[str] = []
 
@@ -155,6 +172,7 @@ class _Finder:
         """Take out the folders below that are there twice, or only for order, and put what they hold in their place."""
         for child in folder.folders.values():
             self.tidy(child)
+        self._join_parts(folder)
         only = list(folder.folders.values())
         if len(only) == 1 and not folder.images and _plain(only[0].name) == _plain(folder.name):
             folder.folders, folder.images = only[0].folders, only[0].images
@@ -180,9 +198,44 @@ class _Finder:
         index = list(folder.folders.values()) if _is_index(folder) else []
         if index:
             self.notes.append(f"{_first_quoted(folder.folders)} are only an index: their sub-folders are the labels.")
+            for letter in index:
+                _join_pairs(letter)
         for child in copies or index:
             del folder.folders[child.name]
             _merge(folder, child)
+        self._take_out_copies(folder)
+
+    def _join_parts(self, folder: _Folder) -> None:
+        """Put together what lies in the same folder of several parts of a download."""
+        alike: dict[tuple[str, str], list[_Folder]] = {}
+        for child in folder.folders.values():
+            if (match := _PART.fullmatch(child.name)) and len(child.folders) == 1 and not child.images:
+                (only,) = child.folders.values()
+                if only.folders and not only.images:
+                    alike.setdefault((match[1], only.name), []).append(child)
+        for parts in alike.values():
+            if len(parts) > 1:
+                self.notes.append(f"{_first_quoted(part.name for part in parts)} are parts of one download.")
+                for part in parts:
+                    _merge(folder, folder.folders.pop(part.name))
+
+    def _take_out_copies(self, folder: _Folder) -> None:
+        """Put what is in copies of single sub-folders into these: cat copy, cat (1), Copy of cat."""
+        copies: dict[str, list[str]] = {}
+        for child in sorted(folder.folders.values(), key=lambda one: (len(one.name), natural(one.name))):
+            original = next((one for one in _copied(child, folder) if self._holds_all(one, child)), None)
+            if original is not None:
+                copies.setdefault(original.name, []).append(child.name)
+                _merge(original, folder.folders.pop(child.name))
+        for name, names in copies.items():
+            hold, they = ("holds", "it is no label") if len(names) == 1 else ("hold", "they are no labels")
+            self.notes.append(f"{_first_quoted(names)} {hold} photos of “{shown(name)}” once more: {they}.")
+
+    def _holds_all(self, original: _Folder, copy: _Folder) -> bool:
+        """Return whether all images of a folder are in another one, too."""
+        there = {(*place, self.images[image][-1]): image for place, image in _places(original)}
+        pairs = [(image, there.get((*place, self.images[image][-1]), -1)) for place, image in _places(copy)]
+        return bool(pairs) and all(other >= 0 for _, other in pairs) and self.same(pairs)
 
     def _is_copy(self, child: _Folder, folder: _Folder, plain: dict[str, _Folder]) -> bool:
         """Return whether a sub-folder holds all the folders beside it once more, as archives do that were packed twice.
@@ -286,24 +339,25 @@ class _Finder:
             if part:
                 self.first.setdefault(part, image)
                 self.unlabeled[part] = self.unlabeled.get(part, 0) + 1
-        folders = list(folder.folders.values())
-        splits = _splits(folders)
-        if paired := _paired(folders):
-            for child in folders:
+        self._set_albums_aside(folder)
+        splits = _splits(folder.folders.values())
+        if paired := _paired(list(folder.folders.values())):
+            for child in folder.folders.values():
                 label, part_of_set = paired[child.name]
                 for image, *_ in child.everything():
                     self.found[image] = FolderLabel(label, part_of_set)
             self.notes.append(f"{quoted(paired)} are taken for a part of a set and a label each.")
             return
-        transparent = _transparent(folder, splits)
+        self._set_strays_aside(folder, splits)
+        folders = list(folder.folders.values())
+        transparent = _transparent(folder, splits) | self._beside_parts(folder, splits)
         if innermost is None:
             innermost = self._are_nested(
                 [child for child in folders if child.name not in transparent] or _below(folders)
             )
         if not transparent and not innermost and _are_series(folders):
-            self.notes.append(
-                f"{quoted(child.name for child in folders)} are a series: their sub-folders are the labels."
-            )
+            are = "hold the same folders" if _are_layers(folders) else "are a series"
+            self.notes.append(f"{quoted(child.name for child in folders)} {are}: their sub-folders are the labels.")
             transparent = {child.name for child in folders}
         if (
             len(folders) == 1
@@ -340,6 +394,56 @@ class _Finder:
                 names = sorted(filter(_is_word, _classes(child)))
                 if names and not innermost:
                     self.unused.setdefault(child.name, names)
+
+    def _set_albums_aside(self, folder: _Folder) -> None:
+        """Give no label to the photos of a year beside albums, which hold some of them too; nor to deleted ones."""
+        years = [child for child in folder.folders.values() if names_year(child.name) and not child.folders]
+        if years or normal(folder.name) in _EXPORTS:
+            for child in [child for child in folder.folders.values() if is_deleted(child.name)]:
+                del folder.folders[child.name]
+                images = [image for image, *_ in child.everything()]
+                for image in images:
+                    self.found[image].deleted = True
+                stay = "was deleted: it stays" if len(images) == 1 else "were deleted: they stay"
+                self.notes.append(f"{plural(len(images), 'photo')} in “{shown(child.name)}” {stay} out.")
+        why = "the name of a year is none; what an album holds too has its label"
+        for child in years if len(years) < len(folder.folders) else ():
+            self._leave_unlabeled(folder.folders.pop(child.name), why)
+
+    def _set_strays_aside(self, folder: _Folder, splits: dict[str, str]) -> None:
+        """Give no label to the photos in folders that lie beside several parts of a set and are called as none of its labels."""
+        parted = [child for child in folder.folders.values() if child.name in splits]
+        labels = set().union(*map(_classes, parted))
+        strays = [
+            child
+            for child in folder.folders.values()
+            if not (child.folders or child.name in splits or child.name in labels or _is_container(child))
+        ]
+        if {"train"} < set(splits.values()) - {"unlabeled"} and (labels or len(strays) <= len(parted)):
+            for child in strays:
+                self._leave_unlabeled(folder.folders.pop(child.name), "the folder lies beside the parts of a set")
+
+    def _leave_unlabeled(self, folder: _Folder, why: str) -> None:
+        """Give no label to what is in a folder, since its name is none; `why` says what it is."""
+        self.why[folder.name] = why
+        self.strays.update(folder.images)
+        self.first.setdefault(folder.name, folder.images[0])
+        self.unlabeled[folder.name] = self.unlabeled.get(folder.name, 0) + len(folder.images)
+
+    def _beside_parts(self, folder: _Folder, splits: dict[str, str]) -> set[str]:
+        """Return the sub-folders that hold labels of the parts of a set beside them, as sets for retrieval do; notify of them."""
+        labels = set().union(*(_classes(child) for child in folder.folders.values() if child.name in splits))
+        found = {
+            child.name
+            for child in folder.folders.values()
+            if child.name not in splits
+            and not child.images
+            and 1 < len(_classes(child)) == len(labels & _classes(child))
+        }
+        if found:
+            hold = "holds" if len(found) == 1 else "hold"
+            self.notes.append(f"{quoted(found)} {hold} labels of {quoted(splits)}: the sub-folders are the labels.")
+        return found
 
     def _are_nested(self, folders: list[_Folder]) -> bool:
         """Return whether folders are kinds of kinds, as in animal/mammal/cat, and notify of it."""
@@ -411,8 +515,17 @@ def _is_index(folder: _Folder) -> bool:
         and all(re.fullmatch(r"[\W\d_]+", child.name) for child in others)
         and all(name.startswith(letter) for letter, name in below)
         and len(words) >= _MOST * len(below)
-        and (len(letters) > 2 or len(words) >= 2 * len(letters))
+        and (len(letters) > 2 or len(words) > len(letters))
     )
+
+
+def _join_pairs(folder: _Folder) -> None:
+    """Put the folders in place of those which hold nothing but several of them: church/indoor, church/outdoor."""
+    for name, child in list(folder.folders.items()):
+        below = list(child.folders.values())
+        if len(below) > 1 and not child.images and not any(leaf.folders for leaf in below):
+            del folder.folders[name]
+            folder.folders |= {(both := f"{name}/{leaf.name}"): _Folder(both, images=leaf.images) for leaf in below}
 
 
 def _plain(name: str) -> str:
@@ -424,6 +537,20 @@ def _places(folder: _Folder, above: Parts = ()) -> Iterator[tuple[Parts, int]]:
     yield from ((above, image) for image in folder.images)
     for child in folder.folders.values():
         yield from _places(child, (*above, _plain(child.name)))
+
+
+def _copied(child: _Folder, folder: _Folder) -> list[_Folder]:
+    """Return the sub-folders that one beside them may be a copy of, by its name."""
+    ends = [
+        place for place in range(1, len(child.name)) if child.name[place - 1].isalnum() != child.name[place].isalnum()
+    ]
+    named = {child.name[:place].strip(): child.name[place:] for place in reversed(ends)}
+    after = {child.name[place:].strip(): child.name[:place] for place in ends}
+    return [
+        folder.folders[name]
+        for name, rest in (*named.items(), *after.items())
+        if name in folder.folders and (is_derived(rest) or (name in named and _NUMBER.fullmatch(rest)))
+    ]
 
 
 def _leaves(folder: _Folder, depth: int) -> Iterator[tuple[int, str]]:
@@ -449,9 +576,9 @@ def _are_series(folders: list[_Folder]) -> bool:
     """Return whether folders are several sets, or have labels in common and are forms of one set, or numbered sessions."""
     if len(folders) < 2 or not all(folder.folders and not folder.images for folder in folders):
         return False
-    if all(_holds_parts(folder) for folder in folders):  # several sets
+    if all(_holds_parts(folder) or _are_layers(list(folder.folders.values())) for folder in folders):  # several sets
         return True
-    if _share_classes(folders):
+    if _share_classes(folders) or _are_layers(folders):
         return True
     counts = Counter(name for folder in folders for name in folder.folders)
     if not all(_is_word(name) for name in counts) or max(counts.values()) < 2:  # no labels in common
@@ -464,6 +591,22 @@ def _are_series(folders: list[_Folder]) -> bool:
     if stem := next(iter(stems)):
         return not _NUMBERED_CLASS.fullmatch(stem)  # Class 1 is a label, day 1 is none
     return all(re.search(r"\d{4}", folder.name) for folder in folders)  # dates; shorter numbers may be classes
+
+
+def _are_layers(folders: list[_Folder]) -> bool:
+    """Return whether folders hold the same folders each, whose names are those of labels: art/dog, photo/dog.
+
+    Of two names in common it is known only below forms of photos: color/healthy, grayscale/healthy.
+    """
+    if len(folders) < 2 or not all(folder.folders and not folder.images for folder in folders):
+        return False
+    names = [set(folder.folders) for folder in folders]
+    common = set.intersection(*names)
+    return (
+        len(common) >= _MOST * len(set.union(*names))
+        and len(common) >= (2 if all(is_form(folder.name) for folder in folders) else 3)
+        and all(_is_word(name) and not is_view(name) for name in common)
+    )
 
 
 def _share_classes(folders: list[_Folder]) -> bool:

@@ -476,6 +476,8 @@ class Scanner:
         differing = 0
         chosen: list[tuple[ContainedImage, str, str]] = []
         for entry, by_folder in zip(contents.images, found, strict=True):
+            if by_folder.deleted:
+                continue
             labels = listed.labels.get(entry.parts, [])
             if by_folder.label and entry.parts in listed.weak:
                 labels = []

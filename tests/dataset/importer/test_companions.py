@@ -139,7 +139,7 @@ def test_descriptions_by_google_photos_are_no_lists(made):
         "Google Photos/Photos from 2023/PXL_20230101_123456789.jpg": None,
         "Google Photos/Photos from 2023/PXL_20230101_123456789.jpg.supplemental-me.json": described("PXL_20230101_123456789.jpg"),
     }, "Takeout")])  # fmt: skip
-    assert {label for label, _ in sent(plan)} == {"hats", "photos_from_2023"} and len(plan.sending()) == 4
+    assert {label for label, _ in sent(plan)} == {"hats", ""} and len(plan.sending()) == 4
     assert plan.complete and not any(item.problem for item in plan.items)
     assert "5 descriptions (JSON) are no photos and stay out." in plan.notes
 

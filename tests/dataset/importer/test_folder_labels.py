@@ -93,6 +93,18 @@ TREES = {
     "shards of a part alone": ({"train_images_1": "", "train_images_2": "", "train_images_3": ""}, {"train"}),
     "photos without labels in a series": ({"unlabeled 1": "", "unlabeled 2": "", "unlabeled 3": ""}, {"unlabeled"}),
     "years of a part": ({"train2017": "", "train2018": "", "train2019": ""}, {"train"}),
+    "layers": ({f"{style}/{label}": label for style in ("art", "cartoon", "photo") for label in ("dog", "elephant", "horse")}, {""}),
+    "layers of forms": ({f"raw/{form}/{label}": label for form in ("color", "grayscale") for label in ("ill", "well")}, {""}),
+    "layers beside a set": ({"raw/color/ill": "ill", "raw/color/well": "well", "raw/gray/ill": "ill", "raw/gray/well": "well", "made/train/ill": "ill"}, {"", "train"}),
+    "views": ({f"{label}/{view}": label for label in ("cat", "dog") for view in ("front", "left", "right")}, {""}),
+    "parts for retrieval": ({f"{part}/{label}": label for part in ("train", "query", "gallery") for label in ("ant", "bee")}, {"train", ""}),
+    "photos beside parts": ({"train/cat": "cat", "train/dog": "dog", "test/cat": "cat", "papers": ""}, {"train", "test", ""}),
+    "photos beside parts without labels": ({"train": "", "test": "", "query": ""}, {"train", "test", ""}),
+    "a label beside parts": ({"train/cat": "cat", "train/dog": "dog", "test/cat": "cat", "dog": "dog"}, {"train", "test", ""}),
+    "an index with pairs": ({"a/airfield": "airfield", "a/alley": "alley", "c/church/indoor": "church/indoor", "c/church/outdoor": "church/outdoor"}, {""}),
+    "a pair without an index": ({"church/indoor": "church", "church/outdoor": "church", "alley": "alley"}, {""}),
+    "parts of a download": ({"Takeout-001/Takeout/Google Photos/Cats": "Cats", "Takeout-002/Takeout/Google Photos/Dogs": "Dogs"}, {""}),
+    "numbered labels with a container each": ({"class-001/images/left": "class-001", "class-002/scans": "class-002"}, {""}),
     "split beside a label": ({"train/cat": "cat", "train/dog": "dog", "extra": "extra"}, {"train", ""}),
 }  # fmt: skip
 
@@ -199,6 +211,40 @@ def test_folders_that_sort_photos_by_the_beginnings_of_their_names_are_no_labels
     if "root" in labels:
         found, notes = folder_labels([(a, name[:2], f"{name}.jpg") for a in "xyz" for name in names], "root")
         assert len(notes) == 1
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["cat copy", "cat - Copy (2)", "cat (1)", "cat 2", "Copy of cat", "cat - Kopie", "cat (Anna's conflicted copy)"],
+)
+def test_a_copy_of_a_label_is_no_label(tmp_path, name):
+    for number in range(2):
+        put(tmp_path / "cat" / f"{number}.png", picture(number))
+        put(tmp_path / name / f"{number}.png", picture(number))
+    put(tmp_path / "dog/1.png", picture(3))
+    plan = scan([tmp_path])
+    assert {label: len(names) for label, names in by_label(plan).items()} == {"cat": 4, "dog": 1}
+    assert plan.notes == [f"“{name}” holds photos of “cat” once more: it is no label."]
+    put(tmp_path / name / "other.png", picture(4))
+    assert len(by_label(scan([tmp_path]))) == 3
+
+
+def test_the_photos_of_a_year_give_way_to_albums_and_deleted_ones_stay_out(tmp_path):
+    albums = tmp_path / "Takeout/Google Photos"
+    for number, place in enumerate(("Cats/1.jpg", "Dogs/1.jpg", "Photos from 2021/3.jpg", "Bin/4.jpg")):
+        put(albums / place, picture(number))
+    put(albums / "Photos from 2021/1.jpg", picture(0))
+    plan = scan([tmp_path])
+    assert by_label(plan) == {"": ["1.jpg", "3.jpg"], "cats": ["1.jpg"], "dogs": ["1.jpg"]}
+    assert plan.counts()[ItemStatus.TWICE] == 1
+    assert "1 photo in “Bin” was deleted: it stays out." in plan.notes
+    assert any("2 photos in “Photos from 2021” have no label" in note for note in plan.notes)
+
+
+def test_a_label_called_trash_stays(tmp_path):
+    for number, label in enumerate(("glass", "paper", "trash")):
+        put(tmp_path / label / "1.jpg", picture(number))
+    assert set(by_label(scan([tmp_path]))) == {"glass", "paper", "trash"}
 
 
 def test_a_number_spelled_otherwise_in_another_part_is_one_label(tmp_path):

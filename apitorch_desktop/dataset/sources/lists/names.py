@@ -103,14 +103,36 @@ _FILLERS: Final = frozenset(
 )
 _DERIVED: Final = frozenset(
     _words(
-        "aug augmented augmentation augmentations resized rescaled cropped backup bak copy copies kopie sicherung copie copia"
+        "aug augmented augmentation augmentations resized rescaled cropped backup bak copy copies kopie sicherung copie copia "
+        "kopia копия コピー 副本 복사본"
     )
 )
 """Words for what was made of other photos."""
+_FORMS: Final = frozenset(
+    _words(
+        "original orig raw resized cropped augmented edited color colour rgb grayscale greyscale gray grey bw segmented binary "
+        "normalized enhanced filtered denoised thermal infrared depth edges sketch"
+    )
+)
+"""Words for the forms that a photo is kept in."""
+_VIEWS: Final = frozenset(
+    _words(
+        "front back rear left right top bottom side above below inside outside indoor indoors outdoor outdoors day night "
+        "morning evening spring summer autumn winter near far closeup small medium large ap pa lateral axial coronal sagittal"
+    )
+)
+"""Words for how a photo was taken."""
+_DELETED: Final = frozenset(
+    _words(
+        "bin trash papierkorb corbeille papelera lixeira lixo cestino prullenbak papperskorgen papirkurv kosz корзина "
+        "ゴミ箱 回收站 휴지통"
+    )
+)
+"""Names that an album of deleted photos has."""
 _CONTAINERS: Final = frozenset(
     _words(
         "takeout googlephotos googlefotos googlefoto "
-        "images image imgs img jpegimages jpegs jpgs pngs photos photo pictures pics data dataset datasets clsloc rawimages "
+        "images image imgs img jpegimages jpegs jpgs pngs photos photo foto pictures pics data dataset datasets clsloc rawimages "
         "imagefiles imagedata allimages imageset imagesets files samples inputs rgb jpg jpeg png bilder fotos imagenes imagens "
         "immagini 图片 图像 画像 写真 изображения"
     )
@@ -224,6 +246,28 @@ def split_of(name: str) -> str:
 def is_derived(name: str) -> bool:
     """Return True for the name of a folder of photos that were made of others: augmented, pets - Copy."""
     return not _DERIVED.isdisjoint(re.split(r"[\W\d_]+", name.casefold()))
+
+
+def is_form(name: str) -> bool:
+    """Return True for the name of a folder of one form of photos: grayscale, raw images."""
+    words = {word for word in re.split(r"[\W\d_]+", name.casefold()) if word} - _CONTAINERS
+    return bool(words) and words <= _FORMS
+
+
+def is_view(name: str) -> bool:
+    """Return True for the name of a folder of photos that were taken or kept in one way: left, outdoor, grayscale."""
+    return normal(name) in _VIEWS or is_form(name)
+
+
+def names_year(name: str) -> bool:
+    """Return True for the name of a folder of the photos of a year: Photos from 2021."""
+    *words, last = re.split(r"[\W_]+", name.strip())
+    return 0 < len(words) < 4 and re.fullmatch(r"(?:19|20)\d\d", last) is not None and any(map(is_container, words))
+
+
+def is_deleted(name: str) -> bool:
+    """Return True for the name of an album of deleted photos."""
+    return normal(name) in _DELETED
 
 
 def is_container(name: str) -> bool:
