@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from tarfile import HeaderError
+from tarfile import EOFHeaderError, HeaderError  # type: ignore[attr-defined]
 from threading import Lock
 from typing import Any, Final, Protocol, Self
 
@@ -34,6 +34,7 @@ LEAST_BUDGET: Final = 2**30
 MAX_GROWTH: Final = 100
 """An archive may unpack to `LEAST_BUDGET` bytes, or to so many times its own size: images hardly shrink."""
 _CACHE_BYTES = 64 * 2**20
+_CHUNK: Final = 2**16
 _ERRORS = (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError, zlib.error, NotImplementedError)
 _LONGEST_TARGET: Final = 4096
 _METHODS: Final = {9: "Deflate64", 93: "Zstandard", 95: "XZ", 96: "JPEG", 98: "PPMd"}
@@ -314,7 +315,12 @@ def _open(path: Path, cancelled: Callable[[], bool] | None) -> _Archive:
             return _PackedFile(path, name, opener)
         return _TarArchive(path, opener or (lambda path: path.open("rb")), budget, cancelled)
     except _ERRORS as error:
-        raise InvalidArchive(f"The archive “{shown(path.name)}” cannot be opened: {_why(error)}.") from None
+        if isinstance(error, OSError) and error.errno:
+            raise InvalidArchive(f"The archive “{shown(path.name)}” cannot be opened: {_why(error)}.") from None
+        why = "its end is missing" if head.startswith(b"PK") and not zipfile.is_zipfile(path) else _why(error)
+        raise InvalidArchive(
+            f"The archive “{shown(path.name)}” is incomplete or damaged: {why}. Download it again."
+        ) from None
 
 
 class _Numbering:
@@ -540,13 +546,17 @@ class _TarHeader(tarfile.TarInfo):
 
     @classmethod
     def fromtarfile(cls, tarfile: tarfile.TarFile) -> Self:
-        """Read the next header."""
-        try:
-            return super().fromtarfile(tarfile)
-        except HeaderError as error:
-            if isinstance(tarfile, _Tar):
-                tarfile.reason = error
-            raise
+        """Read the next header; behind the end of a tar, that of another one which was joined to it."""
+        end: HeaderError | None = None
+        while True:
+            try:
+                return super().fromtarfile(tarfile)
+            except EOFHeaderError as error:
+                end = end or error
+            except HeaderError as error:
+                if isinstance(tarfile, _Tar):
+                    tarfile.reason = end or error
+                raise end or error from None
 
 
 class _TarArchive(_SequentialArchive):
@@ -571,7 +581,7 @@ class _TarArchive(_SequentialArchive):
             yield member
         reason = self._tar.reason if self._tar is not None else None
         yield from self._linked(limit)
-        if reason is not None and not isinstance(reason, tarfile.EOFHeaderError):  # type: ignore[attr-defined]
+        if reason is not None and not isinstance(reason, EOFHeaderError):
             behind = f" behind “{shown(_place(last))}”" if last else ""
             raise InvalidArchive(
                 f"“{shown(self._path.name)}” is cut or damaged{behind}: more photos may be missing. Download it again."
@@ -646,7 +656,15 @@ class _BoundedStream(io.RawIOBase):
     def read(self, size: int = -1) -> bytes:
         if self._cancelled is not None and self._cancelled():
             raise InvalidArchive(f"“{self._name}” was not looked through to its end.")
-        data = self._file.read(size)
+        data = b""
+        try:  # what came before a packed file breaks off is good
+            while len(data) != size and (
+                more := self._file.read1(min(size - len(data), _CHUNK) if size >= 0 else _CHUNK)
+            ):
+                data += more
+        except EOFError:
+            if not data:
+                raise
         self._left -= len(data)
         if self._left < 0:
             raise InvalidArchive(_bomb(self._name))

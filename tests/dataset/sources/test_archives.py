@@ -13,6 +13,7 @@ import zlib
 from contextlib import closing
 
 import pytest
+from PIL import Image
 
 from apitorch_desktop.dataset.importer.plan import ItemStatus, scan
 from apitorch_desktop.dataset.sources.archives import Archives, read
@@ -231,6 +232,47 @@ def test_a_tar_that_is_cut_is_named_and_what_came_is_taken(tmp_path, kept, suffi
     assert not plan.complete
     assert f"“a.{suffix}” is" in plan.notes[0] and "damaged" in plan.notes[0]
     assert scan([put(tmp_path / f"b.{suffix}", pack(stream.getvalue()))]).complete
+
+
+@pytest.mark.parametrize("suffix", ["zip", "tar.gz", "tar.xz", "7z"])
+def test_an_archive_that_came_in_part_is_to_be_downloaded_again(tmp_path, suffix):
+    photos = {}
+    for number in range(4):
+        Image.effect_noise((99, 99), 99).save(tmp_path / "1.png")
+        photos[f"cat/{number}.png"] = (tmp_path / "1.png").read_bytes()
+    path = tmp_path / f"a.{suffix}"
+    if suffix == "zip":
+        write_zip(path, photos)
+    elif suffix == "7z":
+        with pytest.importorskip("py7zr").SevenZipFile(path, "w") as archive:
+            for name, data in photos.items():
+                archive.writestr(data, name)
+    else:
+        with tarfile.open(path, f"w:{suffix[4:]}") as tar:
+            for name, data in photos.items():
+                info = tarfile.TarInfo(name)
+                info.size = len(data)
+                tar.addfile(info, io.BytesIO(data))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
+    plan = scan([path])
+    assert not plan.complete
+    assert "download it again" in plan.notes[0].lower() and f"“a.{suffix}”" in plan.notes[0]
+    assert plan.items or suffix != "tar.gz"
+
+
+def test_tars_that_were_joined_are_all_read(tmp_path):
+    packed = []
+    for number, label in enumerate(("cat", "dog")):
+        stream = io.BytesIO()
+        with tarfile.open(fileobj=stream, mode="w") as tar:
+            info = tarfile.TarInfo(f"{label}/1.jpg")
+            info.size = len(picture(number))
+            tar.addfile(info, io.BytesIO(picture(number)))
+        packed.append(stream.getvalue())
+    for name, data in (("a.tar", b"".join(packed)), ("b.tar.gz", b"".join(map(gzip.compress, packed)))):
+        plan = scan([put(tmp_path / name, data)])
+        assert by_label(plan) == {"cat": ["1.jpg"], "dog": ["1.jpg"]} and not plan.notes
+    assert scan([put(tmp_path / "c.tar", packed[0] + b"behind the end" * 99)]).complete
 
 
 def test_a_member_packed_in_a_way_that_is_not_read_is_named(tmp_path):
