@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Final
 
+from apitorch_desktop.api.types import LONGEST_LABEL
 from apitorch_desktop.dataset.importer.folder_labels import quoted
 from apitorch_desktop.dataset.sources.lists import reader
 from apitorch_desktop.dataset.sources.lists.annotations import yolo_classes
@@ -75,10 +76,11 @@ class ListedLabels:
         self.notes += names.notes
         parts_of_set = _parts_by_list(parts for parts, _ in lists)
         boxes: list[tuple[Parts, list[str]]] = []
+        alone = [one for one in lists if reader.is_label_file(one[0][-1])]
         for parts, load in sorted(
             lists, key=lambda one: (_rank_of_list(one[0][-1]), [natural(part) for part in one[0]])
         ):
-            if parts in names.used or cancelled():
+            if parts in names.used or reader.is_label_file(parts[-1]) or cancelled():
                 continue
             try:
                 data = load()
@@ -94,6 +96,7 @@ class ListedLabels:
             if not self._merge(content, parts, index, parts_of_set.get(parts, "")):
                 self.unused.append(parts)
         self._merge_boxes(boxes, names)
+        self._merge_label_files(alone, images, names)
 
     def _complain(self, sentence: str) -> None:
         self.notes.append(sentence)
@@ -314,6 +317,22 @@ class ListedLabels:
                 f"The boxes of {plural(unnamed, 'photo')} name their classes by number only: "
                 "there is no “classes.txt” or “data.yaml”."
             )
+
+    def _merge_label_files(self, files: Sequence[ListFile], images: Sequence[Parts], names: "_ClassNames") -> None:
+        """Add the labels of files that hold nothing else, each for the image of its name, where no list gave one."""
+        called = {(image[:-1], PurePosixPath(image[-1]).stem): image for image in images} if files else {}
+        for parts, load in files:
+            image = called.get((parts[:-1], PurePosixPath(parts[-1]).stem))
+            try:
+                label = decode(load()).strip() if image is not None else ""
+            except reader.InvalidList:
+                label = ""
+            if image is None or not 0 < len(label) <= LONGEST_LABEL or "\n" in label:
+                self.unused.append(parts)
+            elif image not in self.labels:
+                self.labels[image] = [names.near(parts[:-1]).get(label, label)]
+                if self.labels[image] == [label] and label.isdigit():
+                    self.numbered.add(image)
 
 
 class _ClassNames:

@@ -289,7 +289,7 @@ class Scanner:
                 self._tick(len(self.found) + len(contents.images))
             elif sentence:  # a pipe is never opened, whatever its name
                 contents.others.append(parts)
-            elif reader.is_list(parts[-1]) or reader.CLASS_NAME_FILES.fullmatch(parts[-1]):
+            elif reader.may_label(parts[-1]):
                 contents.lists.append((parts, partial(reader.load, path)))
             else:
                 contents.others.append(parts)
@@ -359,7 +359,7 @@ class Scanner:
                     look = self._look_at_member(member.size, member.data, member.problem)
                     contents.images.append(ContainedImage(place, ArchiveMember(path, member.name), look))
                     self._tick(len(self.found) + len(contents.images))
-                elif reader.is_list(parts[-1]) or reader.CLASS_NAME_FILES.fullmatch(parts[-1]):
+                elif reader.may_label(parts[-1]):
                     contents.lists.append((place, partial(_data_of_list, member)))
                 else:
                     contents.others.append(place)

@@ -53,6 +53,18 @@ LAYOUTS = {
          "VOCdevkit/VOC2012/Annotations/a.xml": "<annotation><filename>a.jpg</filename><object><name>cat</name></object></annotation>"},
         {"cat": 1}, {"train"},
     ),
+    "a number beside each image": (
+        {f"shard-{number // 3}/{number}.{suffix}": text for number in range(6) for suffix, text in (("jpg", None), ("cls", f"{number % 2}"))},
+        {"0": 3, "1": 3}, {""},
+    ),
+    "a number beside each image, with names": (
+        {**{f"shard-{number // 3}/{number}.{suffix}": text for number in range(6) for suffix, text in (("jpg", None), ("cls", f"{number % 2}\n"))}, "classes.txt": "cat\ndog\n"},
+        {"cat": 3, "dog": 3}, {""},
+    ),
+    "a label beside each image": (
+        {"shard/a.jpg": None, "shard/a.cls": "hat", "shard/b.jpg": None, "shard/b.cls": "coat", "shard/c.cls": "no photo"},
+        {"hat": 1, "coat": 1}, {""},
+    ),
     "several words of one line": (
         {"images/banded/1.jpg": None, "images/lined/1.jpg": None, "images/lined/2.jpg": None,
          "labels/joint.txt": "banded/1.jpg banded lined \nlined/1.jpg lined \nlined/2.jpg banded lined \n"},

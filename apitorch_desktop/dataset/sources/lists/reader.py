@@ -63,6 +63,16 @@ def is_list(name: str) -> bool:
     return PurePosixPath(_unpacked_name(name)).suffix.lower() in SUFFIXES
 
 
+def is_label_file(name: str) -> bool:
+    """Return True for the name of a file that holds nothing but the label of the image of its name (WebDataset)."""
+    return name.lower().endswith(".cls")
+
+
+def may_label(name: str) -> bool:
+    """Return True for the name of a file that may label images: a list, names of classes, the label of one image."""
+    return is_list(name) or is_label_file(name) or CLASS_NAME_FILES.fullmatch(name) is not None
+
+
 _PACKED: Final[dict[str, Callable[[BytesIO], BufferedIOBase]]] = {
     ".gz": lambda file: gzip.GzipFile(fileobj=file),
     ".bz2": bz2.BZ2File,
