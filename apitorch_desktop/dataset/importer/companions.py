@@ -12,7 +12,7 @@ from apitorch_desktop.utils.text import few, plural, shown
 
 CLUTTER: Final = frozenset({
     "__macosx", "thumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "#recycle", "@recycle", "@recently-snapshot",
-    "#snapshot", "@tmp", "recycler", "recycled", "system volume information", "lost+found", "network trash folder",
+    "#snapshot", "~snapshot", "@tmp", "recycler", "recycled", "system volume information", "lost+found", "network trash folder",
     "temporary items", "found.000", "icon\r", "ehthumbs.db", "lost.dir", "picasa.ini", "zbthumbnail.info", "pspbrwse.jbf",
     "__pycache__", ".@__thumb", ".thumbnails", ".thumbs", ".stversions", ".dropbox.cache", ".dtrash", ".trash", ".trashes",
     ".snapshot", ".snapshots", ".sync",

@@ -57,7 +57,7 @@ from apitorch_desktop.dataset.sources.lists import reader
 from apitorch_desktop.dataset.sources.lists.columns import ListEntry
 from apitorch_desktop.dataset.sources.lists.index import IMAGE_SUFFIXES, FolderIndex, ImageIndex, Parts, path_parts
 from apitorch_desktop.dataset.sources.lists.names import split_of, split_words
-from apitorch_desktop.dataset.sources.name_encoding import decode_names
+from apitorch_desktop.dataset.sources.name_encoding import decode_each
 from apitorch_desktop.dataset.sources.pasted_text import data_image, file_path, in_text, is_url
 from apitorch_desktop.utils.text import natural, plural, reason, shown
 
@@ -416,7 +416,7 @@ class Scanner:
                 path, parts = folder / entry.name, (*above, entry.name)
                 kind, sentence = _kind(entry)
                 if kind != "folder":
-                    yield (*place, entry.name), path, sentence
+                    yield (*place, *_unpacked_parts(entry.name)), path, sentence
                     continue
                 if folders_of_user((own_name, *parts)) is None:
                     self._closed += [entry.name] if folders_of_user((entry.name,)) is None else []
@@ -529,9 +529,13 @@ class Scanner:
         """Return name → text of the folders whose names are no UTF-8."""
         raw = {part for parts in images for part in parts[:-1]} | {root}
         odd = sorted(part for part in raw if any("\ud800" <= char <= "\udfff" for char in part))
-        texts, _ = decode_names([os.fsencode(part) for part in odd])
+        texts = decode_each([os.fsencode(part) for part in odd])
         for part, text in zip(odd, texts, strict=True):
-            read = "its encoding is not known: rename it" if "\ufffd" in text else f"it was read as “{shown(text)}”"
+            read = (
+                "its encoding is not known: rename it"
+                if "\ufffd" in text
+                else f"it was read as “{shown(text)}”; rename it if that is wrong"
+            )
             if text != shown(part):  # else it is the locale that is no UTF-8
                 self.notes.append(f"The name “{shown(part)}” is no UTF-8: {read}.")
         return dict(zip(odd, texts, strict=True))
@@ -586,6 +590,12 @@ def is_hidden(name: str) -> bool:
 
 def _own_name(folder: Path) -> str:
     return folder.name or folder.resolve().name
+
+
+def _unpacked_parts(name: str) -> Parts:
+    """Return the folders in a file's name and the rest of it: some programs unpack a zip of Windows to `cat\\1.jpg`."""
+    parts = path_parts(name) if "\\" in name else (name,)
+    return parts or (name,)
 
 
 def _identity(folder: Path) -> tuple[int, int]:

@@ -26,6 +26,8 @@ _OTHERS: Final = (
 """Encodings of other scripts, in the same order."""
 _OF_TEXTS: Final = ("mac-roman", "iso8859-2")
 """Encodings of texts that names seldom have: those of old Macs and of Linux."""
+_LEAST_GAIN: Final = 0.15
+"""How much more usual the letters of names are in an encoding each, from which they are not of one."""
 _SAMPLE: Final = 2**14
 """Bytes of a text that are looked at."""
 _VOWELS: Final = {"CYRILLIC": "аеёиоуыэюяіїєѣ", "GREEK": "αεηιουωάέήίόύώϊϋΐΰ"}
@@ -62,6 +64,20 @@ def decode_names(names: Iterable[bytes], *, archive: bool = False) -> tuple[list
     return [
         name.decode(codec if other else "utf-8", "replace") for name, other in zip(raw, guessed, strict=True)
     ], encoding
+
+
+def decode_each(names: Iterable[bytes]) -> list[str]:
+    """Decode names on a disk: in one encoding, as `decode_names`, unless each has a more usual one of its own."""
+    raw = list(names)
+    texts, encoding = decode_names(raw)
+    others = [name for name in raw if not _is_utf8(name)]
+    if not encoding or len(others) < 2:
+        return texts
+    together = 0.0 if encoding == "?" else _score(b" \n".join(others), encoding)
+    alone = [max(_score(name, each) for each in _USUAL) for name in others]
+    if sum(alone) / len(alone) < together + _LEAST_GAIN:
+        return texts
+    return [decode_names([name])[0][0] for name in raw]
 
 
 def decode_text(data: bytes) -> tuple[str, str]:

@@ -345,6 +345,7 @@ def test_folders_called_by_ids_have_the_names_beside_them(tmp_path):
         "lost+found",
         "@eaDir",
         "@Recycle",
+        "~snapshot",
         ".Trash-1000",
         "RECYCLER",
         "__pycache__",
@@ -397,6 +398,29 @@ def test_names_that_are_no_utf8_are_read_in_their_encoding_and_told(tmp_path, co
     assert set(by_label(plan)) == {"brot", label}
     assert any("is no UTF-8" in note for note in plan.notes)
     assert by_label(scan([tmp_path / os.fsdecode(coded)])) == {label: ["b.jpg"]}
+
+
+def test_names_in_an_encoding_each_are_read_in_it(tmp_path):
+    names = {"кошки": "cp1251", "собаки": "koi8-r", "三毛猫": "cp932", "käse": "cp1252"}
+    for number, (name, encoding) in enumerate(names.items()):
+        put(tmp_path / os.fsdecode(name.encode(encoding)) / "a.jpg", picture(number))
+    plan = scan([tmp_path])
+    assert set(by_label(plan)) == names.keys()
+    assert all(any(f"“{name}”; rename it if that is wrong" in note for note in plan.notes) for name in names)
+
+
+@pytest.mark.skipif(os.sep != "/", reason="names with backslashes")
+def test_backslashes_in_the_names_of_files_are_folders(tmp_path):
+    for number, name in enumerate(("train\\cat\\1.jpg", "train\\dog\\1.jpg", "test\\cat\\1.jpg", "\\2.jpg")):
+        put(tmp_path / name, picture(number))
+    plan = scan([tmp_path])
+    assert {(item.label, item.split) for item in plan.items} == {
+        ("cat", "train"),
+        ("dog", "train"),
+        ("cat", "test"),
+        ("", ""),
+    }
+    assert len(plan.sending()) == 4
 
 
 @pytest.mark.parametrize("names", [("C", "C++", "C#"), ("0.5", "0,5", "0_5"), ("+1", "-1"), ("α", "α!")])
