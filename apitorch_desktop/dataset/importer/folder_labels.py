@@ -206,12 +206,12 @@ class _Finder:
         self._take_out_copies(folder)
 
     def _join_parts(self, folder: _Folder) -> None:
-        """Put together what lies in the same folder of several parts of a download."""
+        """Put together what lies in the same folder of several parts of a download, which are called after it."""
         alike: dict[tuple[str, str], list[_Folder]] = {}
         for child in folder.folders.values():
             if (match := _PART.fullmatch(child.name)) and len(child.folders) == 1 and not child.images:
                 (only,) = child.folders.values()
-                if only.folders and not only.images:
+                if only.folders and not only.images and _plain(child.name).startswith(_plain(only.name)):
                     alike.setdefault((match[1], only.name), []).append(child)
         for parts in alike.values():
             if len(parts) > 1:
@@ -596,7 +596,8 @@ def _are_series(folders: list[_Folder]) -> bool:
 def _are_layers(folders: list[_Folder]) -> bool:
     """Return whether folders hold the same folders each, whose names are those of labels: art/dog, photo/dog.
 
-    Of two names in common it is known only below forms of photos: color/healthy, grayscale/healthy.
+    Below forms of photos two are enough: color/healthy, grayscale/healthy. Elsewhere there are about as many as folders, or
+    more; fewer may be those who took the photos of each label, or how.
     """
     if len(folders) < 2 or not all(folder.folders and not folder.images for folder in folders):
         return False
@@ -604,7 +605,7 @@ def _are_layers(folders: list[_Folder]) -> bool:
     common = set.intersection(*names)
     return (
         len(common) >= _MOST * len(set.union(*names))
-        and len(common) >= (2 if all(is_form(folder.name) for folder in folders) else 3)
+        and len(common) >= (2 if all(is_form(folder.name) for folder in folders) else max(3, len(folders) - 1))
         and all(_is_word(name) and not is_view(name) for name in common)
     )
 

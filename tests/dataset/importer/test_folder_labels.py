@@ -104,7 +104,8 @@ TREES = {
     "an index with pairs": ({"a/airfield": "airfield", "a/alley": "alley", "c/church/indoor": "church/indoor", "c/church/outdoor": "church/outdoor"}, {""}),
     "a pair without an index": ({"church/indoor": "church", "church/outdoor": "church", "alley": "alley"}, {""}),
     "parts of a download": ({"Takeout-001/Takeout/Google Photos/Cats": "Cats", "Takeout-002/Takeout/Google Photos/Dogs": "Dogs"}, {""}),
-    "numbered labels with a container each": ({"class-001/images/left": "class-001", "class-002/scans": "class-002"}, {""}),
+    "numbered labels with a container each": ({"class-001/images/left": "class-001", "class-002/images/left": "class-002"}, {""}),
+    "photographers": ({f"{label}/{name}": label for label in ("cat", "dog", "cow", "hen", "fox") for name in ("anna", "ben", "carla")}, {""}),
     "split beside a label": ({"train/cat": "cat", "train/dog": "dog", "extra": "extra"}, {"train", ""}),
 }  # fmt: skip
 
