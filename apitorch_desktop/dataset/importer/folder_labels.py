@@ -127,14 +127,17 @@ def folder_labels(
 class _Finder:
     """Goes down the folders and decides which of them are labels.
 
-    First folders that say nothing are taken out (`tidy`): the only one in one of its own name, a copy of the folders beside
-    it (`_is_copy`) or of those in another one (`_originals`), and an alphabetical index (`_is_index`,
-    `_is_index_of_files`). Then, in each folder, the first rule decides that fits its sub-folders:
+    First folders that say nothing are taken out (`tidy`): the parts of a download (`_join_parts`), the only one in one of its
+    own name, a copy of the folders beside it (`_is_copy`), of those in another one (`_originals`) or of a single one
+    (`_take_out_copies`), and an alphabetical index (`_is_index`, `_is_index_of_files`). Then photos of a year and deleted ones
+    beside albums, and those beside parts of a set, are set aside. In each folder, the first rule decides that fits its
+    sub-folders:
 
     1. all name a part of a set and a label: train_cat, train_dog, test_cat (`_paired`);
     2. parts of a set and containers are no labels, what they hold is: train, test, images (`_transparent`);
     3. kinds of kinds: the innermost folders are the labels: animal/mammal/cat (`_are_nested`);
-    4. sets, forms or sessions with labels in common: their sub-folders are the labels: day1/cat, day2/cat (`_are_series`);
+    4. sets, forms or sessions with labels in common: their sub-folders are the labels: day1/cat, day2/cat (`_are_series`),
+       also beside a part of a set: train/cat, query/cat (`_beside_parts`);
     5. an only folder around all the rest is no label (`_is_wrapper`);
     6. else each is a label, with all that is below it.
     """

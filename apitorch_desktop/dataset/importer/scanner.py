@@ -388,7 +388,8 @@ class Scanner:
     def _walk(self, root: Path) -> Iterator[tuple[Parts, Path, str]]:
         """Yield every file under a folder: its parts from there, its path, and what is wrong with it if something is.
 
-        A link to a folder is followed once, and only where it leads out of the tree. Folders of programs are not entered,
+        Where most names have backslashes, as some programs unpack a zip of Windows, these are folders: `cat\\1.jpg`. A link to a
+        folder is followed once, and only where it leads out of the tree. Folders of programs are not entered,
         and give no parts: see `folders_of_user`.
         """
         top = root.resolve()
@@ -409,6 +410,7 @@ class Scanner:
                 self._empty.append(above[-1])
             below: list[tuple[Parts, Path]] = []
             place = (folders_of_user((own_name, *above)) or ())[1:]
+            with_folders = 2 * sum("\\" in entry.name for entry in entries) > len(entries)
             for entry in entries:
                 if is_hidden(entry.name):
                     self._note_if_hidden(entry, place)
@@ -416,7 +418,8 @@ class Scanner:
                 path, parts = folder / entry.name, (*above, entry.name)
                 kind, sentence = _kind(entry)
                 if kind != "folder":
-                    yield (*place, *_unpacked_parts(entry.name)), path, sentence
+                    inside = path_parts(entry.name) if with_folders else ()
+                    yield (*place, *(inside or (entry.name,))), path, sentence
                     continue
                 if folders_of_user((own_name, *parts)) is None:
                     self._closed += [entry.name] if folders_of_user((entry.name,)) is None else []
@@ -590,12 +593,6 @@ def is_hidden(name: str) -> bool:
 
 def _own_name(folder: Path) -> str:
     return folder.name or folder.resolve().name
-
-
-def _unpacked_parts(name: str) -> Parts:
-    """Return the folders in a file's name and the rest of it: some programs unpack a zip of Windows to `cat\\1.jpg`."""
-    parts = path_parts(name) if "\\" in name else (name,)
-    return parts or (name,)
 
 
 def _identity(folder: Path) -> tuple[int, int]:

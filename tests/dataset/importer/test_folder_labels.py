@@ -422,6 +422,10 @@ def test_backslashes_in_the_names_of_files_are_folders(tmp_path):
         ("", ""),
     }
     assert len(plan.sending()) == 4
+    for number, name in enumerate(("1.jpg", "2.jpg", "red\\white.jpg")):
+        put(tmp_path / "set/cat" / name, picture(number))
+        put(tmp_path / "set/dog" / name, picture(number + 3))
+    assert not scan([tmp_path / "set"]).notes
 
 
 @pytest.mark.parametrize("names", [("C", "C++", "C#"), ("0.5", "0,5", "0_5"), ("+1", "-1"), ("α", "α!")])
