@@ -435,14 +435,13 @@ class _Finder:
 
     def _beside_parts(self, folder: _Folder, splits: dict[str, str]) -> set[str]:
         """Return the sub-folders that hold labels of the parts of a set beside them, as sets for retrieval do; notify of them."""
-        labels = set().union(*(_classes(child) for child in folder.folders.values() if child.name in splits))
-        found = {
-            child.name
-            for child in folder.folders.values()
-            if child.name not in splits
-            and not child.images
-            and 1 < len(_classes(child)) == len(labels & _classes(child))
+        if not splits:
+            return set()
+        classes = {
+            child.name: _classes(child) for child in folder.folders.values() if child.name in splits or not child.images
         }
+        labels = set().union(*(names for name, names in classes.items() if name in splits))
+        found = {name for name, names in classes.items() if name not in splits and len(names) > 1 and names <= labels}
         if found:
             hold = "holds" if len(found) == 1 else "hold"
             self.notes.append(f"{quoted(found)} {hold} labels of {quoted(splits)}: the sub-folders are the labels.")
