@@ -32,9 +32,7 @@ _TO: Final = re.compile(r"(?i)(?<![^\W_])to[\W_]+(?=predict)")
 """Word before another one that names a part of a set: images to predict."""
 _NO_CLASS: Final = re.compile(r"(?i)unlabell?ed|predict")
 """Part of the names of folders without labels, which no class is called."""
-_ABOUT: Final = frozenset(
-    ["docs", "doc", "documentation", "assets", "figures", "figs", "screenshots", "notebooks", "papers"]
-)
+_ABOUT: Final = frozenset(["docs", "doc", "documentation", "assets", "figures", "figs", "screenshots"])
 """Words in the names of folders whose images are about a set of photos and not in it."""
 _SAMPLES: Final = "-samples"
 """End of the names that Teachable Machine gives to the photos of a class."""

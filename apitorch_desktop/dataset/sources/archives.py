@@ -656,15 +656,16 @@ class _BoundedStream(io.RawIOBase):
     def read(self, size: int = -1) -> bytes:
         if self._cancelled is not None and self._cancelled():
             raise InvalidArchive(f"“{self._name}” was not looked through to its end.")
-        data = b""
+        pieces: list[bytes] = []
+        missing = size
         try:  # what came before a packed file breaks off is good
-            while len(data) != size and (
-                more := self._file.read1(min(size - len(data), _CHUNK) if size >= 0 else _CHUNK)
-            ):
-                data += more
+            while missing and (piece := self._file.read1(min(missing, _CHUNK) if size >= 0 else _CHUNK)):
+                pieces.append(piece)
+                missing -= len(piece) if size >= 0 else 0
         except EOFError:
-            if not data:
+            if not pieces:
                 raise
+        data = b"".join(pieces)
         self._left -= len(data)
         if self._left < 0:
             raise InvalidArchive(_bomb(self._name))

@@ -78,7 +78,7 @@ TREES = {
     "letters and persons": ({"A/alice": "A", "B/bob": "B"}, {""}),
     "letters": ({"a/left": "a", "a/right": "a", "b/left": "b"}, {""}),
     "a container beside another folder": ({"data/cat": "cat", "data/dog": "dog", "docs": ""}, {""}),
-    "a container of parts beside another folder": ({"data/train/cat": "cat", "data/test/cat": "cat", "notebooks": ""}, {"train", "test", ""}),
+    "a container of parts beside another folder": ({"data/train/cat": "cat", "data/test/cat": "cat", "notebooks": "notebooks"}, {"train", "test", ""}),
     "classes that are called like what is about a set": ({"docs": "docs", "figures": "figures", "photos": "photos"}, {""}),
     "one's own container": ({"y/my images/cat": "cat", "y/my images/dog": "dog", "y/to sort": "to sort"}, {""}),
     "two kinds of images": ({"rgb/cat": "rgb", "rgb/dog": "rgb", "depth/cat": "depth"}, {""}),
