@@ -8,7 +8,7 @@ thread-safe, and decoding, scaling and encoding release the GIL. Decoding 64 meg
 import math
 import struct
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -30,6 +30,7 @@ from apitorch_desktop.vision.repair import (
     jpeg_structure,
     plain_png,
 )
+from apitorch_desktop.vision.value_range import TOPS_16, TOPS_FLOAT, value_range
 
 MAX_PIXELS: Final = 64_000_000
 MAX_BYTES: Final = 32 * 2**20
@@ -368,7 +369,7 @@ def _open_tiff(data: bytes, directory: TiffDirectory) -> _Opened:
             raise UnreadableImage(
                 f"The TIFF holds {size / 2**20:,.0f} MiB of numbers, and {most} is the most: make it smaller."
             ) from None
-        image = deep(data)
+        image = deep(data, directory.tags.get(_NODATA))
         if image is None:
             if number == 1 and bits in (1, 8, 16) and samples <= 4:
                 raise
@@ -568,11 +569,9 @@ def _codestream(data: bytes) -> int | None:
 
 _BAND = 512
 """Rows converted at a time, so that a whole image is not held twice."""
-_TOPS_16: Final = (255.0, 1023.0, 4095.0, 16383.0, 32767.0, 65535.0)
-"""White of 8, 10, 12, 14, 15 (with a sign) and 16 bits, which cameras, scanners and microscopes all keep in 16."""
-_BITS, _PHOTOMETRIC, _FORMAT = 258, 262, 339
-"""Tags of TIFF 6.0: BitsPerSample; PhotometricInterpretation, 0 where white is 0; SampleFormat, 1 for no sign."""
-_TOPS_FLOAT: Final = (1.0, 255.0, 65535.0)
+_BITS, _PHOTOMETRIC, _FORMAT, _NODATA = 258, 262, 339, 42113
+"""Tags of TIFF 6.0: BitsPerSample; PhotometricInterpretation, 0 where white is 0; SampleFormat, 1 for no sign; and GDAL's
+text of the number that stands for none."""
 
 
 def opaque(image: Image.Image) -> Image.Image:
@@ -631,10 +630,11 @@ def brightened(data: bytes) -> Image.Image | None:
     if values is None or values.dtype != np.uint16 or values.ndim != 3 or values.shape[2] not in (3, 4):
         return None
     values = values[:, :, :3]
-    return _scaled(values, 0.0, _top(float(values.max(initial=0)), _TOPS_16))
+    high = float(values.max(initial=0))
+    return _scaled(values, 0.0, next(top for top in TOPS_16 if high <= top))
 
 
-def deep(data: bytes) -> Image.Image | None:
+def deep(data: bytes, nodata: Any = None) -> Image.Image | None:
     """Return a TIFF of a kind that Pillow does not open (floating point, 32 or 64 bits) as L or RGB; None if it cannot be."""
     values = _decoded(data)
     if values is None:
@@ -643,7 +643,7 @@ def deep(data: bytes) -> Image.Image | None:
         values = values[:, :, 0] if values.shape[2] < 3 else values[:, :, :3]
     if values.dtype == np.uint8:
         return Image.fromarray(np.ascontiguousarray(values))
-    return _stretched(values.astype(np.float32), _TOPS_FLOAT if values.dtype.kind == "f" else _TOPS_16)
+    return _stretched(values, nodata)
 
 
 def _decoded(data: bytes) -> "NDArray[Any] | None":
@@ -669,24 +669,34 @@ def _opencv() -> Any:
 
 
 def _from_deep(image: Image.Image) -> Image.Image:
-    """Convert 16-bit, 32-bit and floating-point gray to L; without a known range the values are stretched to 0…255."""
+    """Convert 16-bit, 32-bit and floating-point gray to L, by the range of the values."""
     values = np.asarray(image)
     tags = image.tag_v2 if isinstance(image, TiffImagePlugin.TiffImageFile) else {}
     if image.mode == "I" and tags.get(_BITS, (0,))[0] == 32 and tags.get(_FORMAT, (1,))[0] == 1:
         values = values.view(np.uint32)  # Pillow takes the upper half for negative numbers
-    gray = _stretched(values.astype(np.float32), _TOPS_FLOAT if image.mode == "F" else _TOPS_16)
+    gray = _stretched(values, tags.get(_NODATA))
     return ImageChops.invert(gray) if tags.get(_PHOTOMETRIC) == 0 else gray
 
 
-def _stretched(values: "NDArray[np.float32]", tops: Sequence[float]) -> Image.Image:
-    values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
-    low, high = float(values.min(initial=0)), float(values.max(initial=0))
-    return _scaled(values, *((low, high) if low < 0 else (0.0, _top(high, tops))))
+def _stretched(values: "NDArray[Any]", nodata: Any) -> Image.Image:
+    """Convert numbers of any kind to 8 bits; those that are none, by the tag `nodata` too, to black."""
+    tops = TOPS_FLOAT if values.dtype.kind == "f" else TOPS_16
+    with np.errstate(over="ignore"):
+        numbers = values.astype(np.float32)
+        missing = ~np.isfinite(numbers)
+        if (none := _number(nodata)) is not None:
+            missing |= numbers == np.float32(none)
+        low, high = value_range(numbers[~missing] if missing.any() else numbers, tops)
+        numbers[missing] = low
+        return _scaled(numbers, low, high)
 
 
-def _top(high: float, tops: Sequence[float]) -> float:
-    """Return the white that values up to `high` are meant for: the least of `tops` that holds them."""
-    return next((top for top in tops if high <= top), high)
+def _number(text: Any) -> float | None:
+    """Return the number of a tag, which is text or bytes; None where it is none."""
+    try:
+        return float((text.decode("ascii", "replace") if isinstance(text, bytes) else str(text)).strip("\0 "))
+    except ValueError:
+        return None
 
 
 def _scaled(values: "NDArray[Any]", low: float, high: float) -> Image.Image:

@@ -202,8 +202,8 @@ def planar_tiff(planes: np.ndarray) -> bytes:
     return tiff([tags], blobs=data)
 
 
-def deep_tiff(values: np.ndarray, *, white_is_zero: bool = False) -> bytes:
-    """A TIFF of numbers of any kind, uncompressed; gray or RGB."""
+def deep_tiff(values: np.ndarray, *, white_is_zero: bool = False, nodata: bytes = b"") -> bytes:
+    """A TIFF of numbers of any kind, uncompressed; gray or RGB. `nodata` is GDAL's text of the number for none."""
     samples = values.shape[2] if values.ndim == 3 else 1
     form = {"u": 1, "i": 2, "f": 3}[values.dtype.kind]
     height, width = values.shape[:2]
@@ -213,4 +213,4 @@ def deep_tiff(values: np.ndarray, *, white_is_zero: bool = False) -> bytes:
         262: 2 if samples == 3 else int(not white_is_zero), 273: 8,
         277: samples, 278: height, 279: len(data), 339: (form,) * samples,
     }  # fmt: skip
-    return tiff([tags], blobs=data)
+    return tiff([tags | ({42113: nodata} if nodata else {})], blobs=data)

@@ -381,6 +381,60 @@ def test_unsigned_numbers_of_32_bits_and_white_of_0_are_not_turned_around():
     assert abs(np.asarray(open_upright(inverted).convert("L"), int) - gray).max() <= 1
 
 
+METERS = np.asarray(photo_like(320, 240).convert("L"), np.float32)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        METERS * 4,
+        400 + METERS * 10,
+        METERS * 40,
+        METERS * 250 - 9000,
+        METERS / 255 * 0.2,
+        METERS.astype(np.uint32) * 2**20,
+    ],
+    ids=["0 to 1000", "meters", "16 bits", "below 0", "a fifth", "32 bits"],
+)
+@pytest.mark.parametrize("outlier", [False, True])
+def test_numbers_of_no_known_range_are_seen_in_theirs(values: np.ndarray, outlier: bool):
+    values = values.copy()
+    if outlier:
+        values[5, 5:9] = values.max() + np.array([1, 3, 5, 6]) * (values.max() - values.min())
+    seen = np.asarray(open_upright(samples.deep_tiff(values)).convert("L"), int)
+    assert seen.min() <= 2 and seen.max() >= 250 and seen.std() > METERS.std() / 2
+    assert np.corrcoef(seen[10:].ravel(), METERS[10:].ravel())[0, 1] > 0.99
+
+
+@pytest.mark.parametrize(("low", "top"), [(0, 1), (0, 255), (-1, 1), (-20, 60)])
+def test_numbers_of_a_known_range_are_seen_in_it(low: int, top: int):
+    tones = (METERS - METERS.min()) / (METERS.max() - METERS.min())
+    seen = open_upright(samples.deep_tiff((low + tones * (top - low)).astype(np.float32))).convert("L")
+    assert abs(np.asarray(seen, int) - tones * 255).max() <= 1
+
+
+@pytest.mark.parametrize("number", ["f4", "f8", "i2", "i4"])
+@pytest.mark.parametrize("fill", [-9999, -32768, np.nan, np.inf, -3.4e38, 1e20])
+@pytest.mark.parametrize("tagged", [False, True])
+def test_pixels_without_a_number_are_left_out_of_the_range(number: str, fill: float, tagged: bool):
+    if number[0] == "i" and not abs(fill) < 2**15 + 1:
+        return
+    values = (400 + METERS * 8).astype(number)
+    plain = np.asarray(open_upright(samples.deep_tiff(values)).convert("L"), int)
+    values[:60] = fill
+    data = samples.deep_tiff(values, nodata=f"{fill}\0".encode() if tagged else b"")
+    seen = np.asarray(open_upright(data).convert("L"), int)
+    assert abs(seen - plain)[60:].max() <= 8
+    assert not seen[:60].any() or fill == 1e20
+
+
+def test_a_drawing_of_few_tones_and_an_image_of_one_keep_the_farthest():
+    tones = np.repeat(np.float32([0, 300, 400, 9000]), 400).reshape(40, 40)
+    assert [open_upright(samples.deep_tiff(tones)).getpixel((0, y))[0] for y in (0, 39)] == [0, 255]
+    for value in (0.0, 0.5, 7.0, 9000.0, np.nan):
+        assert len(open_upright(samples.deep_tiff(np.full((40, 40), value, np.float32))).getcolors() or ()) == 1
+
+
 def test_a_tiff_of_numbers_that_unpack_without_end_is_refused_by_its_header():
     tags = {256: 7000, 257: 7000, 258: (64,) * 3, 259: 8, 262: 2, 273: 8, 277: 3, 278: 7000, 279: 100, 339: (3,) * 3}
     assert "MiB of numbers" in refusal(samples.tiff([tags], blobs=bytes(100)))
