@@ -34,7 +34,14 @@ _TEXTS: Final = (
     (re.compile(rb"pf\s+\d+\s"), "a PFM image"),
     (re.compile(rb"#define \w+_width "), "an XBM image"),
 )  # fmt: skip
-_LFS: Final = b"version https://git-lfs"
+_POINTERS: Final = {
+    b"version https://git-lfs": ("Git LFS", "git lfs pull"),
+    b"/annex/objects/": ("git-annex", "git annex get"),
+}
+_THROUGH_TEXT: Final = re.compile(
+    rb"(?:\xef\xbf\xbd){3}|\xc3\xbf\xc3\x98\xc3\xbf|(?:\xef\xbf\xbd|\xc2\x89|\xe2\x80\xb0|[\x89\t])PNG[\r\n]"
+)
+"""Starts of JPEG and PNG as UTF-8, letter by letter or with U+FFFD for what is none; and PNG with other line ends."""
 _LAYERED_TGA: Final = b"TRUEVISION-XFILE.\0"
 _HEIC: Final = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"})
 """Brands of HEVC images and sequences (ISO/IEC 23008-12, B.4)."""
@@ -87,9 +94,14 @@ def kind_of(data: bytes) -> str:
     return ""
 
 
-def is_lfs_pointer(data: bytes) -> bool:
-    """Return whether a file only stands for one that Git LFS has not fetched."""
-    return data.startswith(_LFS)
+def pointer_of(data: bytes) -> tuple[str, str] | None:
+    """Return the program that has not fetched the file that this one stands for, and the command that does."""
+    return next((program for start, program in _POINTERS.items() if data.startswith(start)), None)
+
+
+def went_through_text(data: bytes) -> bool:
+    """Return whether a file, which is none that can be read, begins like a JPEG or PNG that was saved as a text."""
+    return _THROUGH_TEXT.match(data) is not None
 
 
 def is_text(data: bytes) -> bool:

@@ -6,6 +6,7 @@ thread-safe, and decoding, scaling and encoding release the GIL. Decoding 64 meg
 """
 
 import math
+import operator
 import struct
 import warnings
 from collections.abc import Iterator
@@ -20,13 +21,15 @@ from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageCms, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
 from apitorch_desktop.utils.errors import UserError
-from apitorch_desktop.vision.file_kinds import is_lfs_pointer, is_text, iso_kind, kind_of
+from apitorch_desktop.utils.text import plural
+from apitorch_desktop.vision.file_kinds import is_text, iso_kind, kind_of, pointer_of, went_through_text
 from apitorch_desktop.vision.raw_photos import NoPreview, TiffDirectory, preview, raw_kind, tiff_directories
 from apitorch_desktop.vision.repair import (
     JPEG_START,
     MAX_PROFILE,
     PNG_START,
     ended_jpeg,
+    has_line_ends_of_text,
     jpeg_structure,
     plain_png,
 )
@@ -65,6 +68,8 @@ _TIFF_PACKING_NAMES: Final = {
     22610: "JPEG XR", 33003: "JPEG 2000", 33005: "JPEG 2000", 34661: "JBIG", 34712: "JPEG 2000", 34887: "LERC",
     34892: "lossy JPEG", 34933: "PNG", 34934: "JPEG XR", 50001: "WebP", 50002: "JPEG XL", 52546: "JPEG XL",
 }  # fmt: skip
+_TIFF_PLACES: Final = ((273, 279), (324, 325))
+"""Tags of a TIFF: where its strips and tiles begin, and how many bytes they have."""
 _MAX_DEEP_BYTES: Final = 2**28
 _JXL_STARTS: Final = (b"\xff\x0a", b"\x00\x00\x00\x0cJXL \r\n\x87\n")
 _DARK: Final = 64
@@ -84,6 +89,9 @@ _LOBES: Final = 3
 _LONGEST: Final = 3
 _QUALITY: Final = 88
 _CONVERTED_QUALITY: Final = 95
+_AS_TEXT: Final = "was damaged by being copied or saved as a text: copy or download it again as it is."
+_LONGEST_TEXT: Final = 4096
+"""Bytes in which an image is looked for behind a text: a header of HTTP, a warning of a program."""
 _SHORTEST: Final = 64
 """Bytes below which a file that begins like an image is none."""
 _MAX_BOXES: Final = 64
@@ -283,15 +291,42 @@ def _open(data: bytes) -> _Opened:
 def _open_by_pillow(data: bytes) -> _Opened:
     image = Image.open(BytesIO(data), formats=_TRIED)
     _check_size(*image.size)  # before anything that may decode it
+    if _ends_early(image, data):
+        Image.open(BytesIO(data), formats=_TRIED).load()
     return _Opened(image, data, _FORMATS[image.format or ""], _orientation(image))
 
 
+def _ends_early(image: Image.Image, data: bytes) -> bool:
+    """Return whether a file lacks what its format ends with; its pixels may be there nevertheless."""
+    if image.format == "GIF":
+        return not data.endswith(b";")
+    if image.format == "BMP":
+        return int.from_bytes(data[2:6], "little") > len(data)
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return False
+    for places, sizes in _TIFF_PLACES:
+        at, size = image.tag_v2.get(places), image.tag_v2.get(sizes)
+        if (
+            isinstance(at, tuple)
+            and isinstance(size, tuple)
+            and any(map(len(data).__lt__, map(operator.add, at, size)))
+        ):
+            return True
+    return False
+
+
 def _open_png(data: bytes) -> _Opened:
-    """Open a PNG; its EXIF may stand behind the pixels, and Pillow decodes all of them to look for it."""
-    if b"eXIf" in data or b"Raw profile type exif" in data:
-        return _open_by_pillow(data)
+    """Open a PNG; its EXIF may stand behind the pixels, and Pillow decodes them to look for it, whatever is wrong."""
+    if data[12:16] == b"CgBI":
+        raise UnreadableImage(
+            "It is a PNG packed for iOS (CgBI), which cannot be read here: save it anew on a Mac, or take what it was made of."
+        )
     image = Image.open(BytesIO(data), formats=("PNG",))
-    return _Opened(image, data, _FORMATS["PNG"], 1)
+    has_exif = b"eXIf" in data or b"Raw profile type exif" in data
+    if has_exif or b"IEND" not in data:
+        _check_size(*image.size)
+        image.load()
+    return _Opened(image, data, _FORMATS["PNG"], _orientation(image) if has_exif else 1)
 
 
 def _open_jpeg(data: bytes) -> _Opened:
@@ -302,6 +337,8 @@ def _open_jpeg(data: bytes) -> _Opened:
         raise UnreadableImage(_unread(structure.unread_kind))
     if not structure.frame:
         raise UnidentifiedImageError
+    if has_line_ends_of_text(data, structure):
+        raise UnreadableImage(f"The JPEG {_AS_TEXT}")
     if not structure.ended:
         _open_by_pillow(data)
         if (data := ended_jpeg(data) or b"") == b"":
@@ -412,8 +449,14 @@ def _not_an_image(data: bytes, name: str) -> str:
         return _unread(kind)
     if name and len(data) > _SHORTEST:
         return f"The {name} is damaged and cannot be decoded: copy or download it again."
-    if is_lfs_pointer(data):
-        return "It is a pointer of Git LFS in place of the image: run “git lfs pull” first."
+    if pointer := pointer_of(data):
+        return f"It is a pointer of {pointer[0]} in place of the image: run “{pointer[1]}” first."
+    if went_through_text(data):
+        return f"It is an image that {_AS_TEXT}"
+    for start, kind in ((JPEG_START, "JPEG"), (PNG_START, "PNG")):
+        at = data.find(start, 0, _LONGEST_TEXT)
+        if at > 0 and is_text(data[:at]) and (kind == "PNG" or jpeg_structure(data[at:]).frame):
+            return f"It is a {kind} with {plural(at, 'byte')} of something else before it: copy or download it again."
     if not any(data):
         return "It is nothing but zeros: its content was lost, so copy it again from where it came from."
     if is_text(data):

@@ -25,6 +25,9 @@ _MAX_MARKERS: Final = 10_000
 _MAX_GAP: Final = 2**16
 """Bytes between two segments of a header, which would be read one by one."""
 _MAX_CHUNKS: Final = 100_000
+_CR: Final = 0x0D
+_LEAST_LINES: Final = 3
+"""Line ends in the pixels of a JPEG by which one is known that went through text: by chance one in 16 million."""
 _TAILS: Final = range(5)
 """Zero bytes tried in place of the last ones of a JPEG: each byte that is lost takes a few blocks of 8 × 8 pixels along."""
 _NEEDED: Final = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"iCCP", b"eXIf"})
@@ -33,12 +36,16 @@ _NEEDED: Final = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"iCCP"
 
 @dataclass(frozen=True, slots=True)
 class JpegStructure:
-    """Scans of the first image of a JPEG, its precision in bits and kind of frame, and whether it has an end."""
+    """Scans of the first image of a JPEG, its precision in bits and kind of frame, and whether it has an end.
+
+    `pixels`: where its first scan begins, and where it ends.
+    """
 
     scans: int
     frame: int
     precision: int
     ended: bool
+    pixels: tuple[int, int] = (0, 0)
 
     @property
     def unread_kind(self) -> str:
@@ -54,22 +61,33 @@ class JpegStructure:
 
 def jpeg_structure(data: bytes) -> JpegStructure:
     """Walk the markers of a JPEG up to the end of its first image; what follows, such as a film, does not count."""
-    scans = frame = precision = 0
+    scans = frame = precision = start = 0
     position = 2
     for _ in range(_MAX_MARKERS):
         found = _MARKER.search(data, position)
         if found is None or (not scans and found.start() > position + _MAX_GAP):
-            return JpegStructure(scans, frame, precision, ended=False)
+            return JpegStructure(scans, frame, precision, ended=False, pixels=(start or len(data), len(data)))
         marker, position = found[0][1], found.end()
         if marker == _EOI:
-            return JpegStructure(scans, frame, precision, ended=True)
+            return JpegStructure(scans, frame, precision, ended=True, pixels=(start or position, position))
         if marker in (_SOI, _TEM):
             continue
-        scans += marker == _SOS
+        if marker == _SOS:
+            scans, start = scans + 1, start or position
         if marker in _FRAMES and not frame:
             frame, precision = marker, data[position + 2] if len(data) > position + 2 else 0
         position += int.from_bytes(data[position : position + 2], "big")
     return JpegStructure(_MAX_MARKERS, frame, precision, ended=True)
+
+
+def has_line_ends_of_text(data: bytes, structure: JpegStructure) -> bool:
+    """Return whether a JPEG went through text that has CR LF for each LF, the pixels too, where it would be one in 256."""
+    start, end = structure.pixels
+    first = data.find(b"\n", start, end)
+    if first < 1 or data[first - 1] != _CR:  # nearly all end here
+        return False
+    pairs = data.count(b"\r\n", start, end)
+    return pairs >= _LEAST_LINES and data.count(b"\n", 0, end) == data.count(b"\r\n", 0, start) + pairs
 
 
 def ended_jpeg(data: bytes) -> bytes | None:

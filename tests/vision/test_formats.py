@@ -249,6 +249,17 @@ def test_a_jpeg_without_an_end_and_without_its_lower_half_is_cut_off():
         assert "cut off" in refusal(whole[:kept])
 
 
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"optimize": True}])
+def test_a_jpeg_whose_line_ends_were_changed_is_refused(options: dict[str, bool]):
+    data = saved(photo_like(320, 240), "JPEG", **options)
+    whole = data[:2] + b"\xff\xfe\0\x12" + b"a text\r\n" * 2 + data[2:]
+    assert verify(whole).format == "JPEG"
+    sentence = refusal(whole.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"))
+    assert "damaged" in sentence and "text" in sentence
+    with pytest.raises(UnreadableImage):
+        measure(data.replace(b"\n", b"\r\n"))
+
+
 def test_a_thumbnail_inside_a_jpeg_neither_ends_nor_counts():
     inner = saved(scene(60, 40), "JPEG")
     whole = saved(scene(), "JPEG", quality=95, exif=b"Exif\0\0" + inner)
@@ -325,6 +336,36 @@ def test_a_bad_checksum_of_what_does_not_matter_is_passed_over(name: bytes):
 @pytest.mark.parametrize("name", [b"IHDR", b"PLTE"])
 def test_a_bad_checksum_of_what_matters_is_refused(name: bytes):
     assert refusal(scene_png(chunk(b"PLTE", bytes(9)), damaged=name)).startswith("The PNG is ")
+
+
+def test_a_png_packed_for_ios_is_named():
+    data = scene_png()
+    assert "iOS" in refusal(data[:8] + chunk(b"CgBI", b"\x50\0\x20\2") + data[8:])
+
+
+def test_a_damaged_png_with_exif_behind_its_pixels_is_refused():
+    data = samples.rotated(6, "PNG")
+    at = data.index(b"IDAT") + 60
+    damaged = data[:at] + bytes(40) + data[at + 40 :]
+    exif = data.index(b"eXIf") - 4
+    assert "damaged" in refusal(damaged)
+    assert "damaged" in refusal(damaged[:exif] + scene_png()[33:-12] + damaged[exif:])
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "packed TIFF", "GIF", "BMP"])
+def test_what_is_cut_off_is_refused_when_it_is_measured(kind: str):
+    options = {"compression": "tiff_lzw"} if kind == "packed TIFF" else {}
+    data = saved(photo_like(320, 240), kind.split()[-1], **options)
+    assert measure(data) == verify(data)
+    for cut in (data[: len(data) * 2 // 5], data[: len(data) - 2900]):
+        with pytest.raises(UnreadableImage, match=r"cut off|damaged"):
+            measure(cut)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "GIF"])
+def test_an_image_without_the_mark_of_its_end_is_read(kind: str):
+    data = saved(scene(), kind)
+    assert shown(data[: -12 if kind == "PNG" else -1]) == UPRIGHT
 
 
 def test_orientation_and_profile_of_a_png_stay_beside_what_is_dropped():
@@ -486,6 +527,7 @@ def test_a_packing_that_is_not_read_is_named(packing: int, capfd: pytest.Capture
         (b"\x1a\x45\xdf\xa3\x01", "film"),
         (b"Rar!\x1a\7\0", "archive"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "Git LFS"),
+        (b"/annex/objects/SHA256E-s20--0.jpg\n", "git annex get"),
         (b"\0\5\x16\7\0\2\0\0Mac OS X", "AppleDouble"),
         (b"L\0\0\0\1\x14\2\0\0\0", "shortcut"),
         (b"hello, I am a text\n", "a text"),
@@ -504,3 +546,22 @@ def test_what_cannot_be_read_is_named(start: bytes, kind: str):
 def test_a_file_of_which_only_the_start_is_right_is_called_damaged(start: bytes):
     name = images._name_by_start(start)
     assert refusal(start + b"\x80\x90" * 200).startswith(f"The {name} is ")
+
+
+@pytest.mark.parametrize("before", [b"\n", b"\xef\xbb\xbf", b"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\n\r\n"])
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_an_image_behind_something_else_is_named(before: bytes, kind: str):
+    assert f"a {kind} with {len(before)} byte" in refusal(before + saved(scene(), kind))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+@pytest.mark.parametrize("replaced", [True, False])
+def test_an_image_that_was_saved_as_a_text_is_named(kind: str, replaced: bool):
+    data = saved(scene(), kind)
+    text = data.decode("utf-8", "replace") if replaced else data.decode("latin-1")
+    assert "as a text" in refusal(text.encode())
+
+
+@pytest.mark.parametrize("ends", [(b"\r\n", b"\n"), (b"\n", b"\r\n")])
+def test_a_png_whose_line_ends_were_changed_is_named(ends: tuple[bytes, bytes]):
+    assert "as a text" in refusal(saved(scene()).replace(*ends))
