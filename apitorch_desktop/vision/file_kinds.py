@@ -14,7 +14,7 @@ _STARTS: Final[tuple[tuple[bytes, str], ...]] = (
     (b"\x76\x2f\x31\x01", "an OpenEXR image"), (b"#?RADIANCE", "a Radiance HDR image"), (b"#?RGBE", "a Radiance HDR image"),
     (b"SIMPLE  =", "a FITS image"), (b"AT&TFORM", "a DjVu document"), (b"\x01\xda", "an SGI image"),
     (b"\x59\xa6\x6a\x95", "a Sun raster image"), (b"/* XPM", "an XPM image"), (b"BLP", "a BLP texture"),
-    (b"\xd7\xcd\xc6\x9a", "a Windows metafile"),
+    (b"\xd7\xcd\xc6\x9a", "a Windows metafile"), (b"ZISRAWFILE", "a CZI image"),
     (b"\x1a\x45\xdf\xa3", "a film"), (b"FLV\x01", "a film"), (b"\x00\x00\x01\xba", "a film"), (b"\x00\x00\x01\xb3", "a film"),
     (b"OggS", "a film or a sound"), (b"ID3", "a sound"), (b"fLaC", "a sound"),
     (b"PK\x03\x04", "an archive"), (b"PK\x05\x06", "an archive"), (b"Rar!", "an archive"), (b"7z\xbc\xaf", "an archive"),
@@ -34,6 +34,10 @@ _TEXTS: Final = (
     (re.compile(rb"pf\s+\d+\s"), "a PFM image"),
     (re.compile(rb"#define \w+_width "), "an XBM image"),
 )  # fmt: skip
+_IMAGES: Final = re.compile(
+    r"an? (?!TGA).*(?: image\b.*| texture)|a (?:Photoshop|GIMP|DjVu) document|a PostScript file"
+)
+"""Kinds of images; not that of TGA, which is known by bytes that are right by chance in other files."""
 _POINTERS: Final = {
     b"version https://git-lfs": ("Git LFS", "git lfs pull"),
     b"/annex/objects/": ("git-annex", "git annex get"),
@@ -92,6 +96,12 @@ def kind_of(data: bytes) -> str:
     if data[:1] == b"\n" and data[1:2] in b"\0\2\3\4\5" and data[2:3] == b"\1" and data[3:4] in b"\1\2\4\x08":
         return "a PCX image"
     return ""
+
+
+def image_kind(head: bytes) -> str:
+    """Return the kind of an image that cannot be read by its first 132 bytes, empty for any other file."""
+    kind = kind_of(head)
+    return kind if _IMAGES.fullmatch(kind) else ""
 
 
 def pointer_of(data: bytes) -> tuple[str, str] | None:

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 from typing import Final
 
@@ -159,6 +159,17 @@ def hidden_notes(folders: Iterable[str], photos: Iterable[str]) -> list[str]:
         stay = "it stays" if len(names) == 1 else "they stay"
         notes.append(f"{plural(len(names), 'photo')} {are} with a dot ({few(names)}): {stay} out.")
     return notes
+
+
+def unread_note(kind: str, names: Sequence[str]) -> str:
+    """Return a sentence about images of one kind, with its article, that cannot be read."""
+    if len(names) == 1:
+        return f"{quoted(names)} is {kind}, which cannot be read here: save it as a JPEG or PNG."
+    of = kind.partition(" ")[2]
+    return (
+        f"{len(names):,} files, such as {quoted(names[:1])}, are of the kind “{of}”, which cannot be read here: save them as "
+        "JPEG or PNG."
+    )
 
 
 def away_note(photos: Iterable[str]) -> str:

@@ -22,6 +22,7 @@ from apitorch_desktop.dataset.importer.companions import (
     is_live_photo,
     left_out_note,
     placeholder_of,
+    unread_note,
 )
 from apitorch_desktop.dataset.importer.contents import (
     ContainedImage,
@@ -60,6 +61,7 @@ from apitorch_desktop.dataset.sources.lists.names import split_of, split_words
 from apitorch_desktop.dataset.sources.name_encoding import decode_each
 from apitorch_desktop.dataset.sources.pasted_text import data_image, file_path, in_text, is_url
 from apitorch_desktop.utils.text import natural, plural, reason, shown
+from apitorch_desktop.vision.file_kinds import image_kind
 
 SUFFIXES: Final = IMAGE_SUFFIXES
 OFFERED_SUFFIXES: Final = IMAGE_SUFFIXES.union(READ_SUFFIXES, reader.SUFFIXES)
@@ -71,6 +73,9 @@ _MAGIC: Final = re.compile(
     rb"\0\0\0\x0cJXL |.{4}ftyp(?:he[iv][cmsx]|mif[12]|msf1|avi[fs]|crx )",
     re.DOTALL,
 )
+_HEAD: Final = 132
+"""First bytes of a file by which images are known, the name of DICOM at their end."""
+_ANNEX: Final = ".git/annex/objects/"
 _DEEPEST = 100
 
 
@@ -134,6 +139,7 @@ class Scanner:
         self._away: list[str] = []
         self._hidden_folders: list[str] = []
         self._hidden_photos: list[str] = []
+        self._unread: dict[str, list[str]] = {}
         self._several = several
         self._default = default_label
         self._archives = archives
@@ -164,6 +170,7 @@ class Scanner:
         """Note what was left out in all; call it once, at the end."""
         self.notes += hidden_notes(self._hidden_folders, self._hidden_photos)
         self.notes += filter(None, [left_out_note(self.ignored), closed_note(self._closed)])
+        self.notes += [unread_note(kind, names) for kind, names in self._unread.items()]
         if sentence := away_note(self._away):
             self._complain(sentence)
 
@@ -282,7 +289,7 @@ class Scanner:
                 inner = Contents()
                 self._collect_archive(path, (), inner)
                 archives.append((path, parts[:-1], inner))
-            elif is_image(parts[-1], b"" if sentence else _head(path)):
+            elif is_image(parts[-1], head := b"" if sentence else _head(path)):
                 contents.images.append(
                     ContainedImage(parts, ImageFile(path), InspectedFile(problem=sentence) if sentence else None)
                 )
@@ -292,7 +299,7 @@ class Scanner:
             elif reader.may_label(parts[-1]):
                 contents.lists.append((parts, partial(reader.load, path)))
             else:
-                contents.others.append(parts)
+                self._pass_over(contents, parts, head)
                 self.notes += filter(None, [reader.unread_list(parts[-1])])
                 if sentence := broken_archive(path):
                     self._complain(sentence)
@@ -307,6 +314,11 @@ class Scanner:
             self.notes.append(f"{quoted(self._empty[:5])}{more} {are} empty.")
         name = _own_name(folder)
         self._assign(contents, "" if is_library(name) or is_live_photo(name) else name)
+
+    def _pass_over(self, contents: Contents, parts: Parts, head: bytes) -> None:
+        contents.others.append(parts)
+        if kind := image_kind(head):
+            self._unread.setdefault(kind, []).append(parts[-1])
 
     def _note_if_empty(self, path: Path, contents: Contents) -> None:
         if self.complete and not contents.images:
@@ -355,14 +367,14 @@ class Scanner:
                 place = (*above, *folders, parts[-1])
                 if member.lost:
                     lost.setdefault(member.problem, []).append(member.path)
-                elif is_image(parts[-1], member.data[:16]):
+                elif is_image(parts[-1], member.data[:_HEAD]):
                     look = self._look_at_member(member.size, member.data, member.problem)
                     contents.images.append(ContainedImage(place, ArchiveMember(path, member.name), look))
                     self._tick(len(self.found) + len(contents.images))
                 elif reader.may_label(parts[-1]):
                     contents.lists.append((place, partial(_data_of_list, member)))
                 else:
-                    contents.others.append(place)
+                    self._pass_over(contents, place, member.data[:_HEAD])
                     if parts[-1].lower().endswith(ARCHIVE_SUFFIXES):
                         inner.append(parts[-1])
                 if self._cancelled():
@@ -622,10 +634,20 @@ def _kind(entry: "os.DirEntry[str]") -> tuple[str, str]:
             return "file", ""
         entry.stat()
     except FileNotFoundError:
-        return "file", f"“{shown(entry.name)}” is a link that leads nowhere."
+        return "file", _dead_link(Path(entry.path))
     except OSError as error:
         return "file", f"“{shown(entry.name)}” cannot be read: {reason(error)}."
     return "file", f"“{shown(entry.name)}” is no ordinary file."
+
+
+def _dead_link(path: Path) -> str:
+    try:
+        of_annex = _ANNEX in path.readlink().as_posix()
+    except OSError:
+        of_annex = False
+    if of_annex:
+        return f"“{shown(path.name)}” is a link of git-annex to a file that is not here: run “git annex get” first."
+    return f"“{shown(path.name)}” is a link that leads nowhere."
 
 
 def not_plain(path: Path) -> str:
@@ -633,6 +655,8 @@ def not_plain(path: Path) -> str:
     try:
         return "" if stat.S_ISREG(path.stat().st_mode) else f"“{shown(path.name)}” is no ordinary file."
     except (OSError, ValueError) as error:
+        if isinstance(error, FileNotFoundError) and path.is_symlink():
+            return _dead_link(path)
         why = reason(error) if isinstance(error, OSError) else "it has no possible name"
         return f"“{shown(path.name)}” cannot be read: {why}."
 
@@ -642,7 +666,7 @@ def _head(path: Path) -> bytes:
         return b""
     try:
         with path.open("rb") as file:
-            return file.read(16)
+            return file.read(_HEAD)
     except OSError:
         return b""
 

@@ -194,6 +194,34 @@ def test_clutter_is_not_even_mentioned(tmp_path):
     assert not plan.ignored and not plan.notes
 
 
+def test_images_of_kinds_that_are_not_read_are_named_once_for_each_kind(tmp_path):
+    put(tmp_path / "set/hat/a.jpg", picture(1))
+    for number in range(3):
+        put(tmp_path / f"set/hat/IM00000{number}", bytes(128) + b"DICM" + bytes([number]) * 300)
+    put(tmp_path / "set/figures/plot.eps", b"%!PS-Adobe-3.0 EPSF-3.0\n")
+    put(tmp_path / "set/values.bin", bytes(16) + b"\x08" + bytes(300))
+    with zipfile.ZipFile(tmp_path / "set/hdr.zip", "w") as archive:
+        archive.writestr("light.exr", b"\x76\x2f\x31\x01" + bytes(300))
+    plan = scan([tmp_path / "set"])
+    assert [(item.label, item.name) for item in plan.items] == [("hat", "a.jpg")]
+    notes = [note for note in plan.notes if "cannot be read here" in note]
+    assert len(notes) == 3
+    assert any("3 files, such as “IM000000”" in note and "DICOM" in note for note in notes)
+    assert any("“light.exr” is an OpenEXR image" in note for note in notes)
+    assert any("“plot.eps” is a PostScript file" in note for note in notes)
+
+
+def test_a_photo_that_git_annex_has_not_fetched_is_named(tmp_path):
+    put(tmp_path / "set/hat/a.jpg", picture(1))
+    gone = tmp_path / "set/hat/gone.jpg"
+    gone.symlink_to("../.git/annex/objects/Zk/4w/SHA256E-s20--0.jpg/SHA256E-s20--0.jpg")
+    put(tmp_path / "set/hat/pointer.jpg", b"/annex/objects/SHA256E-s20--0.jpg\n")
+    for dropped in (tmp_path / "set", gone):
+        problems = {item.name: item.problem for item in scan([dropped]).items if item.problem}
+        assert all("git annex get" in problem for problem in problems.values())
+        assert "gone.jpg" in problems
+
+
 def test_links_are_followed_but_loops_end(tmp_path):
     put(tmp_path / "real/a.jpg", picture(1))
     (tmp_path / "set/hat").mkdir(parents=True)
