@@ -32,6 +32,7 @@ from apitorch_desktop.vision.repair import (
     has_line_ends_of_text,
     jpeg_structure,
     plain_png,
+    summed_png,
 )
 from apitorch_desktop.vision.value_range import TOPS_16, TOPS_FLOAT, value_range
 
@@ -70,6 +71,8 @@ _TIFF_PACKING_NAMES: Final = {
 }  # fmt: skip
 _TIFF_PLACES: Final = ((273, 279), (324, 325))
 """Tags of a TIFF: where its strips and tiles begin, and how many bytes they have."""
+_MAX_PIXEL: Final = 8
+"""Bytes of a pixel of a PNG: four colors of 16 bits."""
 _MAX_DEEP_BYTES: Final = 2**28
 _JXL_STARTS: Final = (b"\xff\x0a", b"\x00\x00\x00\x0cJXL \r\n\x87\n")
 _DARK: Final = 64
@@ -147,7 +150,7 @@ def verify(data: bytes) -> ImageInfo:
         info = _info(opened)
         if opened.image.format in ("JPEG", "MPO"):
             opened.image.draft(None, (1, 1))  # every bit is still read, but an eighth of the pixels is made: 5× faster
-        opened.image.load()
+        _load(opened)
         return info
 
 
@@ -321,12 +324,26 @@ def _open_png(data: bytes) -> _Opened:
         raise UnreadableImage(
             "It is a PNG packed for iOS (CgBI), which cannot be read here: save it anew on a Mac, or take what it was made of."
         )
-    image = Image.open(BytesIO(data), formats=("PNG",))
+    opened = _Opened(Image.open(BytesIO(data), formats=("PNG",)), data, _FORMATS["PNG"], 1)
     has_exif = b"eXIf" in data or b"Raw profile type exif" in data
     if has_exif or b"IEND" not in data:
-        _check_size(*image.size)
-        image.load()
-    return _Opened(image, data, _FORMATS["PNG"], _orientation(image) if has_exif else 1)
+        _check_size(*opened.image.size)
+        _load(opened)
+    if has_exif:
+        opened.orientation = _orientation(opened.image)
+    return opened
+
+
+def _load(opened: _Opened) -> None:
+    """Decode the pixels, those of a PNG also where only the checksum of their stream is wrong."""
+    try:
+        opened.image.load()
+    except OSError:
+        width, height = opened.image.size
+        if opened.image.format != "PNG" or (data := summed_png(opened.data, (width + 1) * height * _MAX_PIXEL)) is None:
+            raise
+        opened.data, opened.image = data, Image.open(BytesIO(data), formats=("PNG",))
+        opened.image.load()
 
 
 def _open_jpeg(data: bytes) -> _Opened:
@@ -474,7 +491,8 @@ def _pixels(opened: _Opened, smallest: tuple[int, int] | None) -> Image.Image:
         if image.mode in ("RGB", "L") and (fast := _reduced_jpeg(opened.data, image, smallest)):
             return fast
         image.draft(None, smallest)
-    image.load()
+    _load(opened)
+    image = opened.image
     pixels = opaque(image)
     if image.format in ("PNG", "TIFF") and pixels.mode == "RGB" and is_darker(pixels, _DARK):
         return brightened(opened.data) or pixels

@@ -6,6 +6,7 @@ A file is changed only in memory, and only where all of its pixels, or all but t
 import re
 import struct
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,6 +25,7 @@ _HIERARCHICAL: Final = {0xC5, 0xC6, 0xCD, 0xCE}
 _MAX_MARKERS: Final = 10_000
 _MAX_GAP: Final = 2**16
 """Bytes between two segments of a header, which would be read one by one."""
+_PIECE: Final = 2**20
 _MAX_CHUNKS: Final = 100_000
 _CR: Final = 0x0D
 _LEAST_LINES: Final = 3
@@ -140,6 +142,44 @@ def plain_png(data: bytes) -> bytes:
     else:
         return data
     return b"".join(kept) if changed else data
+
+
+def summed_png(data: bytes, most: int) -> bytes | None:
+    """Return a PNG whose packed pixels have a wrong checksum with the right one; None if more is wrong, or nothing is.
+
+    As in browsers, the checksum of each chunk (ISO/IEC 15948, 5.3) says enough. `most` are the bytes that it may unpack to.
+    """
+    places = list(_pixel_chunks(data))
+    bodies = [data[start:end] for start, end in places]
+    if not places or any(
+        zlib.crc32(body, zlib.crc32(b"IDAT")) != int.from_bytes(data[end : end + 4], "big")
+        for body, (_, end) in zip(bodies, places, strict=True)
+    ):
+        return None
+    stream = b"".join(bodies)
+    unpacker, checksum, waiting = zlib.decompressobj(-zlib.MAX_WBITS), 1, stream[2:]
+    try:
+        while waiting and most > 0 and not unpacker.eof:
+            unpacked = unpacker.decompress(waiting, _PIECE)
+            checksum, most, waiting = zlib.adler32(unpacked, checksum), most - len(unpacked), unpacker.unconsumed_tail
+    except zlib.error:
+        return None
+    whole = stream[: len(stream) - len(unpacker.unused_data)] + struct.pack(">I", checksum)
+    if not unpacker.eof or stream.startswith(whole):
+        return None
+    chunk = b"IDAT" + whole
+    packed = struct.pack(">I", len(whole)) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    return data[: places[0][0] - 8] + packed + data[places[-1][1] + 4 :]
+
+
+def _pixel_chunks(data: bytes) -> Iterator[tuple[int, int]]:
+    """Yield where the body of each chunk of pixels begins and ends."""
+    position = len(PNG_START)
+    while len(header := data[position : position + 8]) == 8:
+        length, name = struct.unpack(">I4s", header)
+        if name == b"IDAT":
+            yield position + 8, position + 8 + length
+        position += 12 + length
 
 
 def _is_needed(name: bytes, data: bytes, position: int, length: int) -> bool:

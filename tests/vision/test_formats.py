@@ -338,6 +338,22 @@ def test_a_bad_checksum_of_what_matters_is_refused(name: bytes):
     assert refusal(scene_png(chunk(b"PLTE", bytes(9)), damaged=name)).startswith("The PNG is ")
 
 
+@pytest.mark.parametrize("exif", [b"", chunk(b"eXIf", b"II*\0\x08\0\0\0\0\0\0\0\0\0")])
+@pytest.mark.parametrize("colored", [False, True])
+def test_a_png_whose_stream_has_a_wrong_checksum_is_read_whole(exif: bytes, colored: bool):
+    image = scene() if colored else scene().convert("L")
+    rows = b"".join(b"\0" + row.tobytes() for row in np.asarray(image))
+    stream = bytearray(zlib.compress(rows))
+    stream[-1] ^= 1
+    head = png(320, 240, b"", colour=2 if colored else 0)[:33]
+    parts = [chunk(b"IDAT", bytes(stream[at : at + 400])) for at in range(0, len(stream), 400)]
+    seen = open_upright(head + exif + b"".join(parts) + chunk(b"IEND", b""))
+    assert np.array_equal(np.asarray(seen), np.asarray(image.convert("RGB")))
+    verify(head + exif + b"".join(parts) + chunk(b"IEND", b""))
+    damaged = head + exif + b"".join(parts).replace(parts[1], parts[1][:20] + b"\0\0\0" + parts[1][23:])
+    assert "damaged" in refusal(damaged + chunk(b"IEND", b""))
+
+
 def test_a_png_packed_for_ios_is_named():
     data = scene_png()
     assert "iOS" in refusal(data[:8] + chunk(b"CgBI", b"\x50\0\x20\2") + data[8:])
