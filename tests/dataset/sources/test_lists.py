@@ -308,6 +308,7 @@ def test_a_packed_list(tmp_path, suffix, pack):
         ("file,label,is_valid\np0.jpg,cat,True\np1.jpg,dog,False\n", ["validation", "train"]),
         ("file,label,test\np0.jpg,cat,0\np1.jpg,dog,1\n", ["train", "test"]),
         ("file,label,partition\np0.jpg,cat,0\np1.jpg,dog,2\n", ["train", "test"]),
+        ("file,label,split\np0.jpg,cat,1\np1.jpg,dog,2\n", ["validation", "test"]),
     ],
 )
 def test_columns_that_say_the_part_by_numbers(tmp_path, text, splits):
@@ -367,6 +368,18 @@ def test_labels_of_two_words_are_one(tmp_path, rows, expected):
         ("p0 Boeing 737\np1 Boeing 747\np2 Cessna 172\n", {"boeing_737": "", "boeing_747": "", "cessna_172": ""}, ""),
         ("p0.jpg Boeing 737\np1.jpg Boeing 747\np2.jpg A340\n", {"boeing_737": "", "boeing_747": "", "a340": ""}, ""),
         ("p0.jpg cat 1\np1.jpg dog 2\np2.jpg cat 1\n", {"cat": "", "dog": ""}, ""),
+        ("image,cat,dog,bird\np0.jpg,4,1,5\np1.jpg,9,1,0\np2.jpg,0,10,0\np3.jpg,5,5,0\n", {"bird": "", "cat": "", "dog": "", "": ""}, "the highest of the columns “cat”, “dog”, “bird”; 1 photo"),
+        ("Bild;Katze;Hund\np0.jpg;0,93;0,07\np1.jpg;0,2;0,8\n", {"katze": "", "hund": ""}, "the highest of the columns “Katze”, “Hund”"),
+        ("image,cat,dog\np0.jpg,1.0,\np1.jpg,,1.0\np2.jpg,-1.0,1.0\n", {"cat": "", "dog": ""}, ""),
+        ("mediaID,filePath,deploymentID\nm1,p0.jpg,d1\nm2,p1.jpg,d1\nm3,p2.jpg,d2\n", {"": ""}, "3 photos without a label"),
+        ("file,age,race\np0.jpg,9-19,x\np1.jpg,20-29,y\np2.jpg,20-29,y\n", {"": ""}, "no column is called “label” (“age”, “race”)"),
+        ("file,points,expression\np0.jpg,1.5;2.5,cat\np1.jpg,1.5;2.25,dog\n", {"cat": "", "dog": ""}, ""),
+        ("file,type,topics,place\np0.jpg,image,a,x\np1.jpg,image,b,x\np2.jpg,image,b,x\n", {"a": "", "b": ""}, ""),
+        ('filename,file_attributes,region_attributes\np0.jpg,"{""kind"": ""cat""}",{}\np1.jpg,"{""kind"": ""dog""}",{}\n', {"cat": "", "dog": ""}, ""),
+        ("file,label\np0.jpg,train\np1.jpg,test\n", {"train": "", "test": ""}, ""),
+        ("file,class,split\np0.jpg,cat,0\np1.jpg,dog,1\n", {"cat": "", "dog": ""}, "“0”, “1” in the column “split” are no known part"),
+        ("id,kind,name\np0,cat,a\np1,dog,b, or c\n", {"cat": "", "dog": ""}, ""),
+        ("id,url,landmark_id\np0,https://e.org/X.jpg,14\np1,https://e.org/Y.jpg,15\n", {"14": "", "15": ""}, ""),
     ],
 )  # fmt: skip
 def test_columns_beside_the_labels(tmp_path, text, expected, said):
@@ -375,6 +388,13 @@ def test_columns_beside_the_labels(tmp_path, text, expected, said):
     plan = scan([put(tmp_path / ("l.csv" if "," in text else "l.txt"), text.encode())])
     assert {item.label: item.split for item in plan.items} == expected
     assert any(said in note for note in plan.notes) if said else not plan.notes
+
+
+def test_a_column_of_folders_beside_the_names_finds_photos_of_one_name(tmp_path):
+    for number, folder in enumerate(["A/1", "B/1"]):
+        put(tmp_path / folder / "1.jpg", photo(number))
+    put(tmp_path / "l.csv", b"RootFolder,File,RelativePath,Species\nx,1.jpg,A\\1,deer\nx,1.jpg,B\\1,fox\n")
+    assert list(labels(scan([tmp_path]))) == ["deer", "fox"]
 
 
 @pytest.mark.parametrize("text", ["path,y\n{}.jpg,0\n{}.jpg,1\n", "x,y\n{},0\n{},1\n", "path,x,y\n{},7,0\n{},7,cat\n"])

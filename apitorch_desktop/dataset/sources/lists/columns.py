@@ -14,14 +14,19 @@ from apitorch_desktop.utils.text import few, plural, restored, shown
 
 _SAMPLE: Final = 300
 _MAX_FRACTIONS: Final = 20
+_MAX_LISTED: Final = 6
+_SAME_SUM: Final = 0.02
+"""Share of a sum by which others may differ from it for rounding."""
+_MOST: Final = 0.9
+"""Share of the rows of a table that have a sum, from which it is that of all."""
 _MIN_COMBINATIONS: Final = 3
 _ONE: Final = frozenset({"1", "1.0", "true", "x", "yes"})
-_ZERO: Final = frozenset({"0", "0.0", "false", "no", "", "-1", "nan"})
+_ZERO: Final = frozenset({"0", "0.0", "false", "no", "", "-1", "-1.0", "nan"})
 _NUMBER: Final = re.compile(r"[+-]?\d+(?:[.,]\d+)?(?:e[+-]?\d+)?", re.IGNORECASE)
 _FRACTION: Final = re.compile(r"[+-]?\d*[.,]\d*[1-9]\d*(?:e[+-]?\d+)?", re.IGNORECASE)
 _LABELED_BOXES: Final = re.compile(r"[^\s\d]\S*(?:\s+\d+){4}(?:\s+[^\s\d]\S*(?:\s+\d+){4})*")
 """Label and box of each object, in one cell."""
-_EMPTY: Final = frozenset({"", "nan", "none", "null", "n/a", "#n/a"})
+_EMPTY: Final = frozenset({"", "nan", "none", "null", "n/a", "#n/a", "{}", "[]"})
 _FLAGS: Final = {
     **dict.fromkeys(("istrain", "istraining", "intrain", "train", "training"), "train"),
     **dict.fromkeys(("istest", "istesting", "intest", "test", "testing"), "test"),
@@ -29,7 +34,8 @@ _FLAGS: Final = {
 }
 """Columns that say of each image by yes and no whether it is in a part of the set."""
 _NUMBERED_PARTS: Final = {"0": "train", "1": "validation", "2": "test"}
-"""Values of a column `partition`, as CelebA has it."""
+"""Values of a column `partition` or `split`."""
+_NUMBERED: Final = frozenset({"partition", "split"})
 _STATES: Final = frozenset({
     "favorite", "favourite", "hidden", "deleted", "starred", "flagged", "rejected", "trashed", "archived", "edited",
 })  # fmt: skip
@@ -51,6 +57,10 @@ _DATA: Final = re.compile(
 _KINDS: Final = frozenset({"species", "breed", "variety", "variant", "model", "subclass", "subcategory"})
 """Names of columns of kinds within the classes that another column has."""
 _IDENTIFIER: Final = re.compile(r"(?=.*\d)(?=.*[-_a-f])[\da-f_-]{8,}", re.IGNORECASE)
+_ID_HEADER: Final = re.compile(r".*(?:[a-z]I[Dd]|[\W_][Ii][Dd])")
+"""Name of a column of ids of something."""
+_POINTS: Final = re.compile(r"-?\d+\.\d+(?:\s*[;, ]\s*-?\d+(?:\.\d+)?)+")
+"""Several numbers, as the coordinates of points."""
 _MASK: Final = re.compile(r"\d+ \d+(?: \d+ \d+)*")
 """Runs of pixels, each by its begin and length."""
 _SEVERAL: Final = frozenset({
@@ -96,8 +106,10 @@ class _Columns:
         self.width = max((len(cells) for _, cells in table.rows), default=0)
         self.width = max(self.width, len(table.header))
         missing = [""] * (self.width - len(table.header))
+        wide = sum(len(cells) == self.width for _, cells in table.rows)
         # where names stand over all columns but the first, that one holds the paths
-        self.header = [*missing, *table.header] if len(missing) == 1 else [*table.header, *missing]
+        first = len(missing) == 1 and 2 * wide > len(table.rows)
+        self.header = [*missing, *table.header] if first else [*table.header, *missing]
         self.sample = [cells for _, cells in table.rows[:_SAMPLE]]
 
     def values(self, column: int) -> list[Cell]:
@@ -193,7 +205,8 @@ def entries_of(table: Table, locate: Located, class_names: Mapping[str, str] | N
     made_up = table.guessed or not header  # words without a name are labels, numbers are anything
     numbers_only = all(entry.label.isdigit() for entry in entries if entry.label)
     guessed = bool(labels) and (made_up or not of_label) and (numbers_only or not made_up)
-    scored = bool(labels) and _is_scored(columns)
+    parts = [cell for column in one_hot for cell in columns.values(column) if _FRACTION.fullmatch(str(cell).strip())]
+    scored = bool(parts) or (bool(labels) and _is_scored(columns))
     if of_album or guessed or scored:
         entries = [replace(entry, guessed=guessed, of_album=of_album, scored=scored) for entry in entries]
     return named(entries, class_names or {})
@@ -278,8 +291,9 @@ def _path_column(columns: _Columns) -> int | None:
         for column in range(columns.width)
     }
 
-    def rank(column: int) -> tuple[int, int, int]:
-        return counts[column], alike[column], -ranked.index(column) if column in ranked else -1000
+    def rank(column: int) -> tuple[int, int, int, int]:
+        there = sum(isinstance(cell, str) and columns.locate(cell) for cell in columns.values(column))
+        return counts[column], there, alike[column], -ranked.index(column) if column in ranked else -1000
 
     best = max(range(columns.width), key=rank, default=None)
     if best is None:
@@ -309,7 +323,7 @@ def _split_column(columns: _Columns, path: int) -> int | None:
     for column in [*by_name, *(column for column in range(columns.width) if column not in by_name)]:
         values = {value for value in columns.values(column) if isinstance(value, str)}
         parts = {names.split_of(value) or ("none" if value.lower() == "unassigned" else "") for value in values}
-        if column == path or not parts or "" in parts:
+        if column == path or not parts or "" in parts or names.is_label_header(columns.header[column]):
             continue
         if column in by_name or not columns.header[column] or len(parts) > 1:
             return column
@@ -321,8 +335,11 @@ def _split_column(columns: _Columns, path: int) -> int | None:
     headers = [names.normal(header) for header in columns.header]
     for column in by_name:
         numbers = set(columns.values(column))
-        if headers[column] == "partition" and numbers and numbers <= _NUMBERED_PARTS.keys():
+        if headers[column] not in _NUMBERED or not numbers or not numbers <= _NUMBERED_PARTS.keys():
+            continue
+        if headers[column] == "partition" or "2" in numbers:
             return column
+        columns.note_values(column, map(str, numbers), "known part of a set")
     flags = [column for column in range(columns.width) if column != path and _is_flag(columns, column)]
     for column in flags:  # a flag “test” among others may be a class
         if headers[column] in _FLAGS and (headers[column].startswith(("is", "in")) or len(flags) == 1):
@@ -340,7 +357,7 @@ def _part_of(header: str, value: str) -> str:
     name, value = names.normal(header), value.strip()
     if part := names.split_of(value):
         return part
-    if name == "partition":
+    if name in _NUMBERED:
         return _NUMBERED_PARTS.get(value, "")
     if (part := _FLAGS.get(name, "")) and value:
         return part if value.lower() in _ONE else "test" if part == "train" else "train"
@@ -396,7 +413,8 @@ def _label_columns(columns: _Columns, taken: set[int | None], path: int) -> tupl
     if logged or _OF_MESSAGES.intersection(headers):
         return [], []
     of_files = bool(_OF_FILES.intersection(headers))
-    free = [column for column in free if not (of_files and headers[column] in _WEAK)]
+    constant = {column for column in free if columns.distinct(column) == 1 < len(columns.values(column))}
+    free = [column for column in free if headers[column] not in _WEAK or not (of_files or column in constant)]
     known = [column for role in names.LABEL_ROLES for column in columns.role(role) if column in free]
     known.sort(key=columns.numeric)  # names before numbers
     of_classes = [*columns.role("label"), *columns.role("label_id")]
@@ -410,6 +428,8 @@ def _label_columns(columns: _Columns, taken: set[int | None], path: int) -> tupl
             *known,
         ]
         return (known if columns.table.sparse else known[:1]), []
+    if scores := _score_columns(columns, free):
+        return [], scores
     if one_hot:
         return [], one_hot
     named_labels = [column for role in ("label_name", "label") for column in columns.role(role)]
@@ -418,11 +438,38 @@ def _label_columns(columns: _Columns, taken: set[int | None], path: int) -> tupl
     for column in [column for column in free if columns.table.header and columns.holds(_MASK, column)]:
         free.remove(column)
         columns.table.notes.append(f"the masks in the column “{shown(columns.header[column])}” are no labels")
-    free = [column for column in free if not columns.holds(_DATA, column)]
+    free = [column for column in free if not columns.holds(_DATA, column) and not columns.holds(_POINTS, column)]
+    free = [column for column in free if not _ID_HEADER.fullmatch(columns.header[column])]
     if not columns.table.header:
         free = [column for column in free if column > path or not columns.counts(column)]
     guessed = (_guess_by_header if columns.table.header else _guess_by_place)(columns, free)
-    return guessed or _titles(columns, path), []
+    guessed = guessed or _titles(columns, path)
+    if not guessed and not of_files and columns.table.header:
+        _note_candidates(columns, free)
+    return guessed, []
+
+
+def _note_candidates(columns: _Columns, free: list[int]) -> None:
+    """Notify of columns without a usual name that may be labels, rather words and numbers that repeat."""
+    unknown = [column for column in free if names.rank(columns.header[column], "other") is None]
+    unknown = [column for column in unknown if columns.distinct(column) > 1]
+    likely = [
+        column
+        for column in unknown
+        if names.normal(columns.header[column]) != "id"
+        and not any(_FRACTION.fullmatch(str(cell).strip()) for cell in columns.values(column))
+        and (not columns.numeric(column) or columns.distinct(column) < len(columns.values(column)))
+    ]
+    if candidates := likely or unknown:
+        columns.table.notes.append(
+            f"no column is called “label” ({_listed(columns, candidates)}): rename the one that holds the labels"
+        )
+
+
+def _listed(columns: _Columns, chosen: list[int]) -> str:
+    """Return the names of the first columns, in their order."""
+    listed = ", ".join(f"“{shown(columns.header[column])}”" for column in chosen[:_MAX_LISTED])
+    return listed + (", …" if len(chosen) > _MAX_LISTED else "")
 
 
 def _titles(columns: _Columns, path: int) -> list[int]:
@@ -484,6 +531,8 @@ def _guess_by_header(columns: _Columns, free: list[int]) -> list[int]:
     if len(words) == len(free):  # beside numbers, a table is rather about the photos
         few = [column for column in few if columns.distinct(column) > 1] or few
     found = few if len(words) > 1 else words
+    if len(found) == 1 and columns.distinct(found[0]) == 1 < len(words):  # the same for all, beside others
+        found = []
     if (
         not words
         and len(free) == 1
@@ -528,6 +577,46 @@ def _one_hot(columns: _Columns, free: list[int]) -> list[int]:
     return found if len(found) > 1 else []
 
 
+def _score_columns(columns: _Columns, free: list[int]) -> list[int]:
+    """Return the columns of votes for classes, or of their probabilities: those of a row come to the same sum."""
+    found = [
+        column
+        for column in free
+        if columns.header[column]
+        and columns.numeric(column)
+        and columns.distinct(column) > 1
+        and names.rank(columns.header[column], "other") is None
+    ]
+    rows = [_scores(cells, found) for _, cells in columns.table.rows]
+    values = {value for row in rows for value in row}
+    if len(found) < 2 or len(rows) < 2 or min(values) < 0 or values <= {0, 1}:
+        return []
+    total = sum(rows[0])
+    same = sum(abs(sum(row) - total) <= _SAME_SUM * total for row in rows)
+    return found if total > 0 and same >= _MOST * len(rows) else []
+
+
+def _scores(cells: Sequence[Cell], found: Sequence[int]) -> list[float]:
+    return [_number(str(_first_of(cells, [column]))) for column in found]
+
+
+def _are_scores(columns: _Columns, one_hot: Sequence[int]) -> bool:
+    """Return whether columns of classes hold more than yes and no."""
+    return any(str(value).strip().lower() not in _ONE | _ZERO for column in one_hot for value in columns.values(column))
+
+
+def _number(cell: str) -> float:
+    """Return a number with a decimal point or comma; 0 for anything else."""
+    return float(cell.strip().replace(",", ".")) if _NUMBER.fullmatch(cell.strip()) else 0.0
+
+
+def _highest(columns: _Columns, cells: Sequence[Cell], scores: Sequence[int]) -> list[str]:
+    """Return the label with the highest score, none where several have it."""
+    values = _scores(cells, scores)
+    highest = max(values)
+    return [columns.header[scores[values.index(highest)]].strip()] if values.count(highest) == 1 else []
+
+
 def _entries(columns: _Columns, roles: _Roles) -> Iterator[ListEntry]:
     whole_numbers = bool(roles.labels) and columns.numeric(roles.labels[0])
     denying = _denying_column(columns)
@@ -535,6 +624,7 @@ def _entries(columns: _Columns, roles: _Roles) -> Iterator[ListEntry]:
     fractions = whole_numbers and _has_fractions(columns, roles.labels[0])
     separator = _separator(columns, roles.labels, roles.paths[0])
     originals = [column for column in columns.role("original") if column not in roles.paths]
+    scores, tied = _are_scores(columns, roles.one_hot), 0
     for number, (line, cells) in enumerate(columns.table.rows, 1):
         path = _first_of(cells, roles.paths)
         if not isinstance(path, str) or not path.strip():
@@ -547,8 +637,11 @@ def _entries(columns: _Columns, roles: _Roles) -> Iterator[ListEntry]:
         split = ""
         if roles.split is not None:
             split = _part_of(columns.header[roles.split], str(_first_of(cells, [roles.split])))
-        if roles.one_hot:
-            several = False
+        several = False
+        if roles.one_hot and scores:
+            labels = _highest(columns, cells, roles.one_hot)
+            tied += not labels
+        elif roles.one_hot:
             labels = [
                 columns.header[column].strip()
                 for column in roles.one_hot
@@ -569,6 +662,9 @@ def _entries(columns: _Columns, roles: _Roles) -> Iterator[ListEntry]:
             yield ListEntry(path, "", split, line or number, tuple(labels), original=original)
         else:
             yield from (ListEntry(path, label, split, line or number, original=original) for label in labels or [""])
+    if scores:
+        none = f"; {plural(tied, 'photo')} where several are as high got no label" if tied else ""
+        columns.table.notes.append(f"the label is the highest of the columns {_listed(columns, roles.one_hot)}{none}")
     if denied:
         are = "is" if len(denied) == 1 else "are"
         columns.table.notes.append(f"{plural(len(denied), 'label')} of a confidence of 0 {are} left out")

@@ -337,7 +337,11 @@ def labels_of_folders(data: bytes, name: str, folders: Collection[str]) -> dict[
     if not keys:
         return {}
     no_labels = {keys[0], *point_columns(table.header, [cells for _, cells in table.rows], keys[0])}
-    labels = [column for column in (*by_role["label_name"], *by_role["label"]) if column not in no_labels]
+    labels = [
+        column
+        for column in (*by_role["label_name"], *by_role["label"])
+        if column not in no_labels and len({str(cells[column : column + 1]) for _, cells in table.rows}) > 1
+    ]
     if not labels:
         return {}
     found = {
