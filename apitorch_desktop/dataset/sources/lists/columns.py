@@ -554,14 +554,17 @@ def _guess_by_place(columns: _Columns, free: list[int]) -> list[int]:
 
 
 def _more_labels(columns: _Columns, labels: list[int], taken: set[int | None]) -> list[int]:
-    """Return columns of further labels of an image: they hold nothing but labels that other images have."""
+    """Return columns of further labels of an image: they hold labels that other images have, or end rows of several lengths."""
     known = {cell for column in labels for cell in columns.values(column)}
     free = [column for column in range(columns.width) if column not in taken and column not in labels]
-    return [
-        column
-        for column in free
-        if not columns.numeric(column) and known and known.issuperset(columns.values(column) or [""])
-    ]
+    free = [column for column in free if not columns.numeric(column) and known]
+    lengths = {len(cells) for cells in columns.sample}
+    first = max((*labels, *(column for column in taken if column is not None)), default=0)
+    if columns.table.delimited and len(lengths) > 1 and not any(map(columns.numeric, labels)):
+        ends = [column for column in range(first + 1, columns.width) if column >= min(lengths)]
+        if ends and set(ends) <= set(free) and not any(columns.holds(_DATA, column) for column in ends):
+            return ends
+    return [column for column in free if known.issuperset(columns.values(column) or [""])]
 
 
 def _one_hot(columns: _Columns, free: list[int]) -> list[int]:

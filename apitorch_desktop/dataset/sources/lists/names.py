@@ -31,8 +31,8 @@ _LABELS: Final = _words(
     "label labels class category annotation annotations target ground_truth tag y choice choices species breed "
     "groundtruth gt truth diagnosis dx finding finding_labels variety classification classes categories category_label "
     "expression type kind sentiment emotion object objects object_name region_attributes file_attributes landmark disease "
-    "expected answer prediction predicted classifications verdict product sort klasse etikett kategorie bezeichnung classe etiquette "
-    "categorie clase etiqueta categoria art tags level grade quality"
+    "expected answer prediction predicted classifications verdict product sort klasse etikett kategorie bezeichnung classe "
+    "etiquette categorie clase etiqueta categoria art tags level grade quality"
 )
 _LABEL_IDS: Final = _words(
     "class_id label_id category_id target_id class_index label_index class_idx label_idx class_number class_no classid "
