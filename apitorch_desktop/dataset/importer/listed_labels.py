@@ -3,13 +3,15 @@
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Final
 
 from apitorch_desktop.dataset.importer.folder_labels import quoted
 from apitorch_desktop.dataset.sources.lists import reader
 from apitorch_desktop.dataset.sources.lists.annotations import yolo_classes
-from apitorch_desktop.dataset.sources.lists.index import ImageIndex, Parts
+from apitorch_desktop.dataset.sources.lists.index import ImageIndex, JoinedIndex, Parts
 from apitorch_desktop.dataset.sources.lists.names import is_container, normal, split_of, split_words, without_zeros
 from apitorch_desktop.dataset.sources.lists.table import decode
 from apitorch_desktop.utils.text import few, natural, plural, shown
@@ -32,6 +34,7 @@ _LIST_WORDS: Final = frozenset(
 """Words in the name of a list that say no more than that it is one: test_list.txt."""
 _MOST_DISTINCT: Final = 0.95
 """Part of the names in a list that are distinct, up to which they are labels of photos rather than names of classes."""
+_MAX_ALIKE: Final = 2**15
 _AGREEING: Final = 0.8
 """Share of the images of a list that lie in the folders which correspond to its numbers, from which these name them."""
 
@@ -58,6 +61,16 @@ class ListedLabels:
         self.unused: list[Parts] = []
         self.notes: list[str] = []
         self.complete = True
+        self._sources: dict[Parts, str] = {}
+        """Image → name of the list that gives its label."""
+        self._by_number: set[Parts] = set()
+        """Images whose label is the name of a number that nothing calls a label."""
+        self._keyed: list[tuple[reader.ListContent, Parts]] = []
+        """Lists that give their images ids."""
+        self._absent: list[tuple[str, list[str]]] = []
+        """Names of lists of nothing but images that are not there, with their paths."""
+        self._unjoined: dict[Parts, str] = {}
+        """Table of labels → sentence that what it calls by ids is not there."""
         self._of_albums: dict[Parts, str] = {}
         """Image → name of the list that has an album of it for a label."""
         self._last: list[tuple[reader.ListContent, Parts]] = []
@@ -74,6 +87,7 @@ class ListedLabels:
         self.folder_names = names.mapping_for(folders)
         self.notes += names.notes
         parts_of_set = _parts_by_list(parts for parts, _ in lists)
+        alike = _alike(lists, parts_of_set)
         boxes: list[tuple[Parts, list[str]]] = []
         for parts, load in sorted(
             lists, key=lambda one: (_rank_of_list(one[0][-1]), [natural(part) for part in one[0]])
@@ -89,18 +103,28 @@ class ListedLabels:
             if image is not None and (numbers := yolo_classes(data)) is not None:
                 boxes.append((image, numbers))
             else:
-                self._use(data, parts, index, names, folders, parts_of_set.get(parts, ""))
-        for content, parts in sorted(self._last, key=lambda one: one[0].guessed):
+                self._use(data, parts, index, names, folders, parts_of_set.get(parts, ""), alike)
+        self._drop_numbers_of_rows()
+        for content, parts in sorted(self._last, key=lambda one: (one[0].guessed, one[0].by_number)):
             if not self._merge(content, parts, index, parts_of_set.get(parts, "")):
                 self.unused.append(parts)
+        self._join(lists, index, names)
         self._merge_boxes(boxes, names)
+        self._note_absent()
 
     def _complain(self, sentence: str) -> None:
         self.notes.append(sentence)
         self.complete = False
 
     def _use(
-        self, data: bytes, parts: Parts, index: ImageIndex, names: "_ClassNames", folders: set[str], part_of_set: str
+        self,
+        data: bytes,
+        parts: Parts,
+        index: ImageIndex,
+        names: "_ClassNames",
+        folders: set[str],
+        part_of_set: str,
+        alike: Mapping[tuple[Parts, tuple[str, ...]], bytes],
     ) -> None:
         """Use a file for the labels of images, else for those of folders, else not."""
         name, base = parts[-1], parts[:-1]
@@ -109,11 +133,14 @@ class ListedLabels:
             for several in (False, True):  # at last, names that several images have are names of images too
                 locate = index.locator(base, _words_of_list(name)[0], several=several)
                 try:
-                    content = reader.read_list(data, name, locate, names.near(base))
+                    others = alike.get((base, _words_of_list(name)[1]), b"") if part_of_set else b""
+                    content = reader.read_list(data, name, locate, names.near(base), others)
                 except reader.InvalidList as error:
                     problem = problem or str(error)
                     continue
-                if content.answers or content.of_albums or content.guessed or content.scored:
+                if content.entries[0].keys:
+                    self._keyed.append((content, parts))
+                if content.answers or content.of_albums or content.guessed or content.by_number or content.scored:
                     self._last.append((content, parts))
                     return
                 if self._merge(content, parts, index, part_of_set):
@@ -124,6 +151,11 @@ class ListedLabels:
             return
         if problem and _is_meant(name):
             self._complain(problem)
+        elif problem and (labeled := reader.labeled_ids(data, name)):
+            column, first = labeled
+            self._unjoined[parts] = (
+                f"“{shown(name)}” has labels, but no photo is called as in its column “{shown(column)}” (“{shown(first)}”)."
+            )
         self.unused.append(parts)
 
     def _merge(self, content: reader.ListContent, parts: Parts, index: ImageIndex, part_of_set: str) -> bool:
@@ -135,7 +167,8 @@ class ListedLabels:
         of_part = not any(entry.label or entry.split or entry.several for entry in content.entries)
         if of_part and (content.bare or _LIST_WORDS.issuperset(_words_of_list(parts[-1])[1])):
             part_of_set = name_part  # nothing but photos: the list is the part
-        differing = 0
+        differing: list[tuple[Parts, str]] = []
+        paths: dict[Parts, str] = {}
         numbered = all(entry.label.isdigit() for entry in content.entries if entry.label)
         weak = content.answers or content.of_albums or _ANSWERS.search(parts[-1]) is not None
         for entry in content.entries:
@@ -160,9 +193,16 @@ class ListedLabels:
                 known.discard(image)
                 self.labels[image] = []
             if entry.label and image in known and entry.label not in self.labels[image]:
-                differing += image not in self.weak and image not in self.guessed
+                bare = content.by_number and (not numbered or image not in self.numbered)
+                if image not in self.weak and image not in self.guessed and not bare:
+                    differing.append((image, entry.label))
             if entry.label and image not in known:
                 self.labels.setdefault(image, []).append(entry.label)
+                self._sources.setdefault(image, parts[-1])
+                if paths.setdefault(image, entry.path) != entry.path and len(set(self.labels[image])) > 1:
+                    self._note_spellings(parts[-1], paths[image], entry.path, self.labels[image])
+                if content.by_number and not numbered:
+                    self._by_number.add(image)
                 if weak:
                     self.weak.add(image)
                     if content.of_albums:
@@ -181,10 +221,19 @@ class ListedLabels:
         if len(missing) < len(content.entries):
             self.notes += content.notes
         if not used:
+            if (
+                content.plain
+                and len(missing) == len(content.entries) > 1
+                and any(entry.label for entry in content.entries)
+            ):
+                self._absent.append((parts[-1], missing))
             return bool(ambiguous)
         if differing:
+            image, label = differing[0]
             self.notes.append(
-                f"“{shown(parts[-1])}” gives {plural(differing, 'photo')} another label than a list before it, which counts."
+                f"“{shown(parts[-1])}” gives {plural(len(differing), 'photo')} another label than "
+                f"“{shown(self._sources[image])}”, which counts: “{shown(image[-1])}” is "
+                f"“{shown(self.labels[image][0])}”, not “{shown(label)}”."
             )
         if missing:
             first = ", ".join(f"“{shown(path)}”" for path in missing[:3])
@@ -193,9 +242,71 @@ class ListedLabels:
             self._complain(f"{plural(len(missing), 'photo')} in “{shown(parts[-1])}” {are} not there: {first}{more}.")
         return True
 
+    def _note_spellings(self, name: str, first: str, other: str, labels: list[str]) -> None:
+        self.notes.append(
+            f"“{shown(name)}” gives several labels to one photo, which it calls “{shown(first)}” and “{shown(other)}” "
+            f"({', '.join(labels[:5])}): it comes under each."
+        )
+
+    def _note_absent(self) -> None:
+        """Notify of lists that could not be used since none of their photos is there."""
+        for name, paths in self._absent[:3]:
+            self.notes.append(f"No photo in “{shown(name)}” is there: {few(paths)}. Its labels are not used.")
+        if len(self._absent) > 3:
+            self.notes.append(f"So it is with {plural(len(self._absent) - 3, 'more list')}.")
+        self.notes += self._unjoined.values()
+
+    def _drop_numbers_of_rows(self) -> None:
+        """Take the numbers for no labels that count the rows of a list, and those of the lists beside it."""
+        sure = {
+            parts[:-1]
+            for content, parts in self._last
+            if content.counted and len(content.entries) > 2 and all(entry.label.isdigit() for entry in content.entries)
+        }
+        dropped = [(content, parts) for content, parts in self._last if content.counted and parts[:-1] in sure]
+        for content, _ in dropped:
+            content.entries = [replace(entry, label="") for entry in content.entries]
+        if dropped:
+            self.notes.append(
+                f"The numbers in {few(parts[-1] for _, parts in dropped)} count the lines there, and are no labels."
+            )
+
+    def _join(self, lists: Sequence[ListFile], index: ImageIndex, names: "_ClassNames") -> None:
+        """Use tables that call images by ids which another list gives them."""
+        images: dict[str, Parts] = {}
+        twice: set[str] = set()
+        for content, parts in self._keyed:
+            for entry in content.entries:
+                image = index.find(entry.path, parts[:-1], _words_of_list(parts[-1])[0])
+                if image is not None:
+                    twice.update(key for key in entry.keys if images.setdefault(key, image) != image)
+        joined = JoinedIndex({key: image for key, image in images.items() if key not in twice})
+        keyed = {parts for _, parts in self._keyed}
+        for parts, load in lists if images else ():
+            if (
+                parts not in self.unused
+                or parts in keyed
+                or not reader.is_list(parts[-1])
+                or _SUBMISSION.search(parts[-1])
+            ):
+                continue
+            try:
+                content = reader.read_list(load(), parts[-1], joined.locator(), names.near(parts[:-1]))
+            except reader.InvalidList:
+                continue
+            found = sum(bool(joined.find(entry.path)) for entry in content.entries)
+            split = any(entry.split for entry in content.entries)
+            named = split or _MEANT.search(parts[-1]) or not (content.plain or content.guessed)
+            enough = found >= (_MOST_DISTINCT * len(images) if content.plain else 1)
+            if enough and named and self._merge(content, parts, joined, ""):
+                self.unused = [own for own in self.unused if own != parts and own not in keyed]
+                self._unjoined.pop(parts, None)
+
     def weigh(self, folders: Mapping[Parts, str]) -> None:
         """Decide which labels give way to those of folders, the label of each image by its folders, "" for none."""
         self._weigh_albums(folders)
+        folders = {image: "" if split_of(label) else label for image, label in folders.items()}
+        self.weak.update(image for image in self._by_number if folders[image] in self.folder_names)
         guessed = self.guessed - (self.numbered if self._name_numbers(folders) else set())
         if len(set(filter(None, folders.values()))) < 2:  # one folder for all says less than a list
             return
@@ -339,6 +450,8 @@ class _ClassNames:
             except reader.InvalidList:
                 continue
             names = reader.class_names(data, parts[-1])
+            if all(map(str.isdigit, names.values())) and len(set(names.values())) < len(names):
+                continue  # numbers of numbers are ids of images with their classes
             if names and not _leads_to_images(data, parts, index) and not self._is_of_photos(names, data, parts):
                 self._by_folder.setdefault(parts[:-1], {}).update(names)
                 self.used.add(parts)
@@ -420,6 +533,17 @@ class _ClassNames:
                     )
                 return found
         return {}
+
+
+def _alike(lists: Sequence[ListFile], parts_of_set: Mapping[Parts, str]) -> dict[tuple[Parts, tuple[str, ...]], bytes]:
+    """Return the texts of lists that differ in the part of the set alone, by their folder and words."""
+    found: dict[tuple[Parts, tuple[str, ...]], bytes] = {}
+    for parts, load in lists:
+        if parts in parts_of_set and parts[-1].lower().endswith(".txt"):
+            key = (parts[:-1], _words_of_list(parts[-1])[1])
+            with suppress(reader.InvalidList):
+                found[key] = found.get(key, b"") + b"\n" + load()[:_MAX_ALIKE]
+    return found
 
 
 def _rank_of_list(name: str) -> int:

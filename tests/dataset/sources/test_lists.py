@@ -376,7 +376,6 @@ def test_labels_of_two_words_are_one(tmp_path, rows, expected):
         ("file,points,expression\np0.jpg,1.5;2.5,cat\np1.jpg,1.5;2.25,dog\n", {"cat": "", "dog": ""}, ""),
         ("file,type,topics,place\np0.jpg,image,a,x\np1.jpg,image,b,x\np2.jpg,image,b,x\n", {"a": "", "b": ""}, ""),
         ('filename,file_attributes,region_attributes\np0.jpg,"{""kind"": ""cat""}",{}\np1.jpg,"{""kind"": ""dog""}",{}\n', {"cat": "", "dog": ""}, ""),
-        ("file,label\np0.jpg,train\np1.jpg,test\n", {"train": "", "test": ""}, ""),
         ("file,class,split\np0.jpg,cat,0\np1.jpg,dog,1\n", {"cat": "", "dog": ""}, "“0”, “1” in the column “split” are no known part"),
         ("id,kind,name\np0,cat,a\np1,dog,b, or c\n", {"cat": "", "dog": ""}, ""),
         ("id,url,landmark_id\np0,https://e.org/X.jpg,14\np1,https://e.org/Y.jpg,15\n", {"14": "", "15": ""}, ""),
@@ -421,7 +420,10 @@ def test_lists_and_folders_that_disagree(tmp_path):
     plan = scan([tmp_path])
     assert labels(plan) == {"cat": ["p2.jpg"], "dog": ["p0.jpg", "p1.jpg"]}
     assert any("1 photo lies in the folder of another label" in note for note in plan.notes)
-    assert any("“b.csv” gives 1 photo another label" in note for note in plan.notes)
+    assert any(
+        "“b.csv” gives 1 photo another label than “a.csv”, which counts: “p1.jpg” is “dog”, not “bird”." in note
+        for note in plan.notes
+    )
 
 
 def test_names_are_matched_in_other_case_and_unicode_form(tmp_path):

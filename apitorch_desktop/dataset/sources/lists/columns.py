@@ -81,7 +81,7 @@ class ListEntry:
 
     `line`: its line in the list, or its number. `several`: labels of the objects in it, where they are more than one.
     `guessed`: True where its column is called otherwise, or holds numbers and is not called at all.
-    `original`: the name that the image had once, "" where that is not known.
+    `original`: the name that the image had once, "" where that is not known. `keys`: ids that other lists may call it by.
     `of_album`: True where the label is the name of the list that the image is in, which may be no class: “Holiday”.
     `scored`: True where a number below 1 beside the label says how sure it is, as a classifier does.
     """
@@ -95,6 +95,7 @@ class ListEntry:
     of_album: bool = False
     scored: bool = False
     original: str = ""
+    keys: tuple[str, ...] = ()
 
 
 class _Columns:
@@ -206,10 +207,37 @@ def entries_of(table: Table, locate: Located, class_names: Mapping[str, str] | N
     numbers_only = all(entry.label.isdigit() for entry in entries if entry.label)
     guessed = bool(labels) and (made_up or not of_label) and (numbers_only or not made_up)
     parts = [cell for column in one_hot for cell in columns.values(column) if _FRACTION.fullmatch(str(cell).strip())]
+    table.by_number = guessed and numbers_only
+    table.counted = not table.header and bool(labels) and _count_rows(table, labels[0])
     scored = bool(parts) or (bool(labels) and _is_scored(columns))
     if of_album or guessed or scored:
         entries = [replace(entry, guessed=guessed, of_album=of_album, scored=scored) for entry in entries]
     return named(entries, class_names or {})
+
+
+def _count_rows(table: Table, column: int) -> bool:
+    values = [str(cells[column]).strip() if column < len(cells) else "" for _, cells in table.rows]
+    return any(values == [str(number) for number in range(first, first + len(values))] for first in (0, 1))
+
+
+def _key_columns(columns: _Columns, taken: Iterable[int | None], path: int) -> list[int]:
+    """Return the columns of ids, each of one row."""
+    if columns.table.header:
+        chosen = [
+            column
+            for column, header in enumerate(columns.header)
+            if names.normal(header) == "id" or _ID_HEADER.fullmatch(header)
+        ]
+    else:
+        chosen = [0] if path == 1 else []
+    rows = columns.table.rows
+    return [
+        column
+        for column in chosen
+        if column != path
+        and column not in taken
+        and len({cells[column] for _, cells in rows if column < len(cells)}) == len(rows)
+    ]
 
 
 def _is_scored(columns: _Columns) -> bool:
@@ -323,7 +351,7 @@ def _split_column(columns: _Columns, path: int) -> int | None:
     for column in [*by_name, *(column for column in range(columns.width) if column not in by_name)]:
         values = {value for value in columns.values(column) if isinstance(value, str)}
         parts = {names.split_of(value) or ("none" if value.lower() == "unassigned" else "") for value in values}
-        if column == path or not parts or "" in parts or names.is_label_header(columns.header[column]):
+        if column == path or not parts or "" in parts:
             continue
         if column in by_name or not columns.header[column] or len(parts) > 1:
             return column
@@ -340,6 +368,12 @@ def _split_column(columns: _Columns, path: int) -> int | None:
         if headers[column] == "partition" or "2" in numbers:
             return column
         columns.note_values(column, map(str, numbers), "known part of a set")
+    last = columns.width - 1
+    if columns.table.last and columns.width == 2 and path == 0:
+        values = {str(value) for value in columns.values(last)}
+        if values and values <= ({"0", "1"} if columns.table.last in _FLAGS else _NUMBERED_PARTS.keys()):
+            columns.header[last] = columns.table.last
+            return last
     flags = [column for column in range(columns.width) if column != path and _is_flag(columns, column)]
     for column in flags:  # a flag “test” among others may be a class
         if headers[column] in _FLAGS and (headers[column].startswith(("is", "in")) or len(flags) == 1):
@@ -452,7 +486,11 @@ def _label_columns(columns: _Columns, taken: set[int | None], path: int) -> tupl
 def _note_candidates(columns: _Columns, free: list[int]) -> None:
     """Notify of columns without a usual name that may be labels, rather words and numbers that repeat."""
     unknown = [column for column in free if names.rank(columns.header[column], "other") is None]
-    unknown = [column for column in unknown if columns.distinct(column) > 1]
+    unknown = [
+        column
+        for column in unknown
+        if columns.distinct(column) > 1 and not any(looks_like_path(str(cell)) for cell in columns.values(column))
+    ]
     likely = [
         column
         for column in unknown
@@ -627,6 +665,7 @@ def _entries(columns: _Columns, roles: _Roles) -> Iterator[ListEntry]:
     fractions = whole_numbers and _has_fractions(columns, roles.labels[0])
     separator = _separator(columns, roles.labels, roles.paths[0])
     originals = [column for column in columns.role("original") if column not in roles.paths]
+    key_columns = _key_columns(columns, (*roles.labels, roles.split, roles.folder), roles.paths[0])
     scores, tied = _are_scores(columns, roles.one_hot), 0
     for number, (line, cells) in enumerate(columns.table.rows, 1):
         path = _first_of(cells, roles.paths)
@@ -661,10 +700,12 @@ def _entries(columns: _Columns, roles: _Roles) -> Iterator[ListEntry]:
             labels = []
         if whole_numbers:
             labels = [re.sub(r"[.,]0+$", "", label) for label in labels]
+        keys = tuple(str(cells[column]).strip() for column in key_columns if column < len(cells))
+        entry = ListEntry(path, "", split, line or number, original=original, keys=keys)
         if several and len(labels) > 1:
-            yield ListEntry(path, "", split, line or number, tuple(labels), original=original)
+            yield replace(entry, several=tuple(labels))
         else:
-            yield from (ListEntry(path, label, split, line or number, original=original) for label in labels or [""])
+            yield from (replace(entry, label=label) for label in labels or [""])
     if scores:
         none = f"; {plural(tied, 'photo')} where several are as high got no label" if tied else ""
         columns.table.notes.append(f"the label is the highest of the columns {_listed(columns, roles.one_hot)}{none}")

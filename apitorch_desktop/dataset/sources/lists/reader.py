@@ -7,6 +7,7 @@ import lzma
 import re
 import zlib
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from io import BufferedIOBase, BytesIO
 from pathlib import Path, PurePosixPath
@@ -46,7 +47,8 @@ class ListContent:
 
     `answers`: True where the labels are those of a detector, which says of each object how sure it is. `of_albums`: True
     where they are nothing but names of lists within it, `guessed` where nothing calls them labels, `scored` where each has a
-    score. `bare`: there is nothing but paths in it.
+    score. `bare`: there is nothing but paths in it. `plain`: it is a table without a header. `counted`: its labels are the
+    numbers of its rows; `by_number`: they are numbers that nothing calls labels, which names beside it may have replaced.
     """
 
     entries: list[ListEntry]
@@ -56,6 +58,9 @@ class ListContent:
     guessed: bool = False
     scored: bool = False
     bare: bool = False
+    plain: bool = False
+    counted: bool = False
+    by_number: bool = False
 
 
 def is_list(name: str) -> bool:
@@ -105,14 +110,17 @@ def load(path: Path) -> bytes:
         raise InvalidList(f"“{shown(path.name)}” cannot be read: {reason(error)}.") from None
 
 
-def read_list(data: bytes, name: str, locate: Located, class_names: Mapping[str, str] | None = None) -> ListContent:
+def read_list(
+    data: bytes, name: str, locate: Located, class_names: Mapping[str, str] | None = None, alike: bytes = b""
+) -> ListContent:
     """Read a list by its bytes and its file name. Raises InvalidList.
 
     `locate(path)` is True where a path in the list leads to an image. `class_names`: number → name, from beside it.
+    `alike`: lists of the same form, of other parts of the set.
     """
     content = ListContent([])
     try:
-        entries = _entries(_unpacked(data, name), _unpacked_name(name), locate, class_names or {}, content)
+        entries = _entries(_unpacked(data, name), _unpacked_name(name), locate, class_names or {}, content, alike)
         content.entries = [entry for entry in entries if entry.path]
     except (ValueError, RecursionError) as error:
         what = " ".join(str(error).split()).rstrip(".")
@@ -151,7 +159,12 @@ def _repeated(entries: list[ListEntry], name: str) -> list[str]:
 
 
 def _entries(
-    data: bytes, name: str, locate: Located, class_names: Mapping[str, str], content: ListContent
+    data: bytes,
+    name: str,
+    locate: Located,
+    class_names: Mapping[str, str],
+    content: ListContent,
+    alike: bytes = b"",
 ) -> list[ListEntry]:
     suffix = PurePosixPath(name).suffix.lower()
     if suffix == ".xml":
@@ -184,14 +197,25 @@ def _entries(
             raise ValueError(f"line {getattr(error, 'lineno', 1)}: {getattr(error, 'msg', error)}") from None
         return _of_json(value, locate, class_names, name, content)
     else:
-        table = read_table(text, locate)
+        table = read_table(text, locate, decode(alike))
+        table.last = "" if table.header else _last_column(name)
         content.bare = all(len(cells) == 1 for _, cells in table.rows)
+        content.plain = not table.header
     entries = entries_of(table, locate, class_names)
+    content.counted, content.by_number = table.counted, table.by_number
     content.notes += [f"“{shown(name)}”: {sentence}." for sentence in table.notes]
     if table.unread:
         more = f" and {plural(len(table.unread) - 1, 'more line')} like it" if len(table.unread) > 1 else ""
         content.notes.append(f"“{shown(name)}”: {table.unread[0]}{more}.")
     return entries
+
+
+def _last_column(name: str) -> str:
+    """Return the name of a column of parts of a set that a list is called after; "" for another."""
+    words = set(re.split(r"[\W\d_]+", name.lower()))
+    if words >= {"train", "test"}:
+        return "istrain"
+    return next((word for word in ("partition", "split") if word in words), "")
 
 
 def _of_json(
@@ -321,6 +345,22 @@ def class_names(data: bytes, name: str) -> dict[str, str]:
         swapped = re.findall(r"item\s*\{[^}]*?name\s*:\s*[\"']([^\"']+)[\"'][^}]*?id\s*:\s*(\d+)", text, re.DOTALL)
         return dict(pairs) | {number: label for label, number in swapped}
     return _from_lines(text)
+
+
+def labeled_ids(data: bytes, name: str) -> tuple[str, str] | None:
+    """Return the column of ids of a table that has labels too, and the first id in it; None for another."""
+    if PurePosixPath(_unpacked_name(name)).suffix.lower() not in {".csv", ".tsv", ".tab"}:
+        return None
+    with suppress(ValueError):
+        lines = decode(_unpacked(data, name)[: 2**16]).splitlines()[:2]
+        rows = [[cell.strip().strip('"') for cell in re.split(r"[,;\t]", line)] for line in lines]
+        if (
+            len(rows) == 2
+            and any(map(names.is_label_header, rows[0][1:]))
+            and names.rank(rows[0][0], "path") is not None
+        ):
+            return rows[0][0], rows[1][0]
+    return None
 
 
 def labels_of_folders(data: bytes, name: str, folders: Collection[str]) -> dict[str, str]:

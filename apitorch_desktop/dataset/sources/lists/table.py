@@ -50,6 +50,12 @@ class Table:
     """True where rows come from JSON objects, each with keys of its own: a value may be in another column in every row."""
     guessed: bool = False
     """True where nothing in the list says that its labels are labels: the header was made up."""
+    last: str = ""
+    """Name of the last column where the list is called after it and has no header: train_test_split.txt."""
+    counted: bool = False
+    """True where its labels are the numbers of its rows, in their order."""
+    by_number: bool = False
+    """True where its labels are numbers that nothing in it calls labels, named or not."""
     above: frozenset[str] = frozenset()
     """Columns of what stands above lists of images in JSON: an album's name rather than an image's label."""
     unread: list[str] = field(default_factory=list)
