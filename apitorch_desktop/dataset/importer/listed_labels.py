@@ -13,7 +13,7 @@ from apitorch_desktop.dataset.sources.lists import reader
 from apitorch_desktop.dataset.sources.lists.annotations import yolo_classes
 from apitorch_desktop.dataset.sources.lists.index import ImageIndex, JoinedIndex, Parts
 from apitorch_desktop.dataset.sources.lists.names import is_container, normal, split_of, split_words, without_zeros
-from apitorch_desktop.dataset.sources.lists.table import decode
+from apitorch_desktop.dataset.sources.lists.table import decode, looks_like_path
 from apitorch_desktop.utils.text import few, natural, plural, shown
 
 ListFile = tuple[Parts, Callable[[], bytes]]
@@ -129,7 +129,8 @@ class ListedLabels:
         """Use a file for the labels of images, else for those of folders, else not."""
         name, base = parts[-1], parts[:-1]
         problem = ""
-        if reader.is_list(name) and not _SUBMISSION.search(name):
+        may_be = reader.is_list(name) or not PurePosixPath(name).suffix
+        if may_be and not _SUBMISSION.search(name):
             for several in (False, True):  # at last, names that several images have are names of images too
                 locate = index.locator(base, _words_of_list(name)[0], several=several)
                 try:
@@ -190,6 +191,7 @@ class ListedLabels:
                 self.originals.setdefault(image, entry.original)
             if entry.label and not (numbered or weak) and image in self.numbered:  # a name goes before a number
                 self.numbered.discard(image)
+                self._sources.pop(image, None)
                 known.discard(image)
                 self.labels[image] = []
             if entry.label and image in known and entry.label not in self.labels[image]:
@@ -221,12 +223,9 @@ class ListedLabels:
         if len(missing) < len(content.entries):
             self.notes += content.notes
         if not used:
-            if (
-                content.plain
-                and len(missing) == len(content.entries) > 1
-                and any(entry.label for entry in content.entries)
-            ):
-                self._absent.append((parts[-1], missing))
+            labeled = [entry.path for entry in content.entries if entry.label and looks_like_path(entry.path)]
+            if len(labeled) > 1 and len(missing) == len(content.entries):
+                self._absent.append((parts[-1], labeled))
             return bool(ambiguous)
         if differing:
             image, label = differing[0]

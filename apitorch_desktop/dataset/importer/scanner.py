@@ -60,6 +60,8 @@ _MAGIC: Final = re.compile(
     re.DOTALL,
 )
 _DEEPEST = 100
+_HEAD: Final = 4096
+"""Bytes at the beginning of a file without a suffix that say whether it is a list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +194,7 @@ class Scanner:
             self._refuse(path, f"“{shown(path.name)}” is no ordinary file.")
         elif self._several and self._is_companion(path):
             return
-        elif reader.is_list(path.name):
+        elif reader.is_list(path.name) or reader.is_unnamed_list(path.name, _head(path)):
             self._add_list(path)
         elif sentence := reader.unread_list(path.name) or program_file(path):
             self._complain(sentence)
@@ -267,14 +269,14 @@ class Scanner:
                 inner = Contents()
                 self._collect_archive(path, (), inner)
                 archives.append((path, parts[:-1], inner))
-            elif is_image(parts[-1], b"" if sentence else _head(path)):
+            elif is_image(parts[-1], head := b"" if sentence else _head(path)):
                 contents.images.append(
                     ContainedImage(parts, ImageFile(path), InspectedFile(problem=sentence) if sentence else None)
                 )
                 self._tick(len(self.found) + len(contents.images))
             elif sentence:  # a pipe is never opened, whatever its name
                 contents.others.append(parts)
-            elif reader.is_list(parts[-1]) or reader.CLASS_NAME_FILES.fullmatch(parts[-1]):
+            elif reader.may_be_list(parts[-1], head):
                 contents.lists.append((parts, partial(reader.load, path)))
             else:
                 contents.others.append(parts)
@@ -342,7 +344,7 @@ class Scanner:
                     look = self._look_at_member(member.size, member.data, member.problem)
                     contents.images.append(ContainedImage(place, ArchiveMember(path, member.name), look))
                     self._tick(len(self.found) + len(contents.images))
-                elif reader.is_list(parts[-1]) or reader.CLASS_NAME_FILES.fullmatch(parts[-1]):
+                elif reader.may_be_list(parts[-1], member.data[:_HEAD]):
                     contents.lists.append((place, partial(_data_of_list, member)))
                 else:
                     contents.others.append(place)
@@ -580,7 +582,7 @@ def _head(path: Path) -> bytes:
         return b""
     try:
         with path.open("rb") as file:
-            return file.read(16)
+            return file.read(_HEAD if not path.suffix else 16)
     except OSError:
         return b""
 

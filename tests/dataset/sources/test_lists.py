@@ -389,6 +389,54 @@ def test_columns_beside_the_labels(tmp_path, text, expected, said):
     assert any(said in note for note in plan.notes) if said else not plan.notes
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("list.txt", "x_0.jpg 5\nx_1.jpg 5\n", "No photo in “list.txt” is there: “x_0.jpg”, “x_1.jpg”. Its labels"),
+        ("l.csv", "file,label\nx_0.jpg,a\nx_1.jpg,b\n", "No photo in “l.csv” is there: “x_0.jpg”, “x_1.jpg”."),
+        (
+            "l.csv",
+            "Id,Target\n00b,16 0\n01c,7\n",
+            "“l.csv” has labels, but no photo is called as in its column “Id” (“00b”).",
+        ),
+        (
+            "l.csv",
+            "file,label\np0.jpg,cat\np1.jpg,cat\n.\\P0.JPG,dog\n",
+            "which it calls “p0.jpg” and “.\\P0.JPG” (cat, dog)",
+        ),
+    ],
+)
+def test_a_list_that_is_of_no_use_or_contradicts_itself_is_named(tmp_path, name, text, said):
+    put(tmp_path / "p0.jpg", photo(0))
+    put(tmp_path / "p1.jpg", photo(1))
+    put(tmp_path / name, text.encode())
+    assert any(said in note for note in scan([tmp_path]).notes)
+
+
+def test_numbers_beside_names_are_no_other_label(tmp_path):
+    put(tmp_path / "p0.jpg", photo(0))
+    put(tmp_path / "a.csv", b"file,label\np0.jpg,cat\n")
+    put(tmp_path / "b.txt", b"p0.jpg 1\n")
+    assert not scan([tmp_path]).notes
+
+
+def test_a_printed_table_and_rows_of_several_labels(tmp_path):
+    for number in range(3):
+        put(tmp_path / f"p{number}.jpg", photo(number))
+    printed = put(
+        tmp_path / "l.txt", b" filename | label \n----------+-------\n p0.jpg   | cat\n p1.jpg   | dog\n(2 rows)\n"
+    )
+    assert labels(scan([printed])) == {"cat": ["p0.jpg"], "dog": ["p1.jpg"]}
+    ragged = put(tmp_path / "l.csv", b"p0.jpg,daisy\np1.jpg,daisy,rose\np2.jpg,tulip\n")
+    assert labels(scan([ragged])) == {"daisy": ["p0.jpg", "p1.jpg"], "rose": ["p1.jpg"], "tulip": ["p2.jpg"]}
+
+
+def test_a_list_without_a_suffix_is_read_alone(tmp_path):
+    put(tmp_path / "images/p0.jpg", photo(0))
+    put(tmp_path / "images/p1.jpg", photo(1))
+    assert list(labels(scan([put(tmp_path / "train", b"images/p0.jpg cat\nimages/p1.jpg dog\n")]))) == ["cat", "dog"]
+
+
 def test_a_column_of_folders_beside_the_names_finds_photos_of_one_name(tmp_path):
     for number, folder in enumerate(["A/1", "B/1"]):
         put(tmp_path / folder / "1.jpg", photo(number))

@@ -28,6 +28,11 @@ from apitorch_desktop.utils.errors import UserError
 from apitorch_desktop.utils.text import plural, reason, shown
 
 _MAX_DEPTH: Final = 4
+_NAMES_IMAGE: Final = re.compile(
+    r"\S\.(?:jpe?g|png|bmp|gif|webp|tiff?)[\"']?(?:\s+|\s*[,;|:]\s*)[^\s|,;]|[^\s|,;](?:\s+|\s*[,;|:]\s*)\S*\.(?:jpe?g|png|bmp|gif|webp|tiff?)\b",
+    re.IGNORECASE,
+)
+"""Name of an image with a word behind or before it."""
 SUFFIXES: Final = frozenset({".csv", ".tsv", ".tab", ".json", ".jsonl", ".ndjson", ".manifest", ".txt", ".xml", ".lst"})
 MAX_BYTES: Final = 256 * 2**20
 _UNREAD: Final = {
@@ -66,6 +71,14 @@ class ListContent:
 def is_list(name: str) -> bool:
     """Return True for the name of a file that may be a list, packed or not."""
     return PurePosixPath(_unpacked_name(name)).suffix.lower() in SUFFIXES
+
+
+def is_unnamed_list(name: str, head: bytes) -> bool:
+    """Return True for the beginning of a text in a file without a suffix whose lines name images and something else."""
+    if PurePosixPath(name).suffix or b"\0" in head:
+        return False
+    lines = head.decode("utf-8", "replace").splitlines()[:20]
+    return len(lines) > 1 and all(_NAMES_IMAGE.search(line) for line in lines[1:-1] or lines)
 
 
 _PACKED: Final[dict[str, Callable[[BytesIO], BufferedIOBase]]] = {
@@ -324,6 +337,13 @@ CLASS_NAME_FILES: Final = re.compile(
     re.IGNORECASE,
 )
 """Names of files that may hold class names."""
+
+
+def may_be_list(name: str, head: bytes) -> bool:
+    """Return True for a file that may be a list, or hold the names of classes, by its name, else by its beginning."""
+    return is_list(name) or CLASS_NAME_FILES.fullmatch(name) is not None or is_unnamed_list(name, head)
+
+
 _IMAGE: Final = re.compile(r"\.(?:jpe?g|png|bmp|gif|webp|tiff?)\b", re.IGNORECASE)
 
 
