@@ -11,7 +11,7 @@ from typing import Final
 from apitorch_desktop.dataset.importer.folder_labels import quoted
 from apitorch_desktop.dataset.sources.lists import reader
 from apitorch_desktop.dataset.sources.lists.annotations import yolo_classes
-from apitorch_desktop.dataset.sources.lists.index import ImageIndex, JoinedIndex, Parts
+from apitorch_desktop.dataset.sources.lists.index import ImageIndex, JoinedIndex, Parts, path_parts
 from apitorch_desktop.dataset.sources.lists.names import is_container, normal, split_of, split_words, without_zeros
 from apitorch_desktop.dataset.sources.lists.table import decode, looks_like_path
 from apitorch_desktop.utils.text import few, natural, plural, shown
@@ -65,6 +65,8 @@ class ListedLabels:
         """Image → name of the list that gives its label."""
         self._by_number: set[Parts] = set()
         """Images whose label is the name of a number that nothing calls a label."""
+        self._classes: set[str] = set()
+        """Names of classes from files that number them."""
         self._keyed: list[tuple[reader.ListContent, Parts]] = []
         """Lists that give their images ids."""
         self._absent: list[tuple[str, list[str]]] = []
@@ -85,6 +87,7 @@ class ListedLabels:
         folders = {part for parts in images for part in parts[:-1]}
         names = _ClassNames(lists, index, folders, len(images))
         self.folder_names = names.mapping_for(folders)
+        self._classes = names.normal_names()
         self.notes += names.notes
         parts_of_set = _parts_by_list(parts for parts, _ in lists)
         alike = _alike(lists, parts_of_set)
@@ -184,7 +187,8 @@ class ListedLabels:
                 missing.append(entry.path)
                 continue
             split = entry.split or part_of_set
-            used = used or bool(entry.label or split or entry.several)
+            counts = entry.label and (image not in known or entry.label in self.labels[image])
+            used = used or bool(counts or split or entry.several)
             if split:
                 self.splits.setdefault(image, split)
             if entry.original:
@@ -195,7 +199,7 @@ class ListedLabels:
                 known.discard(image)
                 self.labels[image] = []
             if entry.label and image in known and entry.label not in self.labels[image]:
-                bare = content.by_number and (not numbered or image not in self.numbered)
+                bare = (numbered or content.by_number) and image not in self.numbered  # a number says no other name
                 if image not in self.weak and image not in self.guessed and not bare:
                     differing.append((image, entry.label))
             if entry.label and image not in known:
@@ -222,7 +226,7 @@ class ListedLabels:
             )
         if len(missing) < len(content.entries):
             self.notes += content.notes
-        if not used:
+        if not used and not differing:
             labeled = [entry.path for entry in content.entries if entry.label and looks_like_path(entry.path)]
             if len(labeled) > 1 and len(missing) == len(content.entries):
                 self._absent.append((parts[-1], labeled))
@@ -257,11 +261,7 @@ class ListedLabels:
 
     def _drop_numbers_of_rows(self) -> None:
         """Take the numbers for no labels that count the rows of a list, and those of the lists beside it."""
-        sure = {
-            parts[:-1]
-            for content, parts in self._last
-            if content.counted and len(content.entries) > 2 and all(entry.label.isdigit() for entry in content.entries)
-        }
+        sure = {parts[:-1] for content, parts in self._last if _counts_rows(content)}
         dropped = [(content, parts) for content, parts in self._last if content.counted and parts[:-1] in sure]
         for content, _ in dropped:
             content.entries = [replace(entry, label="") for entry in content.entries]
@@ -304,12 +304,16 @@ class ListedLabels:
     def weigh(self, folders: Mapping[Parts, str]) -> None:
         """Decide which labels give way to those of folders, the label of each image by its folders, "" for none."""
         self._weigh_albums(folders)
-        folders = {image: "" if split_of(label) else label for image, label in folders.items()}
-        self.weak.update(image for image in self._by_number if folders[image] in self.folder_names)
         guessed = self.guessed - (self.numbered if self._name_numbers(folders) else set())
+        folders = {image: "" if split_of(label) else label for image, label in folders.items()}
+        self.weak.update(
+            image
+            for image in self._by_number
+            if folders[image] in self.folder_names or normal(folders[image]) in self._classes
+        )
         if len(set(filter(None, folders.values()))) < 2:  # one folder for all says less than a list
             return
-        self.weak |= guessed
+        self.weak.update(image for image in guessed if folders[image])
         self._weigh_scored(folders)
         differing = [
             label
@@ -515,6 +519,10 @@ class _ClassNames:
                 return names
         return next(iter(self._by_folder.values())) if len(self._by_folder) == 1 else {}
 
+    def normal_names(self) -> set[str]:
+        """Return all names of classes as `normal` spells them."""
+        return {normal(name) for names in self._by_folder.values() for name in names.values()}
+
     def mapping_for(self, folders: set[str]) -> dict[str, str]:
         """Return id → name of folders that are called by ids, or by numbers from 1 where the names count from 0."""
         numbers = {folder: without_zeros(folder) for folder in folders if folder.isdecimal()}
@@ -532,6 +540,13 @@ class _ClassNames:
                     )
                 return found
         return {}
+
+
+def _counts_rows(content: reader.ListContent) -> bool:
+    """Return whether numbers that may count the rows of a list do: it has several images of one folder, and no names."""
+    folders = {path_parts(entry.path)[:-1] for entry in content.entries}
+    unnamed = all(entry.label.isdigit() for entry in content.entries)
+    return content.counted and unnamed and len(content.entries) > max(2, len(folders))
 
 
 def _alike(lists: Sequence[ListFile], parts_of_set: Mapping[Parts, str]) -> dict[tuple[Parts, tuple[str, ...]], bytes]:

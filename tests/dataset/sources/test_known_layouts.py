@@ -230,6 +230,11 @@ LAYOUTS = {
          "ImageSets/train_cls.txt": "n01440764/a 1\nn01440764/b 2\nn01443537/c 3\n", "ImageSets/val.txt": "v 1\n"},
         {"n01440764": 2, "n01443537": 1, "": 1}, {"train", "validation"},
     ),
+    "numbers of classes with one photo each": (
+        {"real/bird/1.jpg": None, "real/cat/1.jpg": None, "real/owl/1.jpg": None, "art/bird/1.jpg": None, "art/cat/1.jpg": None, "art/owl/1.jpg": None,
+         **{f"{part}.txt": f"{part}/bird/1.jpg 0\n{part}/cat/1.jpg 1\n{part}/owl/1.jpg 2\n" for part in ("real", "art")}},
+        {"bird": 2, "cat": 2, "owl": 2}, {""},
+    ),
     "bare numbers beside folders and lists of names": (
         {"train/n01440764/a.JPEG": None, "train/n01443537/b.JPEG": None, "val/v.JPEG": None, "sets/list.txt": "n01440764/a 1\nv 1\nn01443537/b 0\n",
          "val_solution.csv": "ImageId,label\nv,n01440764\n", "LOC_synset_mapping.txt": "n01440764 tench, Tinca\nn01443537 goldfish\n"},

@@ -372,7 +372,7 @@ def test_labels_of_two_words_are_one(tmp_path, rows, expected):
         ("Bild;Katze;Hund\np0.jpg;0,93;0,07\np1.jpg;0,2;0,8\n", {"katze": "", "hund": ""}, "the highest of the columns “Katze”, “Hund”"),
         ("image,cat,dog\np0.jpg,1.0,\np1.jpg,,1.0\np2.jpg,-1.0,1.0\n", {"cat": "", "dog": ""}, ""),
         ("mediaID,filePath,deploymentID\nm1,p0.jpg,d1\nm2,p1.jpg,d1\nm3,p2.jpg,d2\n", {"": ""}, "3 photos without a label"),
-        ("file,age,race\np0.jpg,9-19,x\np1.jpg,20-29,y\np2.jpg,20-29,y\n", {"": ""}, "no column is called “label” (“age”, “race”)"),
+        ("file,age,race\np0.jpg,9-19,x\np1.jpg,20-29,y\np2.jpg,20-29,y\n", {"": ""}, "no column is called “label”: if one of “age”, “race” holds the labels, rename it"),
         ("file,points,expression\np0.jpg,1.5;2.5,cat\np1.jpg,1.5;2.25,dog\n", {"cat": "", "dog": ""}, ""),
         ("file,type,topics,place\np0.jpg,image,a,x\np1.jpg,image,b,x\np2.jpg,image,b,x\n", {"a": "", "b": ""}, ""),
         ('filename,file_attributes,region_attributes\np0.jpg,"{""kind"": ""cat""}",{}\np1.jpg,"{""kind"": ""dog""}",{}\n', {"cat": "", "dog": ""}, ""),

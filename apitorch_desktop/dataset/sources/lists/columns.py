@@ -478,7 +478,7 @@ def _label_columns(columns: _Columns, taken: set[int | None], path: int) -> tupl
         free = [column for column in free if column > path or not columns.counts(column)]
     guessed = (_guess_by_header if columns.table.header else _guess_by_place)(columns, free)
     guessed = guessed or _titles(columns, path)
-    if not guessed and not of_files and columns.table.header:
+    if not guessed and columns.table.header and not columns.table.sparse:
         _note_candidates(columns, free)
     return guessed, []
 
@@ -500,14 +500,14 @@ def _note_candidates(columns: _Columns, free: list[int]) -> None:
     ]
     if candidates := likely or unknown:
         columns.table.notes.append(
-            f"no column is called “label” ({_listed(columns, candidates)}): rename the one that holds the labels"
+            f"no column is called “label”: if one of {', '.join(_listed(columns, candidates))} holds the labels, rename it"
         )
 
 
-def _listed(columns: _Columns, chosen: list[int]) -> str:
-    """Return the names of the first columns, in their order."""
-    listed = ", ".join(f"“{shown(columns.header[column])}”" for column in chosen[:_MAX_LISTED])
-    return listed + (", …" if len(chosen) > _MAX_LISTED else "")
+def _listed(columns: _Columns, chosen: list[int]) -> list[str]:
+    """Return the quoted names of columns in their order, of many the first and “…”."""
+    quoted = [f"“{shown(columns.header[column])}”" for column in chosen[:_MAX_LISTED]]
+    return [*quoted, "…"] if len(chosen) > _MAX_LISTED else quoted
 
 
 def _titles(columns: _Columns, path: int) -> list[int]:
@@ -708,7 +708,9 @@ def _entries(columns: _Columns, roles: _Roles) -> Iterator[ListEntry]:
             yield from (replace(entry, label=label) for label in labels or [""])
     if scores:
         none = f"; {plural(tied, 'photo')} where several are as high got no label" if tied else ""
-        columns.table.notes.append(f"the label is the highest of the columns {_listed(columns, roles.one_hot)}{none}")
+        columns.table.notes.append(
+            f"the label is the highest of the columns {', '.join(_listed(columns, roles.one_hot))}{none}"
+        )
     if denied:
         are = "is" if len(denied) == 1 else "are"
         columns.table.notes.append(f"{plural(len(denied), 'label')} of a confidence of 0 {are} left out")
