@@ -272,6 +272,17 @@ class ListedLabels:
 
     def _join(self, lists: Sequence[ListFile], index: ImageIndex, names: "_ClassNames") -> None:
         """Use tables that call images by ids which another list gives them."""
+        keyed = {parts for _, parts in self._keyed}
+        waiting = [
+            (parts, load)
+            for parts, load in lists
+            if parts in self.unused
+            and parts not in keyed
+            and reader.is_list(parts[-1])
+            and not _SUBMISSION.search(parts[-1])
+        ]
+        if not waiting or not keyed:
+            return
         images: dict[str, Parts] = {}
         twice: set[str] = set()
         for content, parts in self._keyed:
@@ -280,15 +291,7 @@ class ListedLabels:
                 if image is not None:
                     twice.update(key for key in entry.keys if images.setdefault(key, image) != image)
         joined = JoinedIndex({key: image for key, image in images.items() if key not in twice})
-        keyed = {parts for _, parts in self._keyed}
-        for parts, load in lists if images else ():
-            if (
-                parts not in self.unused
-                or parts in keyed
-                or not reader.is_list(parts[-1])
-                or _SUBMISSION.search(parts[-1])
-            ):
-                continue
+        for parts, load in waiting:
             try:
                 content = reader.read_list(load(), parts[-1], joined.locator(), names.near(parts[:-1]))
             except reader.InvalidList:

@@ -221,6 +221,10 @@ LAYOUTS = {
          "train_test_split.txt": "1 0\n2 1\n3 1\n", "attributes/certainties.txt": "1 not visible\n2 guessing\n", "bounding_boxes.txt": "1 6.0 2.0 3.0 3.0\n"},
         {"001_ani": 1, "002_owl": 2}, {"train", "test"},
     ),
+    "ids of photos beside their addresses": (
+        {"train/6/p0.jpg": None, "train/2/p1.jpg": None, "train.csv": "id,url,landmark_id\np0,https://e.org/X.jpg,14\np1,https://e.org/Y.jpg,15\n"},
+        {"14": 1, "15": 1}, {"train"},
+    ),
     "a list of parts by number": (
         {"1.jpg": None, "2.jpg": None, "identity.txt": "1.jpg 2880\n2.jpg 2937\n", "list_eval_partition.txt": "1.jpg 0\n2.jpg 2\n"},
         {"2880": 1, "2937": 1}, {"train", "test"},

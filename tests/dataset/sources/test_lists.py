@@ -378,7 +378,6 @@ def test_labels_of_two_words_are_one(tmp_path, rows, expected):
         ('filename,file_attributes,region_attributes\np0.jpg,"{""kind"": ""cat""}",{}\np1.jpg,"{""kind"": ""dog""}",{}\n', {"cat": "", "dog": ""}, ""),
         ("file,class,split\np0.jpg,cat,0\np1.jpg,dog,1\n", {"cat": "", "dog": ""}, "“0”, “1” in the column “split” are no known part"),
         ("id,kind,name\np0,cat,a\np1,dog,b, or c\n", {"cat": "", "dog": ""}, ""),
-        ("id,url,landmark_id\np0,https://e.org/X.jpg,14\np1,https://e.org/Y.jpg,15\n", {"14": "", "15": ""}, ""),
     ],
 )  # fmt: skip
 def test_columns_beside_the_labels(tmp_path, text, expected, said):
