@@ -11,7 +11,7 @@ from typing import Final
 from apitorch_desktop.dataset.importer.folder_labels import quoted
 from apitorch_desktop.dataset.sources.lists import reader
 from apitorch_desktop.dataset.sources.lists.annotations import yolo_classes
-from apitorch_desktop.dataset.sources.lists.index import ImageIndex, JoinedIndex, Parts, path_parts
+from apitorch_desktop.dataset.sources.lists.index import ImageIndex, JoinedIndex, Parts
 from apitorch_desktop.dataset.sources.lists.names import is_container, normal, split_of, split_words, without_zeros
 from apitorch_desktop.dataset.sources.lists.table import decode, looks_like_path
 from apitorch_desktop.utils.text import few, natural, plural, shown
@@ -261,7 +261,7 @@ class ListedLabels:
 
     def _drop_numbers_of_rows(self) -> None:
         """Take the numbers for no labels that count the rows of a list, and those of the lists beside it."""
-        sure = {parts[:-1] for content, parts in self._last if _counts_rows(content)}
+        sure = {parts[:-1] for content, parts in self._last if reader.counts_rows(content)}
         dropped = [(content, parts) for content, parts in self._last if content.counted and parts[:-1] in sure]
         for content, _ in dropped:
             content.entries = [replace(entry, label="") for entry in content.entries]
@@ -543,13 +543,6 @@ class _ClassNames:
                     )
                 return found
         return {}
-
-
-def _counts_rows(content: reader.ListContent) -> bool:
-    """Return whether numbers that may count the rows of a list do: it has several images of one folder, and no names."""
-    folders = {path_parts(entry.path)[:-1] for entry in content.entries}
-    unnamed = all(entry.label.isdigit() for entry in content.entries)
-    return content.counted and unnamed and len(content.entries) > max(2, len(folders))
 
 
 def _alike(lists: Sequence[ListFile], parts_of_set: Mapping[Parts, str]) -> dict[tuple[Parts, tuple[str, ...]], bytes]:

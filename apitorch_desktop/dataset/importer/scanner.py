@@ -245,6 +245,9 @@ class Scanner:
                 self._complain(str(error))
             return
         self.notes += content.notes
+        counting = reader.counts_rows(content)
+        if counting:
+            self.notes.append(f"The numbers in “{shown(path.name)}” count the lines there, and are no labels.")
         for entry in content.entries:
             source = _source_of(entry, folder, index)
             look = None
@@ -254,7 +257,8 @@ class Scanner:
                 elif several := index.candidates(entry.path):
                     sentence = f"{plural(len(several), 'photo')} have this name: put its folder before it in the list."
                 look = InspectedFile(problem=sentence)
-            self._take(source, entry.label or self._default, look, entry.split)
+            label = "" if counting else entry.label
+            self._take(source, label or self._default, look, entry.split)
             if self._cancelled():
                 return
 

@@ -27,8 +27,9 @@ _LABEL_NAMES: Final = _words(
     "display_name species_name breed_name class_str target_name tag_name text_label human_label common_name label_title"
 )
 _LABELS: Final = _words(
-    "true_label y_true gt_label gold_label actual_label manual_label scientific_name "
+    "true_label y_true gt_label gold_label actual_label manual_label "
     "label labels class category annotation annotations target ground_truth tag y choice choices species breed "
+    "scientific_name "
     "groundtruth gt truth diagnosis dx finding finding_labels variety classification classes categories category_label "
     "expression type kind sentiment emotion object objects object_name region_attributes file_attributes landmark disease "
     "expected answer prediction predicted classifications verdict product sort klasse etikett kategorie bezeichnung classe "

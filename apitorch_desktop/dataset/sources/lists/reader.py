@@ -16,6 +16,7 @@ from typing import Any, Final
 from apitorch_desktop.dataset.sources.lists import names
 from apitorch_desktop.dataset.sources.lists.annotations import entries_of_class, entries_of_json, entries_of_xml
 from apitorch_desktop.dataset.sources.lists.columns import ListEntry, entries_of, named, point_columns
+from apitorch_desktop.dataset.sources.lists.index import path_parts
 from apitorch_desktop.dataset.sources.lists.records import entries_of_value, is_of_detector, unfolded_table
 from apitorch_desktop.dataset.sources.lists.table import (
     Located,
@@ -153,6 +154,13 @@ def read_list(
         more = f" and {len(several) - 1:,} more" if len(several) > 1 else ""
         content.notes.append(f"“{shown(name)}” gives several classes to {first}{more}: choose a label for them.")
     return content
+
+
+def counts_rows(content: ListContent) -> bool:
+    """Return whether numbers that may count the rows of a list do: it has several images of one folder, and no names."""
+    folders = {path_parts(entry.path)[:-1] for entry in content.entries}
+    unnamed = all(entry.label.isdigit() for entry in content.entries)
+    return content.counted and unnamed and len(content.entries) > max(2, len(folders))
 
 
 def _repeated(entries: list[ListEntry], name: str) -> list[str]:
