@@ -701,11 +701,11 @@ def _entries(columns: _Columns, roles: _Roles) -> Iterator[ListEntry]:
         if whole_numbers:
             labels = [re.sub(r"[.,]0+$", "", label) for label in labels]
         keys = tuple(str(cells[column]).strip() for column in key_columns if column < len(cells))
-        entry = ListEntry(path, "", split, line or number, original=original, keys=keys)
         if several and len(labels) > 1:
-            yield replace(entry, several=tuple(labels))
+            yield ListEntry(path, "", split, line or number, tuple(labels), original=original, keys=keys)
         else:
-            yield from (replace(entry, label=label) for label in labels or [""])
+            for label in labels or [""]:
+                yield ListEntry(path, label, split, line or number, original=original, keys=keys)
     if scores:
         none = f"; {plural(tied, 'photo')} where several are as high got no label" if tied else ""
         columns.table.notes.append(
