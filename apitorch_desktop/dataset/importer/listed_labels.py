@@ -308,7 +308,7 @@ class ListedLabels:
         """Decide which labels give way to those of folders, the label of each image by its folders, "" for none."""
         self._weigh_albums(folders)
         guessed = self.guessed - (self.numbered if self._name_numbers(folders) else set())
-        folders = {image: "" if split_of(label) else label for image, label in folders.items()}
+        folders = self._without_parts(folders)
         self.weak.update(
             image
             for image in self._by_number
@@ -328,6 +328,14 @@ class ListedLabels:
             self.notes.append(
                 f"A list gives photos {few(differing)} in a column that is not called a label: those of the folders count."
             )
+
+    def _without_parts(self, folders: Mapping[Parts, str]) -> dict[Parts, str]:
+        """Return labels of folders without names of parts of a set, where lists give several labels to images in one."""
+        given: dict[str, set[str]] = {}
+        for image in self.guessed:
+            if split_of(folders[image]):
+                given.setdefault(folders[image], set()).update(self.labels[image])
+        return {image: "" if len(given.get(label, ())) > 1 else label for image, label in folders.items()}
 
     def _weigh_scored(self, folders: Mapping[Parts, str]) -> None:
         """Let labels with scores give way to folders that are called by these labels."""

@@ -377,6 +377,7 @@ def test_labels_of_two_words_are_one(tmp_path, rows, expected):
         ("file,type,topics,place\np0.jpg,image,a,x\np1.jpg,image,b,x\np2.jpg,image,b,x\n", {"a": "", "b": ""}, ""),
         ('filename,file_attributes,region_attributes\np0.jpg,"{""kind"": ""cat""}",{}\np1.jpg,"{""kind"": ""dog""}",{}\n', {"cat": "", "dog": ""}, ""),
         ("file,class,split\np0.jpg,cat,0\np1.jpg,dog,1\n", {"cat": "", "dog": ""}, "“0”, “1” in the column “split” are no known part"),
+        ("file,type\np0.jpg,cat\np1.jpg,cat\n", {"cat": ""}, ""),
         ("p0.jpg 1\np1.jpg 2\np2.jpg 3\n", {"": ""}, "The numbers in “l.txt” count the lines there"),
         ("id,kind,name\np0,cat,a\np1,dog,b, or c\n", {"cat": "", "dog": ""}, ""),
     ],
@@ -411,6 +412,14 @@ def test_a_list_that_is_of_no_use_or_contradicts_itself_is_named(tmp_path, name,
     put(tmp_path / "p1.jpg", photo(1))
     put(tmp_path / name, text.encode())
     assert any(said in note for note in scan([tmp_path]).notes)
+
+
+def test_a_class_called_as_a_part_of_a_set_keeps_its_name(tmp_path):
+    rows = [(label, number) for number, label in enumerate(["car", "bus", "train"])] * 2
+    for place, (label, _) in enumerate(rows):
+        put(tmp_path / label / f"{place}.jpg", photo(place))
+    put(tmp_path / "l.txt", "".join(f"{label}/{place}.jpg {n}\n" for place, (label, n) in enumerate(rows)).encode())
+    assert set(labels(scan([tmp_path]))) == {"car", "bus", "train"}
 
 
 def test_numbers_beside_names_are_no_other_label(tmp_path):

@@ -447,7 +447,9 @@ def _label_columns(columns: _Columns, taken: set[int | None], path: int) -> tupl
     if logged or _OF_MESSAGES.intersection(headers):
         return [], []
     of_files = bool(_OF_FILES.intersection(headers))
-    constant = {column for column in free if columns.distinct(column) == 1 < len(columns.values(column))}
+    constant = {
+        column for column in free if columns.distinct(column) == 1 < min(len(columns.values(column)), len(free))
+    }
     free = [column for column in free if headers[column] not in _WEAK or not (of_files or column in constant)]
     known = [column for role in names.LABEL_ROLES for column in columns.role(role) if column in free]
     known.sort(key=columns.numeric)  # names before numbers
@@ -484,24 +486,25 @@ def _label_columns(columns: _Columns, taken: set[int | None], path: int) -> tupl
 
 
 def _note_candidates(columns: _Columns, free: list[int]) -> None:
-    """Notify of columns without a usual name that may be labels, rather words and numbers that repeat."""
-    unknown = [column for column in free if names.rank(columns.header[column], "other") is None]
+    """Notify of columns without a usual name that may be labels: rather words and numbers that repeat, else any numbers."""
     unknown = [
         column
-        for column in unknown
-        if columns.distinct(column) > 1 and not any(looks_like_path(str(cell)) for cell in columns.values(column))
+        for column in free
+        if names.rank(columns.header[column], "other") is None
+        and names.normal(columns.header[column]) != "id"
+        and columns.distinct(column) > 1
+        and not any(looks_like_path(str(cell)) for cell in columns.values(column))
     ]
-    likely = [
+    words = [column for column in unknown if not columns.numeric(column)]
+    numbers = [
         column
         for column in unknown
-        if names.normal(columns.header[column]) != "id"
-        and not any(_FRACTION.fullmatch(str(cell).strip()) for cell in columns.values(column))
-        and (not columns.numeric(column) or columns.distinct(column) < len(columns.values(column)))
+        if not any(_FRACTION.fullmatch(str(cell).strip()) for cell in columns.values(column))
+        and columns.distinct(column) < len(columns.values(column))
     ]
-    if candidates := likely or unknown:
-        columns.table.notes.append(
-            f"no column is called “label”: if one of {', '.join(_listed(columns, candidates))} holds the labels, rename it"
-        )
+    if candidates := [column for column in unknown if column in words or column in numbers] if words else unknown:
+        listed = ("one of " if len(candidates) > 1 else "") + ", ".join(_listed(columns, candidates))
+        columns.table.notes.append(f"no column is called “label”: if {listed} holds the labels, rename it")
 
 
 def _listed(columns: _Columns, chosen: list[int]) -> list[str]:
