@@ -34,7 +34,10 @@ _LIST_WORDS: Final = frozenset(
 """Words in the name of a list that say no more than that it is one: test_list.txt."""
 _MOST_DISTINCT: Final = 0.95
 """Part of the names in a list that are distinct, up to which they are labels of photos rather than names of classes."""
+_FIRST: Final = 20
+"""Entries of a list that say whether it names images that are there."""
 _MAX_ALIKE: Final = 2**15
+"""Bytes of a list that say how others of its form are read."""
 _AGREEING: Final = 0.8
 """Share of the images of a list that lie in the folders which correspond to its numbers, from which these name them."""
 
@@ -272,7 +275,11 @@ class ListedLabels:
 
     def _join(self, lists: Sequence[ListFile], index: ImageIndex, names: "_ClassNames") -> None:
         """Use tables that call images by ids which another list gives them."""
-        keyed = {parts for _, parts in self._keyed}
+        keyed = {
+            parts
+            for content, parts in self._keyed
+            if any(index.candidates(entry.path, parts[:-1]) for entry in content.entries[:_FIRST])
+        }
         waiting = [
             (parts, load)
             for parts, load in lists

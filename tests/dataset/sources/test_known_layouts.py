@@ -215,6 +215,10 @@ LAYOUTS = {
         {"img/p0.jpg": None, "img/p1.jpg": None, "images.csv": "image_id,file_name\n100,img/p0.jpg\n101,img/p1.jpg\n", "labels.csv": "image_id,label\n100,cat\n101,dog\n"},
         {"cat": 1, "dog": 1}, {""},
     ),
+    "observations of photos, with ids of their own": (
+        {"p0.jpg": None, "p1.jpg": None, "photos.csv": "photo_id,file_name\na1,p0.jpg\na2,p1.jpg\n", "obs.csv": "obs_id,photo_id,comment,label\n1,a1,x,cat\n2,a2,y,owl\n"},
+        {"cat": 1, "owl": 1}, {""},
+    ),
     "ids of photos, their classes and parts": (
         {"images/001.Ani/a.jpg": None, "images/002.Owl/b.jpg": None, "images/002.Owl/c.jpg": None,
          "images.txt": "1 001.Ani/a.jpg\n2 002.Owl/b.jpg\n3 002.Owl/c.jpg\n", "image_class_labels.txt": "1 1\n2 2\n3 2\n", "classes.txt": "1 001.Ani\n2 002.Owl\n",
