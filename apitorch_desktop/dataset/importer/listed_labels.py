@@ -3,6 +3,8 @@
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Final
 
@@ -10,9 +12,9 @@ from apitorch_desktop.api.types import LONGEST_LABEL
 from apitorch_desktop.dataset.importer.folder_labels import quoted
 from apitorch_desktop.dataset.sources.lists import reader
 from apitorch_desktop.dataset.sources.lists.annotations import yolo_classes
-from apitorch_desktop.dataset.sources.lists.index import ImageIndex, Parts
+from apitorch_desktop.dataset.sources.lists.index import ImageIndex, JoinedIndex, Parts
 from apitorch_desktop.dataset.sources.lists.names import is_container, normal, split_of, split_words, without_zeros
-from apitorch_desktop.dataset.sources.lists.table import decode
+from apitorch_desktop.dataset.sources.lists.table import decode, looks_like_path
 from apitorch_desktop.utils.text import few, natural, plural, shown
 
 ListFile = tuple[Parts, Callable[[], bytes]]
@@ -33,6 +35,10 @@ _LIST_WORDS: Final = frozenset(
 """Words in the name of a list that say no more than that it is one: test_list.txt."""
 _MOST_DISTINCT: Final = 0.95
 """Part of the names in a list that are distinct, up to which they are labels of photos rather than names of classes."""
+_FIRST: Final = 20
+"""Entries of a list that say whether it names images that are there."""
+_MAX_ALIKE: Final = 2**15
+"""Bytes of a list that say how others of its form are read."""
 _AGREEING: Final = 0.8
 """Share of the images of a list that lie in the folders which correspond to its numbers, from which these name them."""
 
@@ -59,6 +65,18 @@ class ListedLabels:
         self.unused: list[Parts] = []
         self.notes: list[str] = []
         self.complete = True
+        self._sources: dict[Parts, str] = {}
+        """Image → name of the list that gives its label."""
+        self._by_number: set[Parts] = set()
+        """Images whose label is the name of a number that nothing calls a label."""
+        self._classes: set[str] = set()
+        """Names of classes from files that number them."""
+        self._keyed: list[tuple[reader.ListContent, Parts]] = []
+        """Lists that give their images ids."""
+        self._absent: list[tuple[str, list[str]]] = []
+        """Names of lists of nothing but images that are not there, with their paths."""
+        self._unjoined: dict[Parts, str] = {}
+        """Table of labels → sentence that what it calls by ids is not there."""
         self._of_albums: dict[Parts, str] = {}
         """Image → name of the list that has an album of it for a label."""
         self._last: list[tuple[reader.ListContent, Parts]] = []
@@ -73,8 +91,10 @@ class ListedLabels:
         folders = {part for parts in images for part in parts[:-1]}
         names = _ClassNames(lists, index, folders, len(images))
         self.folder_names = names.mapping_for(folders)
+        self._classes = names.normal_names()
         self.notes += names.notes
         parts_of_set = _parts_by_list(parts for parts, _ in lists)
+        alike = _alike(lists, parts_of_set)
         boxes: list[tuple[Parts, list[str]]] = []
         alone = [one for one in lists if reader.is_label_file(one[0][-1])]
         for parts, load in sorted(
@@ -91,32 +111,46 @@ class ListedLabels:
             if image is not None and (numbers := yolo_classes(data)) is not None:
                 boxes.append((image, numbers))
             else:
-                self._use(data, parts, index, names, folders, parts_of_set.get(parts, ""))
-        for content, parts in sorted(self._last, key=lambda one: one[0].guessed):
+                self._use(data, parts, index, names, folders, parts_of_set.get(parts, ""), alike)
+        self._drop_numbers_of_rows()
+        for content, parts in sorted(self._last, key=lambda one: (one[0].guessed, one[0].by_number)):
             if not self._merge(content, parts, index, parts_of_set.get(parts, "")):
                 self.unused.append(parts)
+        self._join(lists, index, names)
         self._merge_boxes(boxes, names)
         self._merge_label_files(alone, images, names)
+        self._note_absent()
 
     def _complain(self, sentence: str) -> None:
         self.notes.append(sentence)
         self.complete = False
 
     def _use(
-        self, data: bytes, parts: Parts, index: ImageIndex, names: "_ClassNames", folders: set[str], part_of_set: str
+        self,
+        data: bytes,
+        parts: Parts,
+        index: ImageIndex,
+        names: "_ClassNames",
+        folders: set[str],
+        part_of_set: str,
+        alike: Mapping[tuple[Parts, tuple[str, ...]], bytes],
     ) -> None:
         """Use a file for the labels of images, else for those of folders, else not."""
         name, base = parts[-1], parts[:-1]
         problem = ""
-        if reader.is_list(name) and not _SUBMISSION.search(name):
+        may_be = reader.is_list(name) or not PurePosixPath(name).suffix
+        if may_be and not _SUBMISSION.search(name):
             for several in (False, True):  # at last, names that several images have are names of images too
                 locate = index.locator(base, _words_of_list(name)[0], several=several)
                 try:
-                    content = reader.read_list(data, name, locate, names.near(base))
+                    others = alike.get((base, _words_of_list(name)[1]), b"") if part_of_set else b""
+                    content = reader.read_list(data, name, locate, names.near(base), others)
                 except reader.InvalidList as error:
                     problem = problem or str(error)
                     continue
-                if content.answers or content.of_albums or content.guessed or content.scored:
+                if content.entries[0].keys:
+                    self._keyed.append((content, parts))
+                if content.answers or content.of_albums or content.guessed or content.by_number or content.scored:
                     self._last.append((content, parts))
                     return
                 if self._merge(content, parts, index, part_of_set):
@@ -127,6 +161,11 @@ class ListedLabels:
             return
         if problem and _is_meant(name):
             self._complain(problem)
+        elif problem and (labeled := reader.labeled_ids(data, name)):
+            column, first = labeled
+            self._unjoined[parts] = (
+                f"“{shown(name)}” has labels, but no photo is called as in its column “{shown(column)}” (“{shown(first)}”)."
+            )
         self.unused.append(parts)
 
     def _merge(self, content: reader.ListContent, parts: Parts, index: ImageIndex, part_of_set: str) -> bool:
@@ -138,7 +177,8 @@ class ListedLabels:
         of_part = not any(entry.label or entry.split or entry.several for entry in content.entries)
         if of_part and (content.bare or _LIST_WORDS.issuperset(_words_of_list(parts[-1])[1])):
             part_of_set = name_part  # nothing but photos: the list is the part
-        differing = 0
+        differing: list[tuple[Parts, str]] = []
+        paths: dict[Parts, str] = {}
         numbered = all(entry.label.isdigit() for entry in content.entries if entry.label)
         weak = content.answers or content.of_albums or _ANSWERS.search(parts[-1]) is not None
         for entry in content.entries:
@@ -153,19 +193,28 @@ class ListedLabels:
                 missing.append(entry.path)
                 continue
             split = entry.split or part_of_set
-            used = used or bool(entry.label or split or entry.several)
+            counts = entry.label and (image not in known or entry.label in self.labels[image])
+            used = used or bool(counts or split or entry.several)
             if split:
                 self.splits.setdefault(image, split)
             if entry.original:
                 self.originals.setdefault(image, entry.original)
             if entry.label and not (numbered or weak) and image in self.numbered:  # a name goes before a number
                 self.numbered.discard(image)
+                self._sources.pop(image, None)
                 known.discard(image)
                 self.labels[image] = []
             if entry.label and image in known and entry.label not in self.labels[image]:
-                differing += image not in self.weak and image not in self.guessed
+                bare = (numbered or content.by_number) and image not in self.numbered  # a number says no other name
+                if image not in self.weak and image not in self.guessed and not bare:
+                    differing.append((image, entry.label))
             if entry.label and image not in known:
                 self.labels.setdefault(image, []).append(entry.label)
+                self._sources.setdefault(image, parts[-1])
+                if paths.setdefault(image, entry.path) != entry.path and len(set(self.labels[image])) > 1:
+                    self._note_spellings(parts[-1], paths[image], entry.path, self.labels[image])
+                if content.by_number and not numbered:
+                    self._by_number.add(image)
                 if weak:
                     self.weak.add(image)
                     if content.of_albums:
@@ -183,11 +232,17 @@ class ListedLabels:
             )
         if len(missing) < len(content.entries):
             self.notes += content.notes
-        if not used:
+        if not used and not differing:
+            labeled = [entry.path for entry in content.entries if entry.label and looks_like_path(entry.path)]
+            if len(labeled) > 1 and len(missing) == len(content.entries):
+                self._absent.append((parts[-1], labeled))
             return bool(ambiguous)
         if differing:
+            image, label = differing[0]
             self.notes.append(
-                f"“{shown(parts[-1])}” gives {plural(differing, 'photo')} another label than a list before it, which counts."
+                f"“{shown(parts[-1])}” gives {plural(len(differing), 'photo')} another label than "
+                f"“{shown(self._sources[image])}”, which counts: “{shown(image[-1])}” is "
+                f"“{shown(self.labels[image][0])}”, not “{shown(label)}”."
             )
         if missing:
             first = ", ".join(f"“{shown(path)}”" for path in missing[:3])
@@ -196,13 +251,82 @@ class ListedLabels:
             self._complain(f"{plural(len(missing), 'photo')} in “{shown(parts[-1])}” {are} not there: {first}{more}.")
         return True
 
+    def _note_spellings(self, name: str, first: str, other: str, labels: list[str]) -> None:
+        self.notes.append(
+            f"“{shown(name)}” gives several labels to one photo, which it calls “{shown(first)}” and “{shown(other)}” "
+            f"({', '.join(labels[:5])}): it comes under each."
+        )
+
+    def _note_absent(self) -> None:
+        """Notify of lists that could not be used since none of their photos is there."""
+        for name, paths in self._absent[:3]:
+            self.notes.append(f"No photo in “{shown(name)}” is there: {few(paths)}. Its labels are not used.")
+        if len(self._absent) > 3:
+            self.notes.append(f"So it is with {plural(len(self._absent) - 3, 'more list')}.")
+        self.notes += self._unjoined.values()
+
+    def _drop_numbers_of_rows(self) -> None:
+        """Take the numbers for no labels that count the rows of a list, and those of the lists beside it."""
+        sure = {parts[:-1] for content, parts in self._last if reader.counts_rows(content)}
+        dropped = [(content, parts) for content, parts in self._last if content.counted and parts[:-1] in sure]
+        for content, _ in dropped:
+            content.entries = [replace(entry, label="") for entry in content.entries]
+        if dropped:
+            self.notes.append(
+                f"The numbers in {few(parts[-1] for _, parts in dropped)} count the lines there, and are no labels."
+            )
+
+    def _join(self, lists: Sequence[ListFile], index: ImageIndex, names: "_ClassNames") -> None:
+        """Use tables that call images by ids which another list gives them."""
+        keyed = {
+            parts
+            for content, parts in self._keyed
+            if any(index.candidates(entry.path, parts[:-1]) for entry in content.entries[:_FIRST])
+        }
+        waiting = [
+            (parts, load)
+            for parts, load in lists
+            if parts in self.unused
+            and parts not in keyed
+            and reader.is_list(parts[-1])
+            and not _SUBMISSION.search(parts[-1])
+        ]
+        if not waiting or not keyed:
+            return
+        images: dict[str, Parts] = {}
+        twice: set[str] = set()
+        for content, parts in self._keyed:
+            for entry in content.entries:
+                image = index.find(entry.path, parts[:-1], _words_of_list(parts[-1])[0])
+                if image is not None:
+                    twice.update(key for key in entry.keys if images.setdefault(key, image) != image)
+        joined = JoinedIndex({key: image for key, image in images.items() if key not in twice})
+        for parts, load in waiting:
+            try:
+                content = reader.read_list(load(), parts[-1], joined.locator(), names.near(parts[:-1]))
+            except reader.InvalidList:
+                continue
+            found = sum(bool(joined.find(entry.path)) for entry in content.entries)
+            split = any(entry.split for entry in content.entries)
+            named = split or _MEANT.search(parts[-1]) or not (content.plain or content.guessed)
+            enough = found >= (_MOST_DISTINCT * len(images) if content.plain else 1)
+            if enough and named and self._merge(content, parts, joined, ""):
+                self.unused = [own for own in self.unused if own != parts and own not in keyed]
+                self._unjoined.pop(parts, None)
+
     def weigh(self, folders: Mapping[Parts, str]) -> None:
         """Decide which labels give way to those of folders, the label of each image by its folders, "" for none."""
         self._weigh_albums(folders)
         guessed = self.guessed - (self.numbered if self._name_numbers(folders) else set())
+        folders = self._without_parts(folders)
+        self.weak.update(
+            image
+            for image in self._by_number
+            if folders[image] in self.folder_names or normal(folders[image]) in self._classes
+        )
         if len(set(filter(None, folders.values()))) < 2:  # one folder for all says less than a list
             return
-        self.weak |= guessed
+        self.weak.update(image for image in guessed if folders[image])
         self._weigh_scored(folders)
         differing = [
             label
@@ -214,6 +338,14 @@ class ListedLabels:
             self.notes.append(
                 f"A list gives photos {few(differing)} in a column that is not called a label: those of the folders count."
             )
+
+    def _without_parts(self, folders: Mapping[Parts, str]) -> dict[Parts, str]:
+        """Return labels of folders without names of parts of a set, where lists give several labels to images in one."""
+        given: dict[str, set[str]] = {}
+        for image in self.guessed:
+            if split_of(folders[image]):
+                given.setdefault(folders[image], set()).update(self.labels[image])
+        return {image: "" if len(given.get(label, ())) > 1 else label for image, label in folders.items()}
 
     def _weigh_scored(self, folders: Mapping[Parts, str]) -> None:
         """Let labels with scores give way to folders that are called by these labels."""
@@ -358,6 +490,8 @@ class _ClassNames:
             except reader.InvalidList:
                 continue
             names = reader.class_names(data, parts[-1])
+            if all(map(str.isdigit, names.values())) and len(set(names.values())) < len(names):
+                continue  # numbers of numbers are ids of images with their classes
             if names and not _leads_to_images(data, parts, index) and not self._is_of_photos(names, data, parts):
                 self._by_folder.setdefault(parts[:-1], {}).update(names)
                 self.used.add(parts)
@@ -422,6 +556,10 @@ class _ClassNames:
                 return names
         return next(iter(self._by_folder.values())) if len(self._by_folder) == 1 else {}
 
+    def normal_names(self) -> set[str]:
+        """Return all names of classes as `normal` spells them."""
+        return {normal(name) for names in self._by_folder.values() for name in names.values()}
+
     def mapping_for(self, folders: set[str]) -> dict[str, str]:
         """Return id → name of folders that are called by ids, or by numbers from 1 where the names count from 0."""
         numbers = {folder: without_zeros(folder) for folder in folders if folder.isdecimal()}
@@ -439,6 +577,17 @@ class _ClassNames:
                     )
                 return found
         return {}
+
+
+def _alike(lists: Sequence[ListFile], parts_of_set: Mapping[Parts, str]) -> dict[tuple[Parts, tuple[str, ...]], bytes]:
+    """Return the texts of lists that differ in the part of the set alone, by their folder and words."""
+    found: dict[tuple[Parts, tuple[str, ...]], bytes] = {}
+    for parts, load in lists:
+        if parts in parts_of_set and parts[-1].lower().endswith(".txt"):
+            key = (parts[:-1], _words_of_list(parts[-1])[1])
+            with suppress(reader.InvalidList):
+                found[key] = found.get(key, b"") + b"\n" + load()[:_MAX_ALIKE]
+    return found
 
 
 def _rank_of_list(name: str) -> int:

@@ -77,6 +77,8 @@ _HEAD: Final = 132
 """First bytes of a file by which images are known, the name of DICOM at their end."""
 _ANNEX: Final = ".git/annex/objects/"
 _DEEPEST = 100
+_LIST_HEAD: Final = 4096
+"""Bytes at the beginning of a file without a suffix that say whether it is a list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +216,7 @@ class Scanner:
             self._refuse(path, f"“{shown(path.name)}” is no ordinary file.")
         elif self._several and self._is_companion(path):
             return
-        elif reader.is_list(path.name):
+        elif reader.is_list(path.name) or reader.is_unnamed_list(path.name, _head(path)):
             self._add_list(path)
         elif sentence := reader.unread_list(path.name) or program_file(path):
             self._complain(sentence)
@@ -265,6 +267,9 @@ class Scanner:
                 self._complain(str(error))
             return
         self.notes += content.notes
+        counting = reader.counts_rows(content)
+        if counting:
+            self.notes.append(f"The numbers in “{shown(path.name)}” count the lines there, and are no labels.")
         for entry in content.entries:
             source = _source_of(entry, folder, index)
             look = None
@@ -274,7 +279,8 @@ class Scanner:
                 elif several := index.candidates(entry.path):
                     sentence = f"{plural(len(several), 'photo')} have this name: put its folder before it in the list."
                 look = InspectedFile(problem=sentence)
-            self._take(source, entry.label or self._default, look, entry.split)
+            label = "" if counting else entry.label
+            self._take(source, label or self._default, look, entry.split)
             if self._cancelled():
                 return
 
@@ -296,7 +302,7 @@ class Scanner:
                 self._tick(len(self.found) + len(contents.images))
             elif sentence:  # a pipe is never opened, whatever its name
                 contents.others.append(parts)
-            elif reader.may_label(parts[-1]):
+            elif reader.may_be_list(parts[-1], head):
                 contents.lists.append((parts, partial(reader.load, path)))
             else:
                 self._pass_over(contents, parts, head)
@@ -371,7 +377,7 @@ class Scanner:
                     look = self._look_at_member(member.size, member.data, member.problem)
                     contents.images.append(ContainedImage(place, ArchiveMember(path, member.name), look))
                     self._tick(len(self.found) + len(contents.images))
-                elif reader.may_label(parts[-1]):
+                elif reader.may_be_list(parts[-1], member.data[:_LIST_HEAD]):
                     contents.lists.append((place, partial(_data_of_list, member)))
                 else:
                     self._pass_over(contents, place, member.data[:_HEAD])
@@ -666,7 +672,7 @@ def _head(path: Path) -> bytes:
         return b""
     try:
         with path.open("rb") as file:
-            return file.read(_HEAD)
+            return file.read(_HEAD if path.suffix else _LIST_HEAD)
     except OSError:
         return b""
 

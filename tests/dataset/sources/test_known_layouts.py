@@ -223,6 +223,52 @@ LAYOUTS = {
          "train/00014/GT-00014.csv": "Filename;Width;ClassId\n1.png;29;14\n", "GT-test.csv": "Filename;Width;ClassId\ntest/1.png;53;14\ntest/2.png;54;0\n"},
         {"14": 2, "0": 2}, {"train", "test"},
     ),
+    "a table of photos and one of labels": (
+        {"img/p0.jpg": None, "img/p1.jpg": None, "images.csv": "image_id,file_name\n100,img/p0.jpg\n101,img/p1.jpg\n", "labels.csv": "image_id,label\n100,cat\n101,dog\n"},
+        {"cat": 1, "dog": 1}, {""},
+    ),
+    "observations of photos, with ids of their own": (
+        {"p0.jpg": None, "p1.jpg": None, "photos.csv": "photo_id,file_name\na1,p0.jpg\na2,p1.jpg\n", "obs.csv": "obs_id,photo_id,comment,label\n1,a1,x,cat\n2,a2,y,owl\n"},
+        {"cat": 1, "owl": 1}, {""},
+    ),
+    "ids of photos, their classes and parts": (
+        {"images/001.Ani/a.jpg": None, "images/002.Owl/b.jpg": None, "images/002.Owl/c.jpg": None,
+         "images.txt": "1 001.Ani/a.jpg\n2 002.Owl/b.jpg\n3 002.Owl/c.jpg\n", "image_class_labels.txt": "1 1\n2 2\n3 2\n", "classes.txt": "1 001.Ani\n2 002.Owl\n",
+         "train_test_split.txt": "1 0\n2 1\n3 1\n", "attributes/certainties.txt": "1 not visible\n2 guessing\n", "bounding_boxes.txt": "1 6.0 2.0 3.0 3.0\n"},
+        {"001_ani": 1, "002_owl": 2}, {"train", "test"},
+    ),
+    "ids of photos beside their addresses": (
+        {"train/6/p0.jpg": None, "train/2/p1.jpg": None, "train.csv": "id,url,landmark_id\np0,https://e.org/X.jpg,14\np1,https://e.org/Y.jpg,15\n"},
+        {"14": 1, "15": 1}, {"train"},
+    ),
+    "a list of parts by number": (
+        {"1.jpg": None, "2.jpg": None, "identity.txt": "1.jpg 2880\n2.jpg 2937\n", "list_eval_partition.txt": "1.jpg 0\n2.jpg 2\n"},
+        {"2880": 1, "2937": 1}, {"train", "test"},
+    ),
+    "numbers of lines": (
+        {"Data/train/n01440764/a.JPEG": None, "Data/train/n01440764/b.JPEG": None, "Data/train/n01443537/c.JPEG": None, "Data/val/v.JPEG": None,
+         "ImageSets/train_cls.txt": "n01440764/a 1\nn01440764/b 2\nn01443537/c 3\n", "ImageSets/val.txt": "v 1\n"},
+        {"n01440764": 2, "n01443537": 1, "": 1}, {"train", "validation"},
+    ),
+    "numbers of classes with one photo each": (
+        {"real/bird/1.jpg": None, "real/cat/1.jpg": None, "real/owl/1.jpg": None, "art/bird/1.jpg": None, "art/cat/1.jpg": None, "art/owl/1.jpg": None,
+         **{f"{part}.txt": f"{part}/bird/1.jpg 0\n{part}/cat/1.jpg 1\n{part}/owl/1.jpg 2\n" for part in ("real", "art")}},
+        {"bird": 2, "cat": 2, "owl": 2}, {""},
+    ),
+    "bare numbers beside folders and lists of names": (
+        {"train/n01440764/a.JPEG": None, "train/n01443537/b.JPEG": None, "val/v.JPEG": None, "sets/list.txt": "n01440764/a 1\nv 1\nn01443537/b 0\n",
+         "val_solution.csv": "ImageId,label\nv,n01440764\n", "LOC_synset_mapping.txt": "n01440764 tench, Tinca\nn01443537 goldfish\n"},
+        {"tench": 2, "goldfish": 1}, {"train", "validation"},
+    ),
+    "words of two lists of one form": (
+        {"images/1.jpg": None, "images/2.jpg": None, "family_train.txt": "1 Boeing 707\n", "family_test.txt": "2 Boeing 737\n"},
+        {"boeing_707": 1, "boeing_737": 1}, {"train", "test"},
+    ),
+    "a part beside another folder": (
+        {"train/1.jpg": None, "train/2.jpg": None, "sample/9.jpg": None, "trainLabels.csv": "image,level\n1,No DR\n2,Mild\n"},
+        {"no_dr": 1, "mild": 1, "sample": 1}, None,
+    ),
+    "a list without a suffix": ({"1.jpg": None, "2.jpg": None, "labels": "1.jpg\tcat\n2.jpg\tdog\n", "LICENSE": "Free\nfor all\n"}, {"cat": 1, "dog": 1}, {""}),
     "only a header": ({"cat/1.jpg": None, "labels.csv": "file_name,label\n"}, {"cat": 1}, None),
     "tables that are about something else": (
         {"cat/1.jpg": None, "dog/2.jpg": None, "stats.csv": "epoch,loss\n1,0.5\n2,0.4\n", "log.json": '{"1": 3}', "labels.txt": "cat\ndog\n", "requirements.txt": "numpy\n"},

@@ -308,6 +308,7 @@ def test_a_packed_list(tmp_path, suffix, pack):
         ("file,label,is_valid\np0.jpg,cat,True\np1.jpg,dog,False\n", ["validation", "train"]),
         ("file,label,test\np0.jpg,cat,0\np1.jpg,dog,1\n", ["train", "test"]),
         ("file,label,partition\np0.jpg,cat,0\np1.jpg,dog,2\n", ["train", "test"]),
+        ("file,label,split\np0.jpg,cat,1\np1.jpg,dog,2\n", ["validation", "test"]),
     ],
 )
 def test_columns_that_say_the_part_by_numbers(tmp_path, text, splits):
@@ -367,6 +368,18 @@ def test_labels_of_two_words_are_one(tmp_path, rows, expected):
         ("p0 Boeing 737\np1 Boeing 747\np2 Cessna 172\n", {"boeing_737": "", "boeing_747": "", "cessna_172": ""}, ""),
         ("p0.jpg Boeing 737\np1.jpg Boeing 747\np2.jpg A340\n", {"boeing_737": "", "boeing_747": "", "a340": ""}, ""),
         ("p0.jpg cat 1\np1.jpg dog 2\np2.jpg cat 1\n", {"cat": "", "dog": ""}, ""),
+        ("image,cat,dog,bird\np0.jpg,4,1,5\np1.jpg,9,1,0\np2.jpg,0,10,0\np3.jpg,5,5,0\n", {"bird": "", "cat": "", "dog": "", "": ""}, "the highest of the columns “cat”, “dog”, “bird”; 1 photo"),
+        ("Bild;Katze;Hund\np0.jpg;0,93;0,07\np1.jpg;0,2;0,8\n", {"katze": "", "hund": ""}, "the highest of the columns “Katze”, “Hund”"),
+        ("image,cat,dog\np0.jpg,1.0,\np1.jpg,,1.0\np2.jpg,-1.0,1.0\n", {"cat": "", "dog": ""}, ""),
+        ("mediaID,filePath,deploymentID\nm1,p0.jpg,d1\nm2,p1.jpg,d1\nm3,p2.jpg,d2\n", {"": ""}, "3 photos without a label"),
+        ("file,age,race\np0.jpg,9-19,x\np1.jpg,20-29,y\np2.jpg,20-29,y\n", {"": ""}, "no column is called “label”: if one of “age”, “race” holds the labels, rename it"),
+        ("file,points,expression\np0.jpg,1.5;2.5,cat\np1.jpg,1.5;2.25,dog\n", {"cat": "", "dog": ""}, ""),
+        ("file,type,topics,place\np0.jpg,image,a,x\np1.jpg,image,b,x\np2.jpg,image,b,x\n", {"a": "", "b": ""}, ""),
+        ('filename,file_attributes,region_attributes\np0.jpg,"{""kind"": ""cat""}",{}\np1.jpg,"{""kind"": ""dog""}",{}\n', {"cat": "", "dog": ""}, ""),
+        ("file,class,split\np0.jpg,cat,0\np1.jpg,dog,1\n", {"cat": "", "dog": ""}, "“0”, “1” in the column “split” are no known part"),
+        ("file,type\np0.jpg,cat\np1.jpg,cat\n", {"cat": ""}, ""),
+        ("p0.jpg 1\np1.jpg 2\np2.jpg 3\n", {"": ""}, "The numbers in “l.txt” count the lines there"),
+        ("id,kind,name\np0,cat,a\np1,dog,b, or c\n", {"cat": "", "dog": ""}, ""),
     ],
 )  # fmt: skip
 def test_columns_beside_the_labels(tmp_path, text, expected, said):
@@ -375,6 +388,69 @@ def test_columns_beside_the_labels(tmp_path, text, expected, said):
     plan = scan([put(tmp_path / ("l.csv" if "," in text else "l.txt"), text.encode())])
     assert {item.label: item.split for item in plan.items} == expected
     assert any(said in note for note in plan.notes) if said else not plan.notes
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("list.txt", "x_0.jpg 5\nx_1.jpg 5\n", "No photo in “list.txt” is there: “x_0.jpg”, “x_1.jpg”. Its labels"),
+        ("l.csv", "file,label\nx_0.jpg,a\nx_1.jpg,b\n", "No photo in “l.csv” is there: “x_0.jpg”, “x_1.jpg”."),
+        (
+            "l.csv",
+            "Id,Target\n00b,16 0\n01c,7\n",
+            "“l.csv” has labels, but no photo is called as in its column “Id” (“00b”).",
+        ),
+        (
+            "l.csv",
+            "file,label\np0.jpg,cat\np1.jpg,cat\n.\\P0.JPG,dog\n",
+            "which it calls “p0.jpg” and “.\\P0.JPG” (cat, dog)",
+        ),
+    ],
+)
+def test_a_list_that_is_of_no_use_or_contradicts_itself_is_named(tmp_path, name, text, said):
+    put(tmp_path / "p0.jpg", photo(0))
+    put(tmp_path / "p1.jpg", photo(1))
+    put(tmp_path / name, text.encode())
+    assert any(said in note for note in scan([tmp_path]).notes)
+
+
+def test_a_class_called_as_a_part_of_a_set_keeps_its_name(tmp_path):
+    rows = [(label, number) for number, label in enumerate(["car", "bus", "train"])] * 2
+    for place, (label, _) in enumerate(rows):
+        put(tmp_path / label / f"{place}.jpg", photo(place))
+    put(tmp_path / "l.txt", "".join(f"{label}/{place}.jpg {n}\n" for place, (label, n) in enumerate(rows)).encode())
+    assert set(labels(scan([tmp_path]))) == {"car", "bus", "train"}
+
+
+def test_numbers_beside_names_are_no_other_label(tmp_path):
+    put(tmp_path / "p0.jpg", photo(0))
+    put(tmp_path / "a.csv", b"file,label\np0.jpg,cat\n")
+    put(tmp_path / "b.txt", b"p0.jpg 1\n")
+    assert not scan([tmp_path]).notes
+
+
+def test_a_printed_table_and_rows_of_several_labels(tmp_path):
+    for number in range(3):
+        put(tmp_path / f"p{number}.jpg", photo(number))
+    printed = put(
+        tmp_path / "l.txt", b" filename | label \n----------+-------\n p0.jpg   | cat\n p1.jpg   | dog\n(2 rows)\n"
+    )
+    assert labels(scan([printed])) == {"cat": ["p0.jpg"], "dog": ["p1.jpg"]}
+    ragged = put(tmp_path / "l.csv", b"p0.jpg,daisy\np1.jpg,daisy,rose\np2.jpg,tulip\n")
+    assert labels(scan([ragged])) == {"daisy": ["p0.jpg", "p1.jpg"], "rose": ["p1.jpg"], "tulip": ["p2.jpg"]}
+
+
+def test_a_list_without_a_suffix_is_read_alone(tmp_path):
+    put(tmp_path / "images/p0.jpg", photo(0))
+    put(tmp_path / "images/p1.jpg", photo(1))
+    assert list(labels(scan([put(tmp_path / "train", b"images/p0.jpg cat\nimages/p1.jpg dog\n")]))) == ["cat", "dog"]
+
+
+def test_a_column_of_folders_beside_the_names_finds_photos_of_one_name(tmp_path):
+    for number, folder in enumerate(["A/1", "B/1"]):
+        put(tmp_path / folder / "1.jpg", photo(number))
+    put(tmp_path / "l.csv", b"RootFolder,File,RelativePath,Species\nx,1.jpg,A\\1,deer\nx,1.jpg,B\\1,fox\n")
+    assert list(labels(scan([tmp_path]))) == ["deer", "fox"]
 
 
 @pytest.mark.parametrize("text", ["path,y\n{}.jpg,0\n{}.jpg,1\n", "x,y\n{},0\n{},1\n", "path,x,y\n{},7,0\n{},7,cat\n"])
@@ -401,7 +477,10 @@ def test_lists_and_folders_that_disagree(tmp_path):
     plan = scan([tmp_path])
     assert labels(plan) == {"cat": ["p2.jpg"], "dog": ["p0.jpg", "p1.jpg"]}
     assert any("1 photo lies in the folder of another label" in note for note in plan.notes)
-    assert any("“b.csv” gives 1 photo another label" in note for note in plan.notes)
+    assert any(
+        "“b.csv” gives 1 photo another label than “a.csv”, which counts: “p1.jpg” is “dog”, not “bird”." in note
+        for note in plan.notes
+    )
 
 
 def test_names_are_matched_in_other_case_and_unicode_form(tmp_path):

@@ -14,14 +14,19 @@ from apitorch_desktop.utils.text import few, plural, restored, shown
 
 _SAMPLE: Final = 300
 _MAX_FRACTIONS: Final = 20
+_MAX_LISTED: Final = 6
+_SAME_SUM: Final = 0.02
+"""Share of a sum by which others may differ from it for rounding."""
+_MOST: Final = 0.9
+"""Share of the rows of a table that have a sum, from which it is that of all."""
 _MIN_COMBINATIONS: Final = 3
 _ONE: Final = frozenset({"1", "1.0", "true", "x", "yes"})
-_ZERO: Final = frozenset({"0", "0.0", "false", "no", "", "-1", "nan"})
+_ZERO: Final = frozenset({"0", "0.0", "false", "no", "", "-1", "-1.0", "nan"})
 _NUMBER: Final = re.compile(r"[+-]?\d+(?:[.,]\d+)?(?:e[+-]?\d+)?", re.IGNORECASE)
 _FRACTION: Final = re.compile(r"[+-]?\d*[.,]\d*[1-9]\d*(?:e[+-]?\d+)?", re.IGNORECASE)
 _LABELED_BOXES: Final = re.compile(r"[^\s\d]\S*(?:\s+\d+){4}(?:\s+[^\s\d]\S*(?:\s+\d+){4})*")
 """Label and box of each object, in one cell."""
-_EMPTY: Final = frozenset({"", "nan", "none", "null", "n/a", "#n/a"})
+_EMPTY: Final = frozenset({"", "nan", "none", "null", "n/a", "#n/a", "{}", "[]"})
 _FLAGS: Final = {
     **dict.fromkeys(("istrain", "istraining", "intrain", "train", "training"), "train"),
     **dict.fromkeys(("istest", "istesting", "intest", "test", "testing"), "test"),
@@ -29,7 +34,8 @@ _FLAGS: Final = {
 }
 """Columns that say of each image by yes and no whether it is in a part of the set."""
 _NUMBERED_PARTS: Final = {"0": "train", "1": "validation", "2": "test"}
-"""Values of a column `partition`, as CelebA has it."""
+"""Values of a column `partition` or `split`."""
+_NUMBERED: Final = frozenset({"partition", "split"})
 _STATES: Final = frozenset({
     "favorite", "favourite", "hidden", "deleted", "starred", "flagged", "rejected", "trashed", "archived", "edited",
 })  # fmt: skip
@@ -51,6 +57,10 @@ _DATA: Final = re.compile(
 _KINDS: Final = frozenset({"species", "breed", "variety", "variant", "model", "subclass", "subcategory"})
 """Names of columns of kinds within the classes that another column has."""
 _IDENTIFIER: Final = re.compile(r"(?=.*\d)(?=.*[-_a-f])[\da-f_-]{8,}", re.IGNORECASE)
+_ID_HEADER: Final = re.compile(r".*(?:[a-z]I[Dd]|[\W_][Ii][Dd])")
+"""Name of a column of ids of something."""
+_POINTS: Final = re.compile(r"-?\d+\.\d+(?:\s*[;, ]\s*-?\d+(?:\.\d+)?)+")
+"""Several numbers, as the coordinates of points."""
 _MASK: Final = re.compile(r"\d+ \d+(?: \d+ \d+)*")
 """Runs of pixels, each by its begin and length."""
 _SEVERAL: Final = frozenset({
@@ -71,7 +81,7 @@ class ListEntry:
 
     `line`: its line in the list, or its number. `several`: labels of the objects in it, where they are more than one.
     `guessed`: True where its column is called otherwise, or holds numbers and is not called at all.
-    `original`: the name that the image had once, "" where that is not known.
+    `original`: the name that the image had once, "" where that is not known. `keys`: ids that other lists may call it by.
     `of_album`: True where the label is the name of the list that the image is in, which may be no class: “Holiday”.
     `scored`: True where a number below 1 beside the label says how sure it is, as a classifier does.
     """
@@ -85,6 +95,7 @@ class ListEntry:
     of_album: bool = False
     scored: bool = False
     original: str = ""
+    keys: tuple[str, ...] = ()
 
 
 class _Columns:
@@ -96,8 +107,10 @@ class _Columns:
         self.width = max((len(cells) for _, cells in table.rows), default=0)
         self.width = max(self.width, len(table.header))
         missing = [""] * (self.width - len(table.header))
+        wide = sum(len(cells) == self.width for _, cells in table.rows)
         # where names stand over all columns but the first, that one holds the paths
-        self.header = [*missing, *table.header] if len(missing) == 1 else [*table.header, *missing]
+        first = len(missing) == 1 and 2 * wide > len(table.rows)
+        self.header = [*missing, *table.header] if first else [*table.header, *missing]
         self.sample = [cells for _, cells in table.rows[:_SAMPLE]]
 
     def values(self, column: int) -> list[Cell]:
@@ -197,10 +210,38 @@ def entries_of(table: Table, locate: Located, class_names: Mapping[str, str] | N
     made_up = table.guessed or not header  # words without a name are labels, numbers are anything
     numbers_only = all(entry.label.isdigit() for entry in entries if entry.label)
     guessed = bool(labels) and (made_up or not of_label) and (numbers_only or not made_up)
-    scored = bool(labels) and _is_scored(columns)
+    parts = [cell for column in one_hot for cell in columns.values(column) if _FRACTION.fullmatch(str(cell).strip())]
+    table.by_number = guessed and numbers_only
+    table.counted = not table.header and bool(labels) and _count_rows(table, labels[0])
+    scored = bool(parts) or (bool(labels) and _is_scored(columns))
     if of_album or guessed or scored:
         entries = [replace(entry, guessed=guessed, of_album=of_album, scored=scored) for entry in entries]
     return named(entries, class_names or {})
+
+
+def _count_rows(table: Table, column: int) -> bool:
+    values = [str(cells[column]).strip() if column < len(cells) else "" for _, cells in table.rows]
+    return any(values == [str(number) for number in range(first, first + len(values))] for first in (0, 1))
+
+
+def _key_columns(columns: _Columns, taken: Iterable[int | None], path: int) -> list[int]:
+    """Return the columns of ids, each of one row."""
+    if columns.table.header:
+        chosen = [
+            column
+            for column, header in enumerate(columns.header)
+            if names.normal(header) == "id" or _ID_HEADER.fullmatch(header)
+        ]
+    else:
+        chosen = [0] if path == 1 else []
+    rows = columns.table.rows
+    return [
+        column
+        for column in chosen
+        if column != path
+        and column not in taken
+        and len({cells[column] for _, cells in rows if column < len(cells)}) == len(rows)
+    ]
 
 
 def _is_scored(columns: _Columns) -> bool:
@@ -282,8 +323,9 @@ def _path_column(columns: _Columns) -> int | None:
         for column in range(columns.width)
     }
 
-    def rank(column: int) -> tuple[int, int, int]:
-        return counts[column], alike[column], -ranked.index(column) if column in ranked else -1000
+    def rank(column: int) -> tuple[int, int, int, int]:
+        there = sum(isinstance(cell, str) and columns.locate(cell) for cell in columns.values(column))
+        return counts[column], there, alike[column], -ranked.index(column) if column in ranked else -1000
 
     best = max(range(columns.width), key=rank, default=None)
     if best is None:
@@ -325,8 +367,17 @@ def _split_column(columns: _Columns, path: int) -> int | None:
     headers = [names.normal(header) for header in columns.header]
     for column in by_name:
         numbers = set(columns.values(column))
-        if headers[column] == "partition" and numbers and numbers <= _NUMBERED_PARTS.keys():
+        if headers[column] not in _NUMBERED or not numbers or not numbers <= _NUMBERED_PARTS.keys():
+            continue
+        if headers[column] == "partition" or "2" in numbers:
             return column
+        columns.note_values(column, map(str, numbers), "known part of a set")
+    last = columns.width - 1
+    if columns.table.last and columns.width == 2 and path == 0:
+        values = {str(value) for value in columns.values(last)}
+        if values and values <= ({"0", "1"} if columns.table.last in _FLAGS else _NUMBERED_PARTS.keys()):
+            columns.header[last] = columns.table.last
+            return last
     flags = [column for column in range(columns.width) if column != path and _is_flag(columns, column)]
     for column in flags:  # a flag “test” among others may be a class
         if headers[column] in _FLAGS and (headers[column].startswith(("is", "in")) or len(flags) == 1):
@@ -344,7 +395,7 @@ def _part_of(header: str, value: str) -> str:
     name, value = names.normal(header), value.strip()
     if part := names.split_of(value):
         return part
-    if name == "partition":
+    if name in _NUMBERED:
         return _NUMBERED_PARTS.get(value, "")
     if (part := _FLAGS.get(name, "")) and value:
         return part if value.lower() in _ONE else "test" if part == "train" else "train"
@@ -401,7 +452,10 @@ def _label_columns(columns: _Columns, taken: set[int | None], path: int) -> tupl
     if logged or _OF_MESSAGES.intersection(headers):
         return [], []
     of_files = bool(_OF_FILES.intersection(headers))
-    free = [column for column in free if not (of_files and headers[column] in _WEAK)]
+    constant = {
+        column for column in free if columns.distinct(column) == 1 < min(len(columns.values(column)), len(free))
+    }
+    free = [column for column in free if headers[column] not in _WEAK or not (of_files or column in constant)]
     known = [column for role in names.LABEL_ROLES for column in columns.role(role) if column in free]
     known.sort(key=columns.numeric)  # names before numbers
     of_classes = [*columns.role("label"), *columns.role("label_id")]
@@ -415,6 +469,8 @@ def _label_columns(columns: _Columns, taken: set[int | None], path: int) -> tupl
             *known,
         ]
         return (known if columns.table.sparse else known[:1]), []
+    if scores := _score_columns(columns, free):
+        return [], scores
     if one_hot:
         return [], one_hot
     named_labels = [column for role in ("label_name", "label") for column in columns.role(role)]
@@ -423,11 +479,43 @@ def _label_columns(columns: _Columns, taken: set[int | None], path: int) -> tupl
     for column in [column for column in free if columns.table.header and columns.holds(_MASK, column)]:
         free.remove(column)
         columns.table.notes.append(f"the masks in the column “{shown(columns.header[column])}” are no labels")
-    free = [column for column in free if not columns.holds(_DATA, column)]
+    free = [column for column in free if not columns.holds(_DATA, column) and not columns.holds(_POINTS, column)]
+    free = [column for column in free if not _ID_HEADER.fullmatch(columns.header[column])]
     if not columns.table.header:
         free = [column for column in free if column > path or not columns.counts(column)]
     guessed = (_guess_by_header if columns.table.header else _guess_by_place)(columns, free)
-    return guessed or _titles(columns, path), []
+    guessed = guessed or _titles(columns, path)
+    if not guessed and columns.table.header and not columns.table.sparse:
+        _note_candidates(columns, free)
+    return guessed, []
+
+
+def _note_candidates(columns: _Columns, free: list[int]) -> None:
+    """Notify of columns without a usual name that may be labels: rather words and numbers that repeat, else any numbers."""
+    unknown = [
+        column
+        for column in free
+        if names.rank(columns.header[column], "other") is None
+        and names.normal(columns.header[column]) != "id"
+        and columns.distinct(column) > 1
+        and not any(looks_like_path(str(cell)) for cell in columns.values(column))
+    ]
+    words = [column for column in unknown if not columns.numeric(column)]
+    numbers = [
+        column
+        for column in unknown
+        if not any(_FRACTION.fullmatch(str(cell).strip()) for cell in columns.values(column))
+        and columns.distinct(column) < len(columns.values(column))
+    ]
+    if candidates := [column for column in unknown if column in words or column in numbers] if words else unknown:
+        listed = ("one of " if len(candidates) > 1 else "") + ", ".join(_listed(columns, candidates))
+        columns.table.notes.append(f"no column is called “label”: if {listed} holds the labels, rename it")
+
+
+def _listed(columns: _Columns, chosen: list[int]) -> list[str]:
+    """Return the quoted names of columns in their order, of many the first and “…”."""
+    quoted = [f"“{shown(columns.header[column])}”" for column in chosen[:_MAX_LISTED]]
+    return [*quoted, "…"] if len(chosen) > _MAX_LISTED else quoted
 
 
 def _titles(columns: _Columns, path: int) -> list[int]:
@@ -489,6 +577,8 @@ def _guess_by_header(columns: _Columns, free: list[int]) -> list[int]:
     if len(words) == len(free):  # beside numbers, a table is rather about the photos
         few = [column for column in few if columns.distinct(column) > 1] or few
     found = few if len(words) > 1 else words
+    if len(found) == 1 and columns.distinct(found[0]) == 1 < len(words):  # the same for all, beside others
+        found = []
     if (
         not words
         and len(free) == 1
@@ -510,14 +600,17 @@ def _guess_by_place(columns: _Columns, free: list[int]) -> list[int]:
 
 
 def _more_labels(columns: _Columns, labels: list[int], taken: set[int | None]) -> list[int]:
-    """Return columns of further labels of an image: they hold nothing but labels that other images have."""
+    """Return columns of further labels of an image: they hold labels that other images have, or end rows of several lengths."""
     known = {cell for column in labels for cell in columns.values(column)}
     free = [column for column in range(columns.width) if column not in taken and column not in labels]
-    return [
-        column
-        for column in free
-        if not columns.numeric(column) and known and known.issuperset(columns.values(column) or [""])
-    ]
+    free = [column for column in free if not columns.numeric(column) and known]
+    lengths = {len(cells) for cells in columns.sample}
+    first = max((*labels, *(column for column in taken if column is not None)), default=0)
+    if columns.table.delimited and len(lengths) > 1 and not any(map(columns.numeric, labels)):
+        ends = [column for column in range(first + 1, columns.width) if column >= min(lengths)]
+        if ends and set(ends) <= set(free) and not any(columns.holds(_DATA, column) for column in ends):
+            return ends
+    return [column for column in free if known.issuperset(columns.values(column) or [""])]
 
 
 def _one_hot(columns: _Columns, free: list[int]) -> list[int]:
@@ -533,6 +626,46 @@ def _one_hot(columns: _Columns, free: list[int]) -> list[int]:
     return found if len(found) > 1 else []
 
 
+def _score_columns(columns: _Columns, free: list[int]) -> list[int]:
+    """Return the columns of votes for classes, or of their probabilities: those of a row come to the same sum."""
+    found = [
+        column
+        for column in free
+        if columns.header[column]
+        and columns.numeric(column)
+        and columns.distinct(column) > 1
+        and names.rank(columns.header[column], "other") is None
+    ]
+    rows = [_scores(cells, found) for _, cells in columns.table.rows]
+    values = {value for row in rows for value in row}
+    if len(found) < 2 or len(rows) < 2 or min(values) < 0 or values <= {0, 1}:
+        return []
+    total = sum(rows[0])
+    same = sum(abs(sum(row) - total) <= _SAME_SUM * total for row in rows)
+    return found if total > 0 and same >= _MOST * len(rows) else []
+
+
+def _scores(cells: Sequence[Cell], found: Sequence[int]) -> list[float]:
+    return [_number(str(_first_of(cells, [column]))) for column in found]
+
+
+def _are_scores(columns: _Columns, one_hot: Sequence[int]) -> bool:
+    """Return whether columns of classes hold more than yes and no."""
+    return any(str(value).strip().lower() not in _ONE | _ZERO for column in one_hot for value in columns.values(column))
+
+
+def _number(cell: str) -> float:
+    """Return a number with a decimal point or comma; 0 for anything else."""
+    return float(cell.strip().replace(",", ".")) if _NUMBER.fullmatch(cell.strip()) else 0.0
+
+
+def _highest(columns: _Columns, cells: Sequence[Cell], scores: Sequence[int]) -> list[str]:
+    """Return the label with the highest score, none where several have it."""
+    values = _scores(cells, scores)
+    highest = max(values)
+    return [columns.header[scores[values.index(highest)]].strip()] if values.count(highest) == 1 else []
+
+
 def _entries(columns: _Columns, roles: _Roles) -> Iterator[ListEntry]:
     whole_numbers = bool(roles.labels) and columns.numeric(roles.labels[0])
     denying = _denying_column(columns)
@@ -540,6 +673,8 @@ def _entries(columns: _Columns, roles: _Roles) -> Iterator[ListEntry]:
     fractions = whole_numbers and _has_fractions(columns, roles.labels[0])
     separator = _separator(columns, roles.labels, roles.paths[0])
     originals = [column for column in columns.role("original") if column not in roles.paths]
+    key_columns = _key_columns(columns, (*roles.labels, roles.split, roles.folder), roles.paths[0])
+    scores, tied = _are_scores(columns, roles.one_hot), 0
     for number, (line, cells) in enumerate(columns.table.rows, 1):
         path = _first_of(cells, roles.paths)
         if not isinstance(path, str) or not path.strip():
@@ -552,8 +687,11 @@ def _entries(columns: _Columns, roles: _Roles) -> Iterator[ListEntry]:
         split = ""
         if roles.split is not None:
             split = _part_of(columns.header[roles.split], str(_first_of(cells, [roles.split])))
-        if roles.one_hot:
-            several = False
+        several = False
+        if roles.one_hot and scores:
+            labels = _highest(columns, cells, roles.one_hot)
+            tied += not labels
+        elif roles.one_hot:
             labels = [
                 columns.header[column].strip()
                 for column in roles.one_hot
@@ -570,10 +708,17 @@ def _entries(columns: _Columns, roles: _Roles) -> Iterator[ListEntry]:
             labels = []
         if whole_numbers:
             labels = [re.sub(r"[.,]0+$", "", label) for label in labels]
+        keys = tuple(str(cells[column]).strip() for column in key_columns if column < len(cells))
         if several and len(labels) > 1:
-            yield ListEntry(path, "", split, line or number, tuple(labels), original=original)
+            yield ListEntry(path, "", split, line or number, tuple(labels), original=original, keys=keys)
         else:
-            yield from (ListEntry(path, label, split, line or number, original=original) for label in labels or [""])
+            for label in labels or [""]:
+                yield ListEntry(path, label, split, line or number, original=original, keys=keys)
+    if scores:
+        none = f"; {plural(tied, 'photo')} where several are as high got no label" if tied else ""
+        columns.table.notes.append(
+            f"the label is the highest of the columns {', '.join(_listed(columns, roles.one_hot))}{none}"
+        )
     if denied:
         are = "is" if len(denied) == 1 else "are"
         columns.table.notes.append(f"{plural(len(denied), 'label')} of a confidence of 0 {are} left out")

@@ -3,7 +3,7 @@
 import os
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -112,6 +112,19 @@ class ImageIndex:
                     return found
                 several = several or found
         return several
+
+
+class JoinedIndex(ImageIndex):
+    """Images by the ids that one list gives them, for another that calls them by these."""
+
+    def __init__(self, by_id: Mapping[str, Parts]) -> None:
+        super().__init__()
+        self._by_id = by_id
+
+    def candidates(self, path: str, base: Parts = (), part: str = "") -> list[Parts]:  # noqa: ARG002
+        """Return the image with an id."""
+        found = self._by_id.get(path.strip())
+        return [found] if found else []
 
 
 class FolderIndex(ImageIndex):

@@ -29,10 +29,11 @@ _LABEL_NAMES: Final = _words(
 _LABELS: Final = _words(
     "true_label y_true gt_label gold_label actual_label manual_label "
     "label labels class category annotation annotations target ground_truth tag y choice choices species breed "
+    "scientific_name "
     "groundtruth gt truth diagnosis dx finding finding_labels variety classification classes categories category_label "
-    "type kind sentiment emotion object objects object_name region_attributes file_attributes landmark disease expected "
-    "answer prediction predicted classifications verdict product sort klasse etikett kategorie bezeichnung classe etiquette "
-    "categorie clase etiqueta categoria art tags level grade quality"
+    "expression type kind sentiment emotion object objects object_name region_attributes file_attributes landmark disease "
+    "expected answer prediction predicted classifications verdict product sort klasse etikett kategorie bezeichnung classe "
+    "etiquette categorie clase etiqueta categoria art tags level grade quality"
 )
 _LABEL_IDS: Final = _words(
     "class_id label_id category_id target_id class_index label_index class_idx label_idx class_number class_no classid "
@@ -42,7 +43,7 @@ _SPLITS: Final = _words(
     "split set subset partition usage ml_use mluse phase data_split dataset_split part fold purpose mode dataset"
 )
 _FOLDERS: Final = _words(
-    "folder dir directory subfolder subdir sub_folder folder_name folder_path root dirname base_dir"
+    "folder dir directory subfolder subdir sub_folder folder_name folder_path root dirname base_dir relative_path rel_path"
 )
 _BOXES: Final = _words(
     "xmin ymin xmax ymax x_min y_min x_max y_max x1 y1 x2 y2 left top right bottom bbox bbox_x box roi_x1 x_center "

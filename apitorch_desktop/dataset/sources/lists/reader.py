@@ -7,6 +7,7 @@ import lzma
 import re
 import zlib
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from io import BufferedIOBase, BytesIO
 from pathlib import Path, PurePosixPath
@@ -15,6 +16,7 @@ from typing import Any, Final
 from apitorch_desktop.dataset.sources.lists import names
 from apitorch_desktop.dataset.sources.lists.annotations import entries_of_class, entries_of_json, entries_of_xml
 from apitorch_desktop.dataset.sources.lists.columns import ListEntry, entries_of, named, point_columns
+from apitorch_desktop.dataset.sources.lists.index import path_parts
 from apitorch_desktop.dataset.sources.lists.records import entries_of_value, is_of_detector, unfolded_table
 from apitorch_desktop.dataset.sources.lists.table import (
     Located,
@@ -27,6 +29,11 @@ from apitorch_desktop.utils.errors import UserError
 from apitorch_desktop.utils.text import plural, reason, shown
 
 _MAX_DEPTH: Final = 4
+_NAMES_IMAGE: Final = re.compile(
+    r"\S\.(?:jpe?g|png|bmp|gif|webp|tiff?)[\"']?(?:\s+|\s*[,;|:]\s*)[^\s|,;]|[^\s|,;](?:\s+|\s*[,;|:]\s*)\S*\.(?:jpe?g|png|bmp|gif|webp|tiff?)\b",
+    re.IGNORECASE,
+)
+"""Name of an image with a word behind or before it."""
 SUFFIXES: Final = frozenset({".csv", ".tsv", ".tab", ".json", ".jsonl", ".ndjson", ".manifest", ".txt", ".xml", ".lst"})
 MAX_BYTES: Final = 256 * 2**20
 _UNREAD: Final = {
@@ -46,7 +53,8 @@ class ListContent:
 
     `answers`: True where the labels are those of a detector, which says of each object how sure it is. `of_albums`: True
     where they are nothing but names of lists within it, `guessed` where nothing calls them labels, `scored` where each has a
-    score. `bare`: there is nothing but paths in it.
+    score. `bare`: there is nothing but paths in it. `plain`: it is a table without a header. `counted`: its labels are the
+    numbers of its rows; `by_number`: they are numbers that nothing calls labels, which names beside it may have replaced.
     """
 
     entries: list[ListEntry]
@@ -56,6 +64,9 @@ class ListContent:
     guessed: bool = False
     scored: bool = False
     bare: bool = False
+    plain: bool = False
+    counted: bool = False
+    by_number: bool = False
 
 
 def is_list(name: str) -> bool:
@@ -68,9 +79,12 @@ def is_label_file(name: str) -> bool:
     return name.lower().endswith(".cls")
 
 
-def may_label(name: str) -> bool:
-    """Return True for the name of a file that may label images: a list, names of classes, the label of one image."""
-    return is_list(name) or is_label_file(name) or CLASS_NAME_FILES.fullmatch(name) is not None
+def is_unnamed_list(name: str, head: bytes) -> bool:
+    """Return True for the beginning of a text in a file without a suffix whose lines name images and something else."""
+    if PurePosixPath(name).suffix or b"\0" in head:
+        return False
+    lines = head.decode("utf-8", "replace").splitlines()[:20]
+    return len(lines) > 1 and all(_NAMES_IMAGE.search(line) for line in lines[1:-1] or lines)
 
 
 _PACKED: Final[dict[str, Callable[[BytesIO], BufferedIOBase]]] = {
@@ -115,14 +129,17 @@ def load(path: Path) -> bytes:
         raise InvalidList(f"“{shown(path.name)}” cannot be read: {reason(error)}.") from None
 
 
-def read_list(data: bytes, name: str, locate: Located, class_names: Mapping[str, str] | None = None) -> ListContent:
+def read_list(
+    data: bytes, name: str, locate: Located, class_names: Mapping[str, str] | None = None, alike: bytes = b""
+) -> ListContent:
     """Read a list by its bytes and its file name. Raises InvalidList.
 
     `locate(path)` is True where a path in the list leads to an image. `class_names`: number → name, from beside it.
+    `alike`: lists of the same form, of other parts of the set.
     """
     content = ListContent([])
     try:
-        entries = _entries(_unpacked(data, name), _unpacked_name(name), locate, class_names or {}, content)
+        entries = _entries(_unpacked(data, name), _unpacked_name(name), locate, class_names or {}, content, alike)
         content.entries = [entry for entry in entries if entry.path]
     except (ValueError, RecursionError) as error:
         what = " ".join(str(error).split()).rstrip(".")
@@ -144,6 +161,13 @@ def read_list(data: bytes, name: str, locate: Located, class_names: Mapping[str,
     return content
 
 
+def counts_rows(content: ListContent) -> bool:
+    """Return whether numbers that may count the rows of a list do: it has several images of one folder, and no names."""
+    folders = {path_parts(entry.path)[:-1] for entry in content.entries}
+    unnamed = all(entry.label.isdigit() for entry in content.entries)
+    return content.counted and unnamed and len(content.entries) > max(2, len(folders))
+
+
 def _repeated(entries: list[ListEntry], name: str) -> list[str]:
     """Return a sentence about images that a list gives several labels."""
     labels: dict[str, list[str]] = {}
@@ -161,7 +185,12 @@ def _repeated(entries: list[ListEntry], name: str) -> list[str]:
 
 
 def _entries(
-    data: bytes, name: str, locate: Located, class_names: Mapping[str, str], content: ListContent
+    data: bytes,
+    name: str,
+    locate: Located,
+    class_names: Mapping[str, str],
+    content: ListContent,
+    alike: bytes = b"",
 ) -> list[ListEntry]:
     suffix = PurePosixPath(name).suffix.lower()
     if suffix == ".xml":
@@ -194,14 +223,25 @@ def _entries(
             raise ValueError(f"line {getattr(error, 'lineno', 1)}: {getattr(error, 'msg', error)}") from None
         return _of_json(value, locate, class_names, name, content)
     else:
-        table = read_table(text, locate)
+        table = read_table(text, locate, decode(alike))
+        table.last = "" if table.header else _last_column(name)
         content.bare = all(len(cells) == 1 for _, cells in table.rows)
+        content.plain = not table.header
     entries = entries_of(table, locate, class_names)
+    content.counted, content.by_number = table.counted, table.by_number
     content.notes += [f"“{shown(name)}”: {sentence}." for sentence in table.notes]
     if table.unread:
         more = f" and {plural(len(table.unread) - 1, 'more line')} like it" if len(table.unread) > 1 else ""
         content.notes.append(f"“{shown(name)}”: {table.unread[0]}{more}.")
     return entries
+
+
+def _last_column(name: str) -> str:
+    """Return the name of a column of parts of a set that a list is called after; "" for another."""
+    words = set(re.split(r"[\W\d_]+", name.lower()))
+    if words >= {"train", "test"}:
+        return "istrain"
+    return next((word for word in ("partition", "split") if word in words), "")
 
 
 def _of_json(
@@ -310,6 +350,18 @@ CLASS_NAME_FILES: Final = re.compile(
     re.IGNORECASE,
 )
 """Names of files that may hold class names."""
+
+
+def may_be_list(name: str, head: bytes) -> bool:
+    """Return True for a file that may label images: a list, names of classes, the label of one; by its name, else its head."""
+    return (
+        is_list(name)
+        or is_label_file(name)
+        or CLASS_NAME_FILES.fullmatch(name) is not None
+        or is_unnamed_list(name, head)
+    )
+
+
 _IMAGE: Final = re.compile(r"\.(?:jpe?g|png|bmp|gif|webp|tiff?)\b", re.IGNORECASE)
 
 
@@ -333,6 +385,22 @@ def class_names(data: bytes, name: str) -> dict[str, str]:
     return _from_lines(text)
 
 
+def labeled_ids(data: bytes, name: str) -> tuple[str, str] | None:
+    """Return the column of ids of a table that has labels too, and the first id in it; None for another."""
+    if PurePosixPath(_unpacked_name(name)).suffix.lower() not in {".csv", ".tsv", ".tab"}:
+        return None
+    with suppress(ValueError):
+        lines = decode(_unpacked(data, name)[: 2**16]).splitlines()[:2]
+        rows = [[cell.strip().strip('"') for cell in re.split(r"[,;\t]", line)] for line in lines]
+        if (
+            len(rows) == 2
+            and any(map(names.is_label_header, rows[0][1:]))
+            and names.rank(rows[0][0], "path") is not None
+        ):
+            return rows[0][0], rows[1][0]
+    return None
+
+
 def labels_of_folders(data: bytes, name: str, folders: Collection[str]) -> dict[str, str]:
     """Return folder → label of a table with a column of folders, or of ids they are called by; else nothing."""
     try:
@@ -347,7 +415,11 @@ def labels_of_folders(data: bytes, name: str, folders: Collection[str]) -> dict[
     if not keys:
         return {}
     no_labels = {keys[0], *point_columns(table.header, [cells for _, cells in table.rows], keys[0])}
-    labels = [column for column in (*by_role["label_name"], *by_role["label"]) if column not in no_labels]
+    labels = [
+        column
+        for column in (*by_role["label_name"], *by_role["label"])
+        if column not in no_labels and len({str(cells[column : column + 1]) for _, cells in table.rows}) > 1
+    ]
     if not labels:
         return {}
     found = {

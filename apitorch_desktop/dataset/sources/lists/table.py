@@ -5,6 +5,7 @@ import io
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Final, Literal
 
@@ -28,6 +29,8 @@ _PATH_LAST: Final = re.compile(rf"\s*(\S+)\s+(.*\.(?:{_SUFFIXES}))\s*", re.IGNOR
 _ODD_WORD: Final = re.compile(r"\w*[^\x00-\x7f](?:\w|[^\x00-\x7f])*")
 _BOX: Final = re.compile(r"-?\d+(?:\.\d+)?(?:,-?\d+(?:\.\d+)?){4}")
 """x,y,x,y,class of one object."""
+_RULE: Final = re.compile(r"[\s|+:=-]*[-=]{3}[\s|+:=-]*|\(\d+ rows?\)")
+"""Line under the header of a printed table, and the count of rows below it."""
 _NUMBERED_NAME: Final = re.compile(r"([^\W\d_][^\d\s]*(?: [^\W\d_][^\d\s]*)*) (\d+)\s*")
 """Words and one whole number."""
 csv.field_size_limit(2**26)  # a cell may hold a whole image as a `data:` address; the default is 128 KiB
@@ -39,12 +42,20 @@ class Table:
 
     header: list[str]
     rows: list[tuple[int, list[Cell]]]
+    delimited: bool = False
+    """True where a comma or the like is between the cells, rather than blanks, which a label may have too."""
     boxes: bool = False
     """True where the rows are boxes: the labels of one image are those of the objects in it."""
     sparse: bool = False
     """True where rows come from JSON objects, each with keys of its own: a value may be in another column in every row."""
     guessed: bool = False
     """True where nothing in the list says that its labels are labels: the header was made up."""
+    last: str = ""
+    """Name of the last column where the list is called after it and has no header: train_test_split.txt."""
+    counted: bool = False
+    """True where its labels are the numbers of its rows, in their order."""
+    by_number: bool = False
+    """True where its labels are numbers that nothing in it calls labels, named or not."""
     above: frozenset[str] = frozenset()
     """Columns of what stands above lists of images in JSON: an album's name rather than an image's label."""
     unread: list[str] = field(default_factory=list)
@@ -73,14 +84,18 @@ def decode_guessing(data: bytes) -> tuple[str, str]:
     return text, f"it is no UTF-8: {known}{words}. If that is wrong, save it as UTF-8"
 
 
-def read_table(text: str, locate: Located) -> Table:
-    """Read a table from text. Raises ValueError where no column looks like paths or web addresses."""
+def read_table(text: str, locate: Located, alike: str = "") -> Table:
+    """Read a table from text. Raises ValueError where no column looks like paths or web addresses.
+
+    `alike`: text of other lists of the same form.
+    """
     separator = ""
     if found := re.match(r"sep=(.)\s*(?:\r\n|\r|\n)", text, re.IGNORECASE):
         separator = found[1]
         text = text[found.end() :]
     best: tuple[tuple[float, ...], int, list[tuple[int, list[Cell]]]] | None = None
-    for order, parse in enumerate(_parsers(text, separator)):
+    delimited = False
+    for order, (parse, by_delimiter) in enumerate(_parsers(text, separator, alike)):
         try:
             sample = _first(parse(), _SAMPLE)
         except csv.Error:
@@ -89,11 +104,14 @@ def read_table(text: str, locate: Located) -> Table:
         if best is None or (*rank, -order) > best[0]:
             try:
                 best = (*rank, -order), column, list(parse())
+                delimited = by_delimiter
             except csv.Error:
                 continue
     if best is None or not any(best[0][:3]):
         raise ValueError("no column looks like paths or web addresses")
-    return _with_header(best[2], best[1], locate)
+    table = _with_header(best[2], best[1], locate)
+    table.delimited = delimited
+    return table
 
 
 def _first(rows: Iterator[tuple[int, list[Cell]]], count: int) -> list[tuple[int, list[Cell]]]:
@@ -103,20 +121,21 @@ def _first(rows: Iterator[tuple[int, list[Cell]]], count: int) -> list[tuple[int
 Parse = Callable[[], Iterator[tuple[int, list[Cell]]]]
 
 
-def _parsers(text: str, separator: str) -> Iterator[Parse]:
+def _parsers(text: str, separator: str, alike: str) -> Iterator[tuple[Parse, bool]]:
+    """Yield functions that parse the rows, with True where they are split by a delimiter."""
     quotes: list[str | None] = ['"', *([None] if '"' in text else []), *(["'"] if "'" in text else [])]
     for delimiter in [separator] if separator else [",", ";", "\t", "|", "^"]:
         if delimiter in text:
             for quote in quotes:
-                yield lambda delimiter=delimiter, quote=quote: _delimited(text, delimiter, quote)  # type: ignore[misc]
+                yield partial(_delimited, text, delimiter, quote), True
             if '\\"' in text:
-                yield lambda delimiter=delimiter: _delimited(text, delimiter, '"', "\\")  # type: ignore[misc]
-    yield lambda: _lines(text, lambda line: [line])
-    if _has_numbered_names(text):
-        yield lambda: _lines(text, _split_after_name)
-    yield lambda: _lines(text, _split_after_path)
-    yield lambda: _lines(text, _split_before_path)
-    yield lambda: _lines(text, lambda line: list(line.split()))
+                yield partial(_delimited, text, delimiter, '"', "\\"), True
+    yield partial(_lines, text, lambda line: [line]), False
+    if _has_numbered_names(f"{text}\n{alike}"):
+        yield partial(_lines, text, _split_after_name), False
+    yield partial(_lines, text, _split_after_path), False
+    yield partial(_lines, text, _split_before_path), False
+    yield partial(_lines, text, lambda line: list(line.split())), False
 
 
 def _delimited(
@@ -157,7 +176,7 @@ def _split_after_name(line: str) -> list[Cell]:
 def _has_numbered_names(text: str) -> bool:
     """Return whether lines end in names with numbers, as “Boeing 737”: most have a word, and one word several numbers."""
     numbers: dict[str, set[str]] = {}
-    rests = [str(cells[1]) for _, cells in _lines(text[: 2**16], _split_after_name) if len(cells) > 1]
+    rests = [str(cells[1]) for _, cells in _lines(text[: 2**18], _split_after_name) if len(cells) > 1]
     for rest in rests:
         if found := _NUMBERED_NAME.fullmatch(rest):
             numbers.setdefault(found[1], set()).add(found[2])
@@ -241,4 +260,11 @@ def _with_header(rows: list[tuple[int, list[Cell]]], column: int, locate: Locate
         body = rows[known + 1 :]
     header = [str(cell).strip().lstrip("#").strip() for cell in rows[known][1]] if known is not None else []
     repeated = rows[known][1] if known is not None else None  # where files were put one behind the other
-    return Table(header, [(line, cells) for line, cells in body if not is_comment(cells) and cells != repeated])
+    return Table(
+        header,
+        [
+            (line, cells)
+            for line, cells in body
+            if not is_comment(cells) and cells != repeated and not _RULE.fullmatch(" ".join(map(str, cells)).strip())
+        ],
+    )
