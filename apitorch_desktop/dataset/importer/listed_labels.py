@@ -3,12 +3,15 @@
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
+from itertools import takewhile
 from pathlib import PurePosixPath
 from typing import Final
 
 from apitorch_desktop.dataset.importer.folder_labels import quoted
 from apitorch_desktop.dataset.sources.lists import reader
 from apitorch_desktop.dataset.sources.lists.annotations import yolo_classes
+from apitorch_desktop.dataset.sources.lists.columns import ListEntry
 from apitorch_desktop.dataset.sources.lists.index import ImageIndex, Parts
 from apitorch_desktop.dataset.sources.lists.names import is_container, normal, split_of, split_words, without_zeros
 from apitorch_desktop.dataset.sources.lists.table import decode
@@ -43,7 +46,8 @@ class ListedLabels:
     `numbered`: images whose label is a number without a name, which a folder may have; `guessed`: images whose label nothing
     calls so; `scored`: images whose label has a score, and may be the answer of a classifier that learned from the folders.
     `folder_names`: label by name of a folder, where a list says what folders stand for. `unused`: files that give nothing.
-    `originals`: names that images had once. `notes` and `complete` are those of the plan.
+    `originals`: names that images had once. `unlabeled`: images that lists name and give no label, or several; with the
+    number of folders above the list where it labels none at all. `notes` and `complete` are those of the plan.
     """
 
     def __init__(self) -> None:
@@ -54,12 +58,16 @@ class ListedLabels:
         self.numbered: set[Parts] = set()
         self.guessed: set[Parts] = set()
         self.scored: set[Parts] = set()
+        self.unlabeled: dict[Parts, int | None] = {}
         self.folder_names: dict[str, str] = {}
         self.unused: list[Parts] = []
         self.notes: list[str] = []
         self.complete = True
         self._of_albums: dict[Parts, str] = {}
         """Image → name of the list that has an album of it for a label."""
+        self._of_several: set[Parts] = set()
+        """Images with objects of several classes, from lists of objects as `_of_one`."""
+        self._of_one: set[Parts] = set()
         self._last: list[tuple[reader.ListContent, Parts]] = []
         """Lists of a classifier's answers, of albums, or of guessed or scored labels, which count where no other list does."""
 
@@ -138,6 +146,7 @@ class ListedLabels:
         differing = 0
         numbered = all(entry.label.isdigit() for entry in content.entries if entry.label)
         weak = content.answers or content.of_albums or _ANSWERS.search(parts[-1]) is not None
+        sure = not (weak or content.guessed or content.scored or of_part)
         for entry in content.entries:
             found = index.candidates(entry.path, parts[:-1], name_part)
             image = found[0] if len(found) == 1 else None
@@ -150,7 +159,13 @@ class ListedLabels:
                 missing.append(entry.path)
                 continue
             split = entry.split or part_of_set
-            used = used or bool(entry.label or split or entry.several)
+            used = used or content.unlabeled or bool(entry.label or split or entry.several)
+            if content.unlabeled:
+                self.unlabeled.setdefault(image, _common_depth(parts[:-1], image[:-1]))
+            elif sure and not entry.label:
+                self.unlabeled[image] = None
+            if content.of_objects and self._has_several(image, entry):
+                continue
             if split:
                 self.splits.setdefault(image, split)
             if entry.original:
@@ -167,7 +182,7 @@ class ListedLabels:
                     self.weak.add(image)
                     if content.of_albums:
                         self._of_albums[image] = parts[-1]
-                elif numbered:
+                elif numbered and entry.label not in image[-2:-1]:  # its folder is called by no other name
                     self.numbered.add(image)
                 if content.guessed:
                     self.guessed.add(image)
@@ -192,6 +207,33 @@ class ListedLabels:
             are = "is" if len(missing) == 1 else "are"
             self._complain(f"{plural(len(missing), 'photo')} in “{shown(parts[-1])}” {are} not there: {first}{more}.")
         return True
+
+    def _has_several(self, image: Parts, entry: ListEntry) -> bool:
+        """Return whether this list of objects or another one names several classes for an image, which then has no label."""
+        if entry.several:
+            self._of_several.add(image)
+            if image in self._of_one:
+                del self.labels[image]
+                self._of_one.discard(image)
+        elif entry.label and image not in self.labels:
+            self._of_one.add(image)
+        return image in self._of_several
+
+    def without_label(self, image: Parts, folder_label: str) -> bool:
+        """Return whether an image that lists name has no label, so that the name of its folder is none.
+
+        It is one where the lists give it to other images, or where it is below a list without labels.
+        """
+        if image not in self.unlabeled or image in self._of_several:
+            return image in self._of_several
+        if (depth := self.unlabeled[image]) is not None:
+            return all(split_of(name) or is_container(name) for name in image[depth:-1])
+        return folder_label.casefold() not in self.given
+
+    @cached_property
+    def given(self) -> set[str]:
+        """All labels that lists give, without case; complete once lists were read."""
+        return {label.casefold() for labels in self.labels.values() for label in labels}
 
     def weigh(self, folders: Mapping[Parts, str]) -> None:
         """Decide which labels give way to those of folders, the label of each image by its folders, "" for none."""
@@ -420,6 +462,10 @@ class _ClassNames:
                     )
                 return found
         return {}
+
+
+def _common_depth(one: Parts, other: Parts) -> int:
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def _rank_of_list(name: str) -> int:

@@ -9,6 +9,17 @@ import pytest
 from apitorch_desktop.dataset.importer.plan import scan
 from tests.dataset.importer.test_plan import picture, put
 
+
+def coco(classes):
+    """JSON of COCO with the classes of the objects in each image."""
+    known = sorted({label for labels in classes.values() for label in labels})
+    return json.dumps({
+        "images": [{"id": path, "file_name": path} for path in classes],
+        "annotations": [{"image_id": path, "category_id": known.index(label)} for path, labels in classes.items() for label in labels],
+        "categories": [{"id": number, "name": label} for number, label in enumerate(known)],
+    })  # fmt: skip
+
+
 LAYOUTS = {
     "labels in a column called Id": (
         {"train/a1.jpg": None, "train/b2.jpg": None, "train.csv": "Image,Id\na1.jpg,w_12\nb2.jpg,new_whale\n"},
@@ -210,6 +221,28 @@ LAYOUTS = {
         {"train/00000/1.png": None, "train/00014/1.png": None, "test/1.png": None, "test/2.png": None,
          "train/00014/GT-00014.csv": "Filename;Width;ClassId\n1.png;29;14\n", "GT-test.csv": "Filename;Width;ClassId\ntest/1.png;53;14\ntest/2.png;54;0\n"},
         {"14": 2, "0": 2}, {"train", "test"},
+    ),
+    "an empty column of labels": ({"1.jpg": None, "metadata.csv": "file_name,label\n1.jpg,\n"}, {"": 1}, {""}),
+    "an empty column of labels among folders": (
+        {"cat/1.jpg": None, "dog/2.jpg": None, "metadata.csv": "file_name,label\ncat/1.jpg,\ndog/2.jpg,\n"},
+        {"cat": 1, "dog": 1}, {""},
+    ),
+    "a column of labels that are called as parts": (
+        {"1.jpg": None, "2.jpg": None, "list.csv": "file_name,label\n1.jpg,train\n2.jpg,test\n"}, {"train": 1, "test": 1}, {""},
+    ),
+    "folders of places, and photos without a class or with several": (
+        {**{f"{place}/{n}.jpg": None for place, n in enumerate("abcd")}, "boxes.json": coco({"0/a.jpg": ["fox"], "1/b.jpg": [], "2/c.jpg": ["fox", "deer"], "3/d.jpg": ["deer"]})},
+        {"fox": 1, "deer": 1, "": 2}, {""},
+    ),
+    "two annotations of one set": (
+        {"img/1.jpg": None, "img/2.jpg": None, "annotations/instances.json": coco({"1.jpg": ["person", "dog"], "2.jpg": ["dog"]}),
+         "annotations/keypoints.json": coco({"1.jpg": ["person"]})},
+        {"dog": 1, "": 1}, {""},
+    ),
+    "two annotations of one set, the other first": (
+        {"img/1.jpg": None, "img/2.jpg": None, "annotations/a.json": coco({"1.jpg": ["person"]}),
+         "annotations/b.json": coco({"1.jpg": ["person", "dog"], "2.jpg": ["dog"]})},
+        {"dog": 1, "": 1}, {""},
     ),
     "only a header": ({"cat/1.jpg": None, "labels.csv": "file_name,label\n"}, {"cat": 1}, None),
     "tables that are about something else": (

@@ -306,7 +306,9 @@ def _folder_column(columns: _Columns, path: int) -> int | None:
 def _split_column(columns: _Columns, path: int) -> int | None:
     """The column whose values are parts of a split, by its name or without."""
     by_name = columns.role("split")
-    for column in [*by_name, *(column for column in range(columns.width) if column not in by_name)]:
+    of_labels = [column for column, header in enumerate(columns.header) if names.is_label_header(header)]
+    only_label = of_labels if len(of_labels) == 1 else []  # “train” may be a label
+    for column in [*by_name, *(one for one in range(columns.width) if one not in (*by_name, *only_label))]:
         values = {value for value in columns.values(column) if isinstance(value, str)}
         parts = {names.split_of(value) or ("none" if value.lower() == "unassigned" else "") for value in values}
         if column == path or not parts or "" in parts:
@@ -413,8 +415,10 @@ def _label_columns(columns: _Columns, taken: set[int | None], path: int) -> tupl
     if one_hot:
         return [], one_hot
     named_labels = [column for role in ("label_name", "label") for column in columns.role(role)]
-    if of_files or (columns.table.header and any(not columns.values(column) for column in named_labels)):
-        return [], []  # there is a column of labels, and it is empty
+    empty = [column for column in named_labels if columns.table.header and not columns.values(column)]
+    columns.table.unlabeled = any(names.is_label_header(columns.header[column]) for column in empty)
+    if of_files or empty:
+        return [], []
     for column in [column for column in free if columns.table.header and columns.holds(_MASK, column)]:
         free.remove(column)
         columns.table.notes.append(f"the masks in the column “{shown(columns.header[column])}” are no labels")

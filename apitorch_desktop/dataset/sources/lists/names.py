@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Collection
 from typing import Final
 
 
@@ -229,3 +230,17 @@ def is_derived(name: str) -> bool:
 def is_container(name: str) -> bool:
     """Return True for the name of a folder that only holds images and gives no label."""
     return normal(name) in _CONTAINERS
+
+
+def are_read_as_labels(names: Collection[str]) -> bool:
+    """Return whether folders of these names are labels to an import that finds no list beside them.
+
+    A name with a word for a part of a set may be taken for that part, one of a container or an only number for none.
+    """
+    if len(names) < 2:
+        return bool(names) and all(re.fullmatch(r"\D+", name) and _reads_as_label(name) for name in names)
+    return all(map(_reads_as_label, names))
+
+
+def _reads_as_label(name: str) -> bool:
+    return not split_words(name)[0] and not any(map(is_container, (name, *re.split(r"[\W_]+", name))))

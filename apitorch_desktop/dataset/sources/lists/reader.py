@@ -46,7 +46,8 @@ class ListContent:
 
     `answers`: True where the labels are those of a detector, which says of each object how sure it is. `of_albums`: True
     where they are nothing but names of lists within it, `guessed` where nothing calls them labels, `scored` where each has a
-    score. `bare`: there is nothing but paths in it.
+    score. `bare`: there is nothing but paths in it. `of_objects`: it has annotations, which may be of objects in images.
+    `unlabeled`: it has a place for labels, which is empty.
     """
 
     entries: list[ListEntry]
@@ -56,6 +57,8 @@ class ListContent:
     guessed: bool = False
     scored: bool = False
     bare: bool = False
+    of_objects: bool = False
+    unlabeled: bool = False
 
 
 def is_list(name: str) -> bool:
@@ -155,6 +158,7 @@ def _entries(
 ) -> list[ListEntry]:
     suffix = PurePosixPath(name).suffix.lower()
     if suffix == ".xml":
+        content.of_objects = True
         return entries_of_xml(data)
     text, guessed = decode_guessing(data)
     if "\0" in text[:4096]:
@@ -170,6 +174,7 @@ def _entries(
         if len(records) == 1 and not isinstance(records[0][1], dict):
             return _of_json(records[0][1], locate, class_names, name, content)
         if (known := entries_of_json([record for _, record in records], locate)) is not None:
+            content.of_objects = True
             return named(known, class_names)
         content.answers = is_of_detector([record for _, record in records])
         table = unfolded_table([(line, record) for line, record in records if isinstance(record, dict)], locate)
@@ -187,6 +192,7 @@ def _entries(
         table = read_table(text, locate)
         content.bare = all(len(cells) == 1 for _, cells in table.rows)
     entries = entries_of(table, locate, class_names)
+    content.unlabeled = table.unlabeled
     content.notes += [f"“{shown(name)}”: {sentence}." for sentence in table.notes]
     if table.unread:
         more = f" and {plural(len(table.unread) - 1, 'more line')} like it" if len(table.unread) > 1 else ""
@@ -199,6 +205,7 @@ def _of_json(
 ) -> list[ListEntry]:
     content.bare = isinstance(value, list) and all(isinstance(entry, str) for entry in value)
     if (known := entries_of_json(value, locate, PurePosixPath(name).stem)) is not None:
+        content.of_objects = True
         return named(known, class_names)
     parts = (
         {key: part for key, part in value.items() if part and isinstance(part, (dict, list))}

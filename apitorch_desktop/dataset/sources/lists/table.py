@@ -45,6 +45,8 @@ class Table:
     """True where rows come from JSON objects, each with keys of its own: a value may be in another column in every row."""
     guessed: bool = False
     """True where nothing in the list says that its labels are labels: the header was made up."""
+    unlabeled: bool = False
+    """True where a column is called a label, and is empty."""
     above: frozenset[str] = frozenset()
     """Columns of what stands above lists of images in JSON: an album's name rather than an image's label."""
     unread: list[str] = field(default_factory=list)
