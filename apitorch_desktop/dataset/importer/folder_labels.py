@@ -25,7 +25,7 @@ _CAMERA_FOLDER: Final = re.compile(r"[1-9]\d\d\w{5}", re.ASCII)
 """Folder that a camera or phone makes in DCIM as another one is full: 100APPLE, 101_PANA, 202311__ (DCF 2.0, 3.2)."""
 _TO: Final = re.compile(r"(?i)(?<![^\W_])to[\W_]+(?=predict)")
 """Word before another one that names a part of a set: images to predict."""
-_NO_CLASS: Final = re.compile(r"(?i)unlabell?ed|predict")
+_NO_CLASS: Final = re.compile(r"(?i)unlabell?ed|no[\W_]*labels?|not[\W_]*labell?ed|predict")
 """Part of the names of folders without labels, which no class is called."""
 _SAMPLES: Final = "-samples"
 """End of the names that Teachable Machine gives to the photos of a class."""

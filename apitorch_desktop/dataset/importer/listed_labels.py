@@ -8,9 +8,10 @@ from itertools import takewhile
 from pathlib import PurePosixPath
 from typing import Final
 
+from apitorch_desktop.dataset.importer.companions import companion_kind
 from apitorch_desktop.dataset.importer.folder_labels import quoted
 from apitorch_desktop.dataset.sources.lists import reader
-from apitorch_desktop.dataset.sources.lists.annotations import yolo_classes
+from apitorch_desktop.dataset.sources.lists.annotations import box_classes, is_of_numbers, yolo_classes
 from apitorch_desktop.dataset.sources.lists.columns import ListEntry
 from apitorch_desktop.dataset.sources.lists.index import ImageIndex, Parts
 from apitorch_desktop.dataset.sources.lists.names import is_container, normal, split_of, split_words, without_zeros
@@ -65,9 +66,13 @@ class ListedLabels:
         self.complete = True
         self._of_albums: dict[Parts, str] = {}
         """Image → name of the list that has an album of it for a label."""
+        self._failed: dict[str, list[str]] = {}
+        """Sentences about files that have labels and are not understood, by their end."""
         self._of_several: set[Parts] = set()
         """Images with objects of several classes, from lists of objects as `_of_one`."""
         self._of_one: set[Parts] = set()
+        self._of_detector: dict[Parts, str] = {}
+        """Image → name of the list that has a detector's answer for its label."""
         self._last: list[tuple[reader.ListContent, Parts]] = []
         """Lists of a classifier's answers, of albums, or of guessed or scored labels, which count where no other list does."""
 
@@ -94,14 +99,24 @@ class ListedLabels:
                 self._complain(str(error))
                 continue
             image = index.find(parts[-1][:-4], parts[:-1]) if parts[-1].lower().endswith(".txt") else None
-            if image is not None and (numbers := yolo_classes(data)) is not None:
-                boxes.append((image, numbers))
+            if image is not None and (classes := box_classes(data)) is not None:
+                boxes.append((image, classes))
+            elif image is not None and is_of_numbers(data):  # about this image: no number in it is another one
+                self.unused.append(parts)
+                self._fail(f"“{shown(parts[-1])}” is not understood: it is called as a photo, and has numbers.")
             else:
                 self._use(data, parts, index, names, folders, parts_of_set.get(parts, ""))
         for content, parts in sorted(self._last, key=lambda one: one[0].guessed):
             if not self._merge(content, parts, index, parts_of_set.get(parts, "")):
                 self.unused.append(parts)
         self._merge_boxes(boxes, names)
+        for failed in self._failed.values():
+            more = f" And so with {plural(len(failed) - 1, 'more file')}." if len(failed) > 1 else ""
+            self.notes.append(f"{failed[0]}{more}")
+
+    def _fail(self, sentence: str) -> None:
+        """Note a file that has labels and is not understood; of several alike, the first."""
+        self._failed.setdefault(sentence.rpartition("”")[2], []).append(sentence)
 
     def _complain(self, sentence: str) -> None:
         self.notes.append(sentence)
@@ -132,6 +147,12 @@ class ListedLabels:
             return
         if problem and _is_meant(name):
             self._complain(problem)
+        elif (
+            problem
+            and not companion_kind(name)
+            and reader.speaks_of_labels(data, name, index.locator(base, several=True))
+        ):
+            self._fail(problem)
         self.unused.append(parts)
 
     def _merge(self, content: reader.ListContent, parts: Parts, index: ImageIndex, part_of_set: str) -> bool:
@@ -182,6 +203,8 @@ class ListedLabels:
                     self.weak.add(image)
                     if content.of_albums:
                         self._of_albums[image] = parts[-1]
+                    elif content.answers:
+                        self._of_detector[image] = parts[-1]
                 elif numbered and entry.label not in image[-2:-1]:  # its folder is called by no other name
                     self.numbered.add(image)
                 if content.guessed:
@@ -196,6 +219,8 @@ class ListedLabels:
         if len(missing) < len(content.entries):
             self.notes += content.notes
         if not used:
+            if missing and len(missing) == len(content.entries) and _is_meant(parts[-1]):
+                self.notes.append(f"“{shown(parts[-1])}” is not used: it names no photo that is there.")
             return bool(ambiguous)
         if differing:
             self.notes.append(
@@ -271,20 +296,21 @@ class ListedLabels:
             )
 
     def _weigh_albums(self, folders: Mapping[Parts, str]) -> None:
-        """Keep names of several albums where all folders have one label; notify of those that give way to folders."""
+        """Keep names of several albums where all folders have one label; notify of those, and answers, that give way."""
         albums = {label for image in self._of_albums for label in self.labels[image]}
         if len(set(filter(None, folders.values()))) == 1 < len(albums):
             self.weak.difference_update(self._of_albums)
             return
-        differing: dict[str, list[str]] = {}
-        for image, name in self._of_albums.items():
-            label = self.folder_names.get(folders[image], folders[image]).casefold()
-            if label and label not in map(str.casefold, self.labels[image]):
-                differing.setdefault(name, []).extend(self.labels[image])
-        self.notes += [
-            f"“{shown(name)}” gives photos the names of lists for labels ({few(labels)}): those of the folders count."
-            for name, labels in differing.items()
-        ]
+        for lists, what in ((self._of_albums, "names of lists"), (self._of_detector, "answers of a detector")):
+            differing: dict[str, list[str]] = {}
+            for image, name in lists.items():
+                label = self.folder_names.get(folders[image], folders[image]).casefold()
+                if label and label not in map(str.casefold, self.labels[image]):
+                    differing.setdefault(name, []).extend(self.labels[image])
+            self.notes += [
+                f"“{shown(name)}” gives photos the {what} for labels ({few(labels)}): those of the folders count."
+                for name, labels in differing.items()
+            ]
 
     def _name_numbers(self, folders: Mapping[Parts, str]) -> bool:
         """Give names of folders to the numbers of a list that correspond to them; return whether there are any.
@@ -336,14 +362,15 @@ class ListedLabels:
         return {} if unnamed else names
 
     def _merge_boxes(self, boxes: list[tuple[Parts, list[str]]], names: "_ClassNames") -> None:
-        """Add the classes of YOLO's boxes: an image has the label of its only class."""
+        """Add the classes of boxes, by number or name: an image has the label of its only class."""
         several, unnamed = [], 0
         for image, numbers in boxes:
             known = names.near(image[:-1])
             if len(numbers) > 1:
                 several.append(image[-1])
-            elif numbers and numbers[0] in known:
-                self.labels.setdefault(image, []).append(known[numbers[0]])
+                self._of_several.add(image)
+            elif numbers and (label := known.get(numbers[0], numbers[0] if not numbers[0].isdigit() else "")):
+                self.labels.setdefault(image, []).append(label)
             elif numbers:
                 unnamed += 1
         if several:

@@ -13,6 +13,7 @@ from apitorch_desktop.dataset.sources.lists.table import Cell, Located, Table, i
 from apitorch_desktop.utils.text import few, plural, restored, shown
 
 _SAMPLE: Final = 300
+_MAX_WHOLE: Final = 10**15
 _MAX_FRACTIONS: Final = 20
 _MIN_COMBINATIONS: Final = 3
 _ONE: Final = frozenset({"1", "1.0", "true", "x", "yes"})
@@ -398,7 +399,11 @@ def _label_columns(columns: _Columns, taken: set[int | None], path: int) -> tupl
     if logged or _OF_MESSAGES.intersection(headers):
         return [], []
     of_files = bool(_OF_FILES.intersection(headers))
-    free = [column for column in free if not (of_files and headers[column] in _WEAK)]
+    free = [
+        column
+        for column in free
+        if not (headers[column] in _WEAK and (of_files or all(map(_is_medium, columns.values(column)))))
+    ]
     known = [column for role in names.LABEL_ROLES for column in columns.role(role) if column in free]
     known.sort(key=columns.numeric)  # names before numbers
     of_classes = [*columns.role("label"), *columns.role("label_id")]
@@ -427,6 +432,11 @@ def _label_columns(columns: _Columns, taken: set[int | None], path: int) -> tupl
         free = [column for column in free if column > path or not columns.counts(column)]
     guessed = (_guess_by_header if columns.table.header else _guess_by_place)(columns, free)
     return guessed or _titles(columns, path), []
+
+
+def _is_medium(cell: Cell) -> bool:
+    """Return whether a cell says that something is an image, rather than of what."""
+    return isinstance(cell, str) and (names.is_container(cell) or names.is_path_header(cell))
 
 
 def _titles(columns: _Columns, path: int) -> list[int]:
@@ -520,7 +530,9 @@ def _more_labels(columns: _Columns, labels: list[int], taken: set[int | None]) -
 
 
 def _one_hot(columns: _Columns, free: list[int]) -> list[int]:
-    """Columns that hold nothing but 0 and 1, at least two of them."""
+    """Columns that hold nothing but 0 and 1, at least two of them; one record alone is no table."""
+    if columns.table.sparse and len(columns.table.rows) < 2:
+        return []
     found = [
         column
         for column in free
@@ -634,6 +646,8 @@ def labels_of(value: Any) -> tuple[str, ...]:
     """Return the labels in a value of JSON: text, a number, a list of them, or objects that name their labels."""
     if isinstance(value, bool) or value is None:
         return ()
+    if isinstance(value, float) and value.is_integer() and abs(value) < _MAX_WHOLE:
+        return (str(int(value)),)
     if isinstance(value, (str, int, float)):
         return (str(value),)
     if isinstance(value, list):
@@ -650,9 +664,11 @@ def labels_of(value: Any) -> tuple[str, ...]:
             return labels_of(min(named_fields, key=lambda field: field[0])[1])
         if value and all(isinstance(part, str) for part in value.values()) and len(value) == 1:
             return tuple(value.values())
-        chosen = tuple(str(key) for key, part in value.items() if part is True)  # {"cat": true, "dog": false}
         held = [part for part in value.values() if isinstance(part, (dict, list))]
         held = [part for part in held if holds_label(part)] or held  # a label, rather than the name of something
+        chosen = tuple(
+            str(key) for key, part in value.items() if part is True and not held
+        )  # {"cat": true, "dog": false}
         return chosen or tuple(label for part in held for label in labels_of(part))
     return ()
 

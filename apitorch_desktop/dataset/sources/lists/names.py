@@ -195,6 +195,8 @@ def split_words(name: str) -> tuple[str, tuple[str, ...]]:
     words = [word for word in re.split(r"[\W\d_]+", spaced.casefold()) if word]
     if "".join(words) in {"trainset", "testset", "valset", "trainvaltest"}:
         words = ["".join(words).removesuffix("set"), "set"]
+    if words in (["no", "label"], ["no", "labels"], ["not", "labeled"], ["not", "labelled"]):
+        return "unlabeled", ()
     parts = [_PARTS.get(_unaccented(word), "") for word in words]
     part = next(filter(None, parts), "")
     if not part and re.fullmatch(r"(?:fold|cv|part|partition)[ _-]*\d+|\d+[ _-]*fold", name.casefold()):

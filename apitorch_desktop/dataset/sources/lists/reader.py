@@ -6,15 +6,16 @@ import json
 import lzma
 import re
 import zlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from io import BufferedIOBase, BytesIO
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from apitorch_desktop.dataset.sources.lists import names
 from apitorch_desktop.dataset.sources.lists.annotations import entries_of_class, entries_of_json, entries_of_xml
-from apitorch_desktop.dataset.sources.lists.columns import ListEntry, entries_of, named, point_columns
+from apitorch_desktop.dataset.sources.lists.columns import ListEntry, entries_of, holds_label, named, point_columns
 from apitorch_desktop.dataset.sources.lists.records import entries_of_value, is_of_detector, unfolded_table
 from apitorch_desktop.dataset.sources.lists.table import (
     Located,
@@ -27,13 +28,20 @@ from apitorch_desktop.utils.errors import UserError
 from apitorch_desktop.utils.text import plural, reason, shown
 
 _MAX_DEPTH: Final = 4
-SUFFIXES: Final = frozenset({".csv", ".tsv", ".tab", ".json", ".jsonl", ".ndjson", ".manifest", ".txt", ".xml", ".lst"})
+SUFFIXES: Final = frozenset(
+    {".csv", ".tsv", ".tab", ".json", ".jsonl", ".ndjson", ".manifest", ".txt", ".xml", ".lst", ".labels"}
+)
 MAX_BYTES: Final = 256 * 2**20
 _UNREAD: Final = {
     **dict.fromkeys((".xlsx", ".xls", ".xlsm", ".ods", ".numbers"), "a spreadsheet, which is not read: save it as CSV"),
     ".parquet": "a Parquet file, which is not read: save its table as CSV",
     ".tfrecord": "a TFRecord file, which is not read: export its images as files",
 }
+
+
+_MAX_SPOKEN: Final = 2**24
+_MAX_STRINGS: Final = 1000
+_MENTIONED: Final = re.compile(r"[\w./-]+\.\w{3,4}\b")
 
 
 class InvalidList(UserError):  # noqa: N818 - named for what is wrong
@@ -96,6 +104,27 @@ def unread_list(name: str) -> str:
     """Return a sentence about a file whose kind is known and not read, else ""."""
     what = _UNREAD.get(PurePosixPath(name).suffix.lower())
     return f"“{shown(name)}” is {what}." if what else ""
+
+
+def speaks_of_labels(data: bytes, name: str, locate: Located) -> bool:
+    """Return whether a file is a JSON about images that are there, which something in it calls labeled, or is broken."""
+    if PurePosixPath(name).suffix.lower() not in {".json", ".jsonl", ".ndjson", ".labels"} or len(data) > _MAX_SPOKEN:
+        return False
+    text = decode(data)
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return text.lstrip()[:1] in {"{", "["} and any(map(locate, _MENTIONED.findall(text)))
+    strings = islice(_strings(value), _MAX_STRINGS)
+    return holds_label(value) and (locate(PurePosixPath(name).stem) or any(map(locate, strings)))
+
+
+def _strings(value: Any) -> Iterator[str]:
+    for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        if isinstance(part, str):
+            yield part
+        else:
+            yield from _strings(part)
 
 
 def load(path: Path) -> bytes:
@@ -167,7 +196,7 @@ def _entries(
     table: Table
     if (of_class := entries_of_class(text, name)) is not None:
         return of_class
-    if suffix == ".txt" and text.lstrip()[:1] in {"{", "["}:
+    if suffix in {".txt", ".labels"} and text.lstrip()[:1] in {"{", "["}:
         suffix = ".json"
     if suffix in {".jsonl", ".ndjson", ".manifest"}:
         records = _json_lines(text, name, content.notes)
@@ -176,6 +205,8 @@ def _entries(
         if (known := entries_of_json([record for _, record in records], locate)) is not None:
             content.of_objects = True
             return named(known, class_names)
+        if records and (own := _names_of_set(records[0][1], locate)):
+            class_names, records = own, records[1:]
         content.answers = is_of_detector([record for _, record in records])
         table = unfolded_table([(line, record) for line, record in records if isinstance(record, dict)], locate)
     elif suffix == ".json":
@@ -186,7 +217,8 @@ def _entries(
                 getattr(error, "msg", "") == "Extra data" and text.lstrip()[:1] == "{"
             ):  # lines of JSON under another name
                 return _entries(data, f"{name}.jsonl", locate, class_names, content)
-            raise ValueError(f"line {getattr(error, 'lineno', 1)}: {getattr(error, 'msg', error)}") from None
+            what = f"line {getattr(error, 'lineno', 1)}: {getattr(error, 'msg', error)}"
+            raise ValueError(f"it is no JSON, {what}") from None
         return _of_json(value, locate, class_names, name, content)
     else:
         table = read_table(text, locate)
@@ -255,6 +287,12 @@ def _own_names(value: Any, depth: int = 0) -> dict[str, str]:
     return {}
 
 
+def _names_of_set(record: Any, locate: Located) -> dict[str, str]:
+    """Return the names of numbered classes in a record that is about the set, and names no image."""
+    texts = [part for part in record.values() if isinstance(part, str)] if isinstance(record, dict) else []
+    return {} if any(_IMAGE.search(text) or locate(text) for text in texts) else _own_names(record)
+
+
 def _numbered_classes(value: Any) -> dict[str, str]:
     """Return id → name of a list of classes, each with a name of its own; nothing for a list of anything else."""
     if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
@@ -292,7 +330,7 @@ def _json_lines(text: str, name: str, notes: list[str]) -> list[tuple[int, Any]]
         records = _values(text)
         bad = [] if records else bad
     if bad and not records:
-        raise ValueError(f"line {bad[0][0]}: {bad[0][1]}")
+        raise ValueError(f"it is no JSON, line {bad[0][0]}: {bad[0][1]}")
     if bad:
         more = f", and {plural(len(bad) - 1, 'more line')}" if len(bad) > 1 else ""
         notes.append(f"“{shown(name)}”: line {bad[0][0]} is not understood ({bad[0][1]}){more}.")
@@ -300,7 +338,7 @@ def _json_lines(text: str, name: str, notes: list[str]) -> list[tuple[int, Any]]
 
 
 CLASS_NAME_FILES: Final = re.compile(
-    r"(?:.*[._-])?(?:classes|class_?names|classnames|labels?|label_?names|names|categories|label_?map|class_?map(?:ping)?|"
+    r"(?:.*[._-])?(?:classes|class_?names|classnames|labels?|label_?names|names|categories|label_?map|class_?map(?:ping)?|class|category|(?:label|class|category)_?key|"
     r"labels?_list|class_?list|class_?dict|(?:cat|idx|id|index|label|class)_?(?:to|2)_?(?:name|class|label|cat|idx|index)s?|"
     r"id2label|class_?indices|class_?index|synsets?|synset_?words|words|synset_mapping|categories_\w+|class-?descriptions(?:-\w+)*)(?:\.txt|\.json|\.csv|\.names|\.ya?ml|\.pbtxt)"
     r"|README\.md|.*(?:label|class|categor|map).*\.json|.*\.names|data\.ya?ml|dataset\.ya?ml|.*\.labels|.*labels?\.txt",
@@ -435,7 +473,9 @@ def _from_lines(text: str) -> dict[str, str]:
         names.rank(cell, role) is not None for cell in header for role in ("label", "label_id", "label_name")
     ):
         lines = [",".join(re.split(r"[,;\t]", line)[:2]) for line in lines[1:]]
-        if not all(re.match(r"\d+,", line) for line in lines) and not all(re.search(r",\d+$", line) for line in lines):
+        if not all(re.match(r"(?:\d+|n\d{8}|/[mgt]/\w+),", line) for line in lines) and not all(
+            re.search(r",\d+$", line) for line in lines
+        ):
             return {}
     split = [re.split(r"\s*[,;:\t]\s*|\s+", line, maxsplit=1) for line in lines]
     if all(len(pair) == 2 and re.fullmatch(r"\d+|n\d{8}|/[mgt]/\w+", pair[0]) for pair in split):
