@@ -12,7 +12,7 @@ from apitorch_desktop.dataset.importer.companions import companion_kind
 from apitorch_desktop.dataset.importer.folder_labels import quoted
 from apitorch_desktop.dataset.sources.lists import reader
 from apitorch_desktop.dataset.sources.lists.annotations import box_classes, is_of_numbers, yolo_classes
-from apitorch_desktop.dataset.sources.lists.columns import ListEntry
+from apitorch_desktop.dataset.sources.lists.columns import ListEntry, labels_in
 from apitorch_desktop.dataset.sources.lists.index import ImageIndex, Parts
 from apitorch_desktop.dataset.sources.lists.names import is_container, normal, split_of, split_words, without_zeros
 from apitorch_desktop.dataset.sources.lists.table import decode
@@ -253,7 +253,9 @@ class ListedLabels:
             return image in self._of_several
         if (depth := self.unlabeled[image]) is not None:
             return all(split_of(name) or is_container(name) for name in image[depth:-1])
-        return folder_label.casefold() not in self.given
+        return (
+            folder_label.casefold() not in self.given and labels_in(folder_label)[0] != []
+        )  # a folder may be called nan
 
     @cached_property
     def given(self) -> set[str]:
@@ -276,7 +278,7 @@ class ListedLabels:
         ]
         if differing:
             self.notes.append(
-                f"A list gives photos {few(differing)} in a column that is not called a label: those of the folders count."
+                f"A list gives photos the labels {few(differing)} in a column that is not called one: those of the folders count."
             )
 
     def _weigh_scored(self, folders: Mapping[Parts, str]) -> None:

@@ -299,6 +299,10 @@ LAYOUTS = {
     "names of folders after a header": (
         {"set/1/1.jpg": None, "set/1/2.jpg": None, "set/2/9.jpg": None, "set/category.txt": "id\tname\n1\trice\n2\teels on rice\n"}, {"rice": 2, "eels_on_rice": 1}, {""},
     ),
+    "a type that says no more than that they are images": (
+        {"assets/5d4b/a.jpg": None, "assets/5d4c/b.jpg": None, "all.csv": "id,country,type,path\n5d4b,Burundi,image,assets/5d4b/a.jpg\n5d4c,France,image,assets/5d4c/b.jpg\n"},
+        {"5d4b": 1, "5d4c": 1}, {""},
+    ),
     "only a header": ({"cat/1.jpg": None, "labels.csv": "file_name,label\n"}, {"cat": 1}, None),
     "tables that are about something else": (
         {"cat/1.jpg": None, "dog/2.jpg": None, "stats.csv": "epoch,loss\n1,0.5\n2,0.4\n", "log.json": '{"1": 3}', "labels.txt": "cat\ndog\n", "requirements.txt": "numpy\n"},

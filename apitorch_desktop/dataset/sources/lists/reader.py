@@ -390,7 +390,8 @@ def labels_of_folders(data: bytes, name: str, folders: Collection[str]) -> dict[
         for _, cells in table.rows
         if max(keys[0], labels[0]) < len(cells)
     }
-    return {folder: label for folder, label in found.items() if folder in folders and label}
+    found = {folder: label for folder, label in found.items() if folder in folders and label}
+    return found if len(set(found.values())) > 1 or len(found) == 1 else {}  # one for all says nothing
 
 
 def _from_json(value: Any) -> dict[str, str]:
