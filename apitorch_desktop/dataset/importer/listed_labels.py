@@ -167,7 +167,7 @@ class ListedLabels:
         differing = 0
         numbered = all(entry.label.isdigit() for entry in content.entries if entry.label)
         weak = content.answers or content.of_albums or _ANSWERS.search(parts[-1]) is not None
-        sure = not (weak or content.guessed or content.scored or of_part)
+        of_objects = content.of_objects and any(entry.label or entry.several for entry in content.entries)
         for entry in content.entries:
             found = index.candidates(entry.path, parts[:-1], name_part)
             image = found[0] if len(found) == 1 else None
@@ -183,14 +183,14 @@ class ListedLabels:
             used = used or content.unlabeled or bool(entry.label or split or entry.several)
             if content.unlabeled:
                 self.unlabeled.setdefault(image, _common_depth(parts[:-1], image[:-1]))
-            elif sure and not entry.label:
+            elif of_objects and not weak and not entry.label:
                 self.unlabeled[image] = None
-            if content.of_objects and self._has_several(image, entry):
-                continue
             if split:
                 self.splits.setdefault(image, split)
             if entry.original:
                 self.originals.setdefault(image, entry.original)
+            if of_objects and self._has_several(image, entry):
+                continue
             if entry.label and not (numbered or weak) and image in self.numbered:  # a name goes before a number
                 self.numbered.discard(image)
                 known.discard(image)
@@ -205,7 +205,7 @@ class ListedLabels:
                         self._of_albums[image] = parts[-1]
                     elif content.answers:
                         self._of_detector[image] = parts[-1]
-                elif numbered and entry.label not in image[-2:-1]:  # its folder is called by no other name
+                elif numbered:
                     self.numbered.add(image)
                 if content.guessed:
                     self.guessed.add(image)
@@ -238,8 +238,9 @@ class ListedLabels:
         if entry.several:
             self._of_several.add(image)
             if image in self._of_one:
-                del self.labels[image]
-                self._of_one.discard(image)
+                self.labels.pop(image, None)
+                for known in (self._of_one, self.weak, self.numbered, self.guessed, self.scored):
+                    known.discard(image)
         elif entry.label and image not in self.labels:
             self._of_one.add(image)
         return image in self._of_several
@@ -329,7 +330,10 @@ class ListedLabels:
         if len(set(beside.values())) > len({label for image in beside for label in self.labels[image]}) == 1:
             self.weak.update(beside)  # one number for all says less than their folders
             return False
-        names = self._names_of_numbers(beside) or (
+        called_otherwise = {
+            image: name for image, name in beside.items() if set(image[-2:-1]).isdisjoint(self.labels[image])
+        }
+        names = self._names_of_numbers(called_otherwise) or (
             self._names_of_numbers(inner) if len(set(inner.values())) > 1 else {}
         )
         if names:

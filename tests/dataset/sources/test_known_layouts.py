@@ -239,6 +239,10 @@ LAYOUTS = {
          "annotations/keypoints.json": coco({"1.jpg": ["person"]})},
         {"dog": 1, "": 1}, {""},
     ),
+    "two annotations of one set, of numbers": (
+        {"img/1.jpg": None, "img/2.jpg": None, "annotations/a.json": coco({"1.jpg": ["7"]}), "annotations/b.json": coco({"1.jpg": ["7", "8"], "2.jpg": ["8"]})},
+        {"8": 1, "": 1}, {""},
+    ),
     "two annotations of one set, the other first": (
         {"img/1.jpg": None, "img/2.jpg": None, "annotations/a.json": coco({"1.jpg": ["person"]}),
          "annotations/b.json": coco({"1.jpg": ["person", "dog"], "2.jpg": ["dog"]})},
@@ -302,6 +306,17 @@ LAYOUTS = {
     "a type that says no more than that they are images": (
         {"assets/5d4b/a.jpg": None, "assets/5d4c/b.jpg": None, "all.csv": "id,country,type,path\n5d4b,Burundi,image,assets/5d4b/a.jpg\n5d4c,France,image,assets/5d4c/b.jpg\n"},
         {"5d4b": 1, "5d4c": 1}, {""},
+    ),
+    "parts in a list, labels in folders": (
+        {"cat/1.jpg": None, "dog/2.jpg": None, "parts.csv": "file,split\n1.jpg,train\n2.jpg,test\n"}, {"cat": 1, "dog": 1}, {"train", "test"},
+    ),
+    "parts of a JSON of several objects": (
+        {"a/1.jpg": None, "b/2.jpg": None, "all.json": json.dumps([
+            {"file": name, "split": "test", "annotations": [{"label": label} for label in labels]} for name, labels in (("1.jpg", ["cat", "dog"]), ("2.jpg", ["dog"]))])},
+        {"dog": 1, "": 1}, {"test"},
+    ),
+    "labels of some photos, folders of all": (
+        {"cat/1.jpg": None, "dog/2.jpg": None, "list.csv": "file,label\n1.jpg,blurry\n2.jpg,\n"}, {"blurry": 1, "dog": 1}, {""},
     ),
     "only a header": ({"cat/1.jpg": None, "labels.csv": "file_name,label\n"}, {"cat": 1}, None),
     "tables that are about something else": (

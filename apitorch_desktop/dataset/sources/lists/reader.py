@@ -160,6 +160,7 @@ def read_list(data: bytes, name: str, locate: Located, class_names: Mapping[str,
     content.notes += _repeated(content.entries, name)
     several = [entry for entry in content.entries if entry.several]
     if several:
+        content.of_objects = True
         first = f"“{shown(several[0].path)}” ({', '.join(several[0].several[:5])})"
         more = f" and {len(several) - 1:,} more" if len(several) > 1 else ""
         content.notes.append(f"“{shown(name)}” gives several classes to {first}{more}: choose a label for them.")
