@@ -348,8 +348,8 @@ def entries_of_class(text: str, name: str) -> list[ListEntry] | None:
     ]
 
 
-_NAMED_BOX: Final = re.compile(r"\s*([^\W\d][\w-]*)((?:\s+-?\d*\.?\d+(?:e-?\d+)?){4,})\s*", re.IGNORECASE)
-_NUMBERS: Final = re.compile(r"(?:.*\s)?-?\d*\.?\d+\s+(?:.*\s)?-?\d*\.?\d+(?:\s.*)?")
+_NAMED_BOX: Final = re.compile(r"\s*([^\W\d][\w-]*)((?:\s+-?(?:\d+(?:\.\d*)?|\.\d+)(?:e-?\d+)?){4,})\s*", re.IGNORECASE)
+_A_NUMBER: Final = re.compile(r"-?(?:\d+(?:\.\d*)?|\.\d+)(?:e-?\d+)?", re.IGNORECASE)
 _NO_CLASSES: Final = frozenset({"dontcare", "ignore", "ignored", "ignoredregions"})
 
 
@@ -366,8 +366,10 @@ def box_classes(data: bytes) -> list[str] | None:
 
 def is_of_numbers(data: bytes) -> bool:
     """Return whether each line of a text has several numbers, and none the name of an image."""
-    lines = [line for line in data.decode("utf-8-sig", "replace").splitlines() if line.strip()]
-    return bool(lines) and all(_NUMBERS.fullmatch(line) and not looks_like_path(line.split()[0]) for line in lines)
+    lines = [line.split() for line in data.decode("utf-8-sig", "replace").splitlines() if line.strip()]
+    return bool(lines) and all(
+        sum(map(bool, map(_A_NUMBER.fullmatch, words))) > 1 and not any(map(looks_like_path, words)) for words in lines
+    )
 
 
 def yolo_classes(data: bytes) -> list[str] | None:
