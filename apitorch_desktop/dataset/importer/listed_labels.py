@@ -370,8 +370,11 @@ class ListedLabels:
     def _merge_boxes(self, boxes: list[tuple[Parts, list[str]]], names: "_ClassNames") -> None:
         """Add the classes of boxes, by number or name: an image has the label of its only class."""
         several, unnamed = [], 0
+        labeled = any(numbers for _, numbers in boxes)
         for image, numbers in boxes:
             known = names.near(image[:-1])
+            if not numbers and labeled:
+                self.unlabeled.setdefault(image, None)
             if len(numbers) > 1:
                 several.append(image[-1])
                 self._of_several.add(image)

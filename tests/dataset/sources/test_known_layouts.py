@@ -260,9 +260,9 @@ LAYOUTS = {
         {"cat": 1, "dog": 1}, {"train", "validation"},
     ),
     "a text of named boxes for each photo": (
-        {**{f"image_2/{n:06}.png": None for n in range(4)}, "label_2/000000.txt": "Car 0.00 3 -1.57 599.41 156.40\nDontCare -1 -1 -10 599.41 156.40\n",
+        {**{f"image_2/{n:06}.png": None for n in range(5)}, "label_2/000004.txt": "DontCare -1 -1 -10 599.41 156.40\n", "label_2/000000.txt": "Car 0.00 3 -1.57 599.41 156.40\nDontCare -1 -1 -10 599.41 156.40\n",
          "label_2/000001.txt": "Car 0.00 0 -1.57 599.41 156.40\nVan 0.00 2 -1.57 599.41 156.40\n", "label_2/000002.txt": "Cyclist 0.00 1 -1.57 599.41 156.40\n", "label_2/000003.txt": "Car 1 2 3 4\n" * 2},
-        {"car": 2, "cyclist": 1, "": 1}, {""},
+        {"car": 2, "cyclist": 1, "": 2}, {""},
     ),
     "a text of numbers for each photo": (
         {"img/1.jpg": None, "img/2.jpg": None, "txt/1.txt": "2 cat 0.5\n", "txt/2.txt": "1 dog 0.5\n"}, {"set": 2}, {""},
