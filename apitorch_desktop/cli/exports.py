@@ -106,6 +106,8 @@ def export_training_set(
     output.write(f"{plural(done.written, 'photo')} of “{found.name}” exported to {shown(str(done.path))}.")
     if done.left_out:
         output.write(f"{plural(done.left_out, 'photo')} without a label left out: this format describes labels.")
+    if done.assigned:
+        output.write(f"{plural(done.assigned, 'photo')} without a split put into the part for training.")
     output.write_list("not exported", done.failed)
     return 1 if done.failed else 0
 

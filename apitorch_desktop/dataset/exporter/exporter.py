@@ -26,6 +26,7 @@ from apitorch_desktop.api.errors import ApiError, WrongKey
 from apitorch_desktop.api.slugs import slugify
 from apitorch_desktop.api.types import INBOX, Id, TrainingImage
 from apitorch_desktop.dataset.exporter.split import PARTS, Split, parts_of
+from apitorch_desktop.dataset.sources.lists.names import are_read_as_labels
 from apitorch_desktop.dataset.workspace.image_fetcher import ImageFetcher
 from apitorch_desktop.dataset.workspace.listing import Listing, iter_answers
 from apitorch_desktop.utils.errors import Cancelled, UserError
@@ -60,7 +61,8 @@ _OF_LABELS: Final = frozenset({ExportFormat.CREATEML, ExportFormat.CROISSANT})
 class ExportResult:
     """Outcome of an export. `path` is what was written; `failed` holds (name, reason) of images that are missing.
 
-    `left_out` counts images without a label, in a format that describes labels.
+    `left_out` counts images without a label, in a format that describes labels; `assigned` those without a split of
+    their own that are in the part for training, where splits are kept.
     """
 
     path: Path
@@ -68,6 +70,7 @@ class ExportResult:
     skipped: int
     failed: list[tuple[str, str]]
     left_out: int = 0
+    assigned: int = 0
 
 
 class ExportRefused(UserError):  # noqa: N818 - named for what happened
@@ -134,8 +137,12 @@ def export(
         elif keep_splits:
             for image in exported:
                 image.part = image.record.known_split or (PARTS[0] if image.label else "")
+        own_parts = split is None and keep_splits
+        assigned = sum(own_parts and bool(image.part) and not image.record.known_split for image in exported)
         if merging:
             skipped = _merge(exported, target, failed)
+            if _needs_list(export_format, exported):
+                _merge_list(exported, staging, target)
             return ExportResult(target, len(exported) - skipped[0], skipped[1], failed, left_out)
         tree = staging / root
         tree.mkdir()
@@ -147,7 +154,7 @@ def export(
         if export_format is ExportFormat.ZIP:
             write_zip(tree, staging / target.name)
         (staging / target.name).rename(target)
-    return ExportResult(target, len(exported), 0, failed, left_out)
+    return ExportResult(target, len(exported), 0, failed, left_out, assigned)
 
 
 @contextmanager
@@ -303,8 +310,30 @@ def _index(export_format: ExportFormat, listing: Listing, exported: list[Exporte
             pass
         case _:
             assert_never(export_format)
-    if export_format is not ExportFormat.CSV and shortened_names(image.label for image in exported):
-        write_csv(exported, tree)  # the folders do not say all
+    if _needs_list(export_format, exported):
+        write_csv(exported, tree)
+
+
+def _needs_list(export_format: ExportFormat, exported: Sequence[ExportedImage]) -> bool:
+    """Return whether the folders do not say all, nor the index of the format: labels are shortened, or “train”, or none."""
+    labels = {image.label for image in exported if image.label}
+    if export_format is ExportFormat.CSV or not exported:
+        return False
+    listed = export_format in (ExportFormat.JSONL, ExportFormat.CREATEML)
+    return bool(shortened_names(labels)) or not (listed or are_read_as_labels(labels))
+
+
+def _merge_list(exported: Sequence[ExportedImage], staging: Path, target: Path) -> None:
+    """Write the list into an existing tree, over one that an export wrote there; another list stays."""
+    write_csv(exported, staging)
+    new, old = staging / CSV_NAME, target / CSV_NAME
+    try:
+        with new.open("rb") as one, old.open("rb") as other:
+            if one.readline() != other.readline():
+                return
+    except FileNotFoundError:
+        pass
+    new.replace(old)
 
 
 def _merge(exported: list[ExportedImage], target: Path, failed: list[tuple[str, str]]) -> tuple[int, int]:

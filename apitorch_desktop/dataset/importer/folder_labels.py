@@ -30,7 +30,7 @@ _CAMERA_FOLDER: Final = re.compile(r"[1-9]\d\d\w{5}", re.ASCII)
 """Folder that a camera or phone makes in DCIM as another one is full: 100APPLE, 101_PANA, 202311__ (DCF 2.0, 3.2)."""
 _TO: Final = re.compile(r"(?i)(?<![^\W_])to[\W_]+(?=predict)")
 """Word before another one that names a part of a set: images to predict."""
-_NO_CLASS: Final = re.compile(r"(?i)unlabell?ed|predict")
+_NO_CLASS: Final = re.compile(r"(?i)unlabell?ed|no[\W_]*labels?|not[\W_]*labell?ed|predict")
 """Part of the names of folders without labels, which no class is called."""
 _ABOUT: Final = frozenset(["docs", "doc", "documentation", "assets", "figures", "figs", "screenshots"])
 """Words in the names of folders whose images are about a set of photos and not in it."""

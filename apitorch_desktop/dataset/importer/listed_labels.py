@@ -5,13 +5,17 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import cached_property
+from itertools import takewhile
 from pathlib import PurePosixPath
 from typing import Final
 
 from apitorch_desktop.api.types import LONGEST_LABEL
+from apitorch_desktop.dataset.importer.companions import companion_kind
 from apitorch_desktop.dataset.importer.folder_labels import quoted
 from apitorch_desktop.dataset.sources.lists import reader
-from apitorch_desktop.dataset.sources.lists.annotations import yolo_classes
+from apitorch_desktop.dataset.sources.lists.annotations import box_classes, is_of_numbers, yolo_classes
+from apitorch_desktop.dataset.sources.lists.columns import ListEntry, labels_in
 from apitorch_desktop.dataset.sources.lists.index import ImageIndex, JoinedIndex, Parts
 from apitorch_desktop.dataset.sources.lists.names import is_container, normal, split_of, split_words, without_zeros
 from apitorch_desktop.dataset.sources.lists.table import decode, looks_like_path
@@ -50,7 +54,8 @@ class ListedLabels:
     `numbered`: images whose label is a number without a name, which a folder may have; `guessed`: images whose label nothing
     calls so; `scored`: images whose label has a score, and may be the answer of a classifier that learned from the folders.
     `folder_names`: label by name of a folder, where a list says what folders stand for. `unused`: files that give nothing.
-    `originals`: names that images had once. `notes` and `complete` are those of the plan.
+    `originals`: names that images had once. `unlabeled`: images that lists name and give no label, or several; with the
+    number of folders above the list where it labels none at all. `notes` and `complete` are those of the plan.
     """
 
     def __init__(self) -> None:
@@ -61,6 +66,7 @@ class ListedLabels:
         self.numbered: set[Parts] = set()
         self.guessed: set[Parts] = set()
         self.scored: set[Parts] = set()
+        self.unlabeled: dict[Parts, int | None] = {}
         self.folder_names: dict[str, str] = {}
         self.unused: list[Parts] = []
         self.notes: list[str] = []
@@ -79,6 +85,13 @@ class ListedLabels:
         """Table of labels → sentence that what it calls by ids is not there."""
         self._of_albums: dict[Parts, str] = {}
         """Image → name of the list that has an album of it for a label."""
+        self._failed: dict[str, list[str]] = {}
+        """Sentences about files that have labels and are not understood, by their end."""
+        self._of_several: set[Parts] = set()
+        """Images with objects of several classes, from lists of objects as `_of_one`."""
+        self._of_one: set[Parts] = set()
+        self._of_detector: dict[Parts, str] = {}
+        """Image → name of the list that has a detector's answer for its label."""
         self._last: list[tuple[reader.ListContent, Parts]] = []
         """Lists of a classifier's answers, of albums, or of guessed or scored labels, which count where no other list does."""
 
@@ -108,8 +121,11 @@ class ListedLabels:
                 self._complain(str(error))
                 continue
             image = index.find(parts[-1][:-4], parts[:-1]) if parts[-1].lower().endswith(".txt") else None
-            if image is not None and (numbers := yolo_classes(data)) is not None:
-                boxes.append((image, numbers))
+            if image is not None and (classes := box_classes(data)) is not None:
+                boxes.append((image, classes))
+            elif image is not None and is_of_numbers(data):  # about this image: no number in it is another one
+                self.unused.append(parts)
+                self._fail(f"“{shown(parts[-1])}” is not understood: it is called as a photo, and has numbers.")
             else:
                 self._use(data, parts, index, names, folders, parts_of_set.get(parts, ""), alike)
         self._drop_numbers_of_rows()
@@ -120,6 +136,13 @@ class ListedLabels:
         self._merge_boxes(boxes, names)
         self._merge_label_files(alone, images, names)
         self._note_absent()
+        for failed in self._failed.values():
+            more = f" And so with {plural(len(failed) - 1, 'more file')}." if len(failed) > 1 else ""
+            self.notes.append(f"{failed[0]}{more}")
+
+    def _fail(self, sentence: str) -> None:
+        """Note a file that has labels and is not understood; of several alike, the first."""
+        self._failed.setdefault(sentence.rpartition("”")[2], []).append(sentence)
 
     def _complain(self, sentence: str) -> None:
         self.notes.append(sentence)
@@ -166,6 +189,12 @@ class ListedLabels:
             self._unjoined[parts] = (
                 f"“{shown(name)}” has labels, but no photo is called as in its column “{shown(column)}” (“{shown(first)}”)."
             )
+        elif (
+            problem
+            and not companion_kind(name)
+            and reader.speaks_of_labels(data, name, index.locator(base, several=True))
+        ):
+            self._fail(problem)
         self.unused.append(parts)
 
     def _merge(self, content: reader.ListContent, parts: Parts, index: ImageIndex, part_of_set: str) -> bool:
@@ -181,6 +210,7 @@ class ListedLabels:
         paths: dict[Parts, str] = {}
         numbered = all(entry.label.isdigit() for entry in content.entries if entry.label)
         weak = content.answers or content.of_albums or _ANSWERS.search(parts[-1]) is not None
+        of_objects = content.of_objects and any(entry.label or entry.several for entry in content.entries)
         for entry in content.entries:
             found = index.candidates(entry.path, parts[:-1], name_part)
             image = found[0] if len(found) == 1 else None
@@ -194,11 +224,17 @@ class ListedLabels:
                 continue
             split = entry.split or part_of_set
             counts = entry.label and (image not in known or entry.label in self.labels[image])
-            used = used or bool(counts or split or entry.several)
+            used = used or content.unlabeled or bool(counts or split or entry.several)
+            if content.unlabeled:
+                self.unlabeled.setdefault(image, _common_depth(parts[:-1], image[:-1]))
+            elif of_objects and not weak and not entry.label:
+                self.unlabeled[image] = None
             if split:
                 self.splits.setdefault(image, split)
             if entry.original:
                 self.originals.setdefault(image, entry.original)
+            if of_objects and self._has_several(image, entry):
+                continue
             if entry.label and not (numbered or weak) and image in self.numbered:  # a name goes before a number
                 self.numbered.discard(image)
                 self._sources.pop(image, None)
@@ -219,6 +255,8 @@ class ListedLabels:
                     self.weak.add(image)
                     if content.of_albums:
                         self._of_albums[image] = parts[-1]
+                    elif content.answers:
+                        self._of_detector[image] = parts[-1]
                 elif numbered:
                     self.numbered.add(image)
                 if content.guessed:
@@ -234,8 +272,8 @@ class ListedLabels:
             self.notes += content.notes
         if not used and not differing:
             labeled = [entry.path for entry in content.entries if entry.label and looks_like_path(entry.path)]
-            if len(labeled) > 1 and len(missing) == len(content.entries):
-                self._absent.append((parts[-1], labeled))
+            if missing and len(missing) == len(content.entries) and (len(labeled) > 1 or _is_meant(parts[-1])):
+                self._absent.append((parts[-1], labeled or missing))
             return bool(ambiguous)
         if differing:
             image, label = differing[0]
@@ -314,6 +352,36 @@ class ListedLabels:
                 self.unused = [own for own in self.unused if own != parts and own not in keyed]
                 self._unjoined.pop(parts, None)
 
+    def _has_several(self, image: Parts, entry: ListEntry) -> bool:
+        """Return whether this list of objects or another one names several classes for an image, which then has no label."""
+        if entry.several:
+            self._of_several.add(image)
+            if image in self._of_one:
+                self.labels.pop(image, None)
+                for known in (self._of_one, self.weak, self.numbered, self.guessed, self.scored):
+                    known.discard(image)
+        elif entry.label and image not in self.labels:
+            self._of_one.add(image)
+        return image in self._of_several
+
+    def without_label(self, image: Parts, folder_label: str) -> bool:
+        """Return whether an image that lists name has no label, so that the name of its folder is none.
+
+        It is one where the lists give it to other images, or where it is below a list without labels.
+        """
+        if image not in self.unlabeled or image in self._of_several:
+            return image in self._of_several
+        if (depth := self.unlabeled[image]) is not None:
+            return all(split_of(name) or is_container(name) for name in image[depth:-1])
+        return (
+            folder_label.casefold() not in self.given and labels_in(folder_label)[0] != []
+        )  # a folder may be called nan
+
+    @cached_property
+    def given(self) -> set[str]:
+        """All labels that lists give, without case; complete once lists were read."""
+        return {label.casefold() for labels in self.labels.values() for label in labels}
+
     def weigh(self, folders: Mapping[Parts, str]) -> None:
         """Decide which labels give way to those of folders, the label of each image by its folders, "" for none."""
         self._weigh_albums(folders)
@@ -336,7 +404,7 @@ class ListedLabels:
         ]
         if differing:
             self.notes.append(
-                f"A list gives photos {few(differing)} in a column that is not called a label: those of the folders count."
+                f"A list gives photos the labels {few(differing)} in a column that is not called one: those of the folders count."
             )
 
     def _without_parts(self, folders: Mapping[Parts, str]) -> dict[Parts, str]:
@@ -364,20 +432,21 @@ class ListedLabels:
             )
 
     def _weigh_albums(self, folders: Mapping[Parts, str]) -> None:
-        """Keep names of several albums where all folders have one label; notify of those that give way to folders."""
+        """Keep names of several albums where all folders have one label; notify of those, and answers, that give way."""
         albums = {label for image in self._of_albums for label in self.labels[image]}
         if len(set(filter(None, folders.values()))) == 1 < len(albums):
             self.weak.difference_update(self._of_albums)
             return
-        differing: dict[str, list[str]] = {}
-        for image, name in self._of_albums.items():
-            label = self.folder_names.get(folders[image], folders[image]).casefold()
-            if label and label not in map(str.casefold, self.labels[image]):
-                differing.setdefault(name, []).extend(self.labels[image])
-        self.notes += [
-            f"“{shown(name)}” gives photos the names of lists for labels ({few(labels)}): those of the folders count."
-            for name, labels in differing.items()
-        ]
+        for lists, what in ((self._of_albums, "names of lists"), (self._of_detector, "answers of a detector")):
+            differing: dict[str, list[str]] = {}
+            for image, name in lists.items():
+                label = self.folder_names.get(folders[image], folders[image]).casefold()
+                if label and label not in map(str.casefold, self.labels[image]):
+                    differing.setdefault(name, []).extend(self.labels[image])
+            self.notes += [
+                f"“{shown(name)}” gives photos the {what} for labels ({few(labels)}): those of the folders count."
+                for name, labels in differing.items()
+            ]
 
     def _name_numbers(self, folders: Mapping[Parts, str]) -> bool:
         """Give names of folders to the numbers of a list that correspond to them; return whether there are any.
@@ -394,7 +463,10 @@ class ListedLabels:
         if len(set(beside.values())) > len({label for image in beside for label in self.labels[image]}) == 1:
             self.weak.update(beside)  # one number for all says less than their folders
             return False
-        names = self._names_of_numbers(beside) or (
+        called_otherwise = {
+            image: name for image, name in beside.items() if set(image[-2:-1]).isdisjoint(self.labels[image])
+        }
+        names = self._names_of_numbers(called_otherwise) or (
             self._names_of_numbers(inner) if len(set(inner.values())) > 1 else {}
         )
         if names:
@@ -429,14 +501,18 @@ class ListedLabels:
         return {} if unnamed else names
 
     def _merge_boxes(self, boxes: list[tuple[Parts, list[str]]], names: "_ClassNames") -> None:
-        """Add the classes of YOLO's boxes: an image has the label of its only class."""
+        """Add the classes of boxes, by number or name: an image has the label of its only class."""
         several, unnamed = [], 0
+        labeled = any(numbers for _, numbers in boxes)
         for image, numbers in boxes:
             known = names.near(image[:-1])
+            if not numbers and labeled:
+                self.unlabeled.setdefault(image, None)
             if len(numbers) > 1:
                 several.append(image[-1])
-            elif numbers and numbers[0] in known:
-                self.labels.setdefault(image, []).append(known[numbers[0]])
+                self._of_several.add(image)
+            elif numbers and (label := known.get(numbers[0], numbers[0] if not numbers[0].isdigit() else "")):
+                self.labels.setdefault(image, []).append(label)
             elif numbers:
                 unnamed += 1
         if several:
@@ -588,6 +664,10 @@ def _alike(lists: Sequence[ListFile], parts_of_set: Mapping[Parts, str]) -> dict
             with suppress(reader.InvalidList):
                 found[key] = found.get(key, b"") + b"\n" + load()[:_MAX_ALIKE]
     return found
+
+
+def _common_depth(one: Parts, other: Parts) -> int:
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
 
 
 def _rank_of_list(name: str) -> int:

@@ -57,7 +57,7 @@ from apitorch_desktop.dataset.sources.image_source import (
 from apitorch_desktop.dataset.sources.lists import reader
 from apitorch_desktop.dataset.sources.lists.columns import ListEntry
 from apitorch_desktop.dataset.sources.lists.index import IMAGE_SUFFIXES, FolderIndex, ImageIndex, Parts, path_parts
-from apitorch_desktop.dataset.sources.lists.names import split_of, split_words
+from apitorch_desktop.dataset.sources.lists.names import normal, split_of, split_words
 from apitorch_desktop.dataset.sources.name_encoding import decode_each
 from apitorch_desktop.dataset.sources.pasted_text import data_image, file_path, in_text, is_url
 from apitorch_desktop.utils.text import natural, plural, reason, shown
@@ -488,12 +488,11 @@ class Scanner:
         found, notes = folder_labels(
             [tuple(spelled.get(part, part) for part in parts) for parts in images],
             spelled.get(root, root),
-            labeled=bool(self._default or listed.labels),
+            labeled=bool(self._default or listed.labels or None in listed.unlabeled.values()),
             same=lambda pairs: are_same([(contents.images[one], contents.images[other]) for one, other in pairs]),
         )
         listed.weigh({entry.parts: own.label for entry, own in zip(contents.images, found, strict=True)})
         self.notes += [*listed.notes, *notes]
-        given = {label.casefold() for labels in listed.labels.values() for label in labels}
         differing = 0
         chosen: list[tuple[ContainedImage, str, str]] = []
         for entry, by_folder in zip(contents.images, found, strict=True):
@@ -502,10 +501,12 @@ class Scanner:
             labels = listed.labels.get(entry.parts, [])
             if by_folder.label and entry.parts in listed.weak:
                 labels = []
-            split = listed.splits.get(entry.parts, "") or by_folder.split
-            folder_label = listed.folder_names.get(by_folder.label, by_folder.label) or self._default
+            split = listed.splits.get(entry.parts, "") or _split_of_folders(entry.parts, labels, by_folder.split)
+            folder_label = listed.folder_names.get(by_folder.label, by_folder.label)
+            if not folder_label or listed.without_label(entry.parts, folder_label):
+                folder_label = self._default
             own = folder_label.casefold()
-            differing += bool(labels) and own in given and own not in [label.casefold() for label in labels]
+            differing += bool(labels) and own in listed.given and own not in [label.casefold() for label in labels]
             chosen += [(entry, label, split) for label in labels or [folder_label]]
         numbers = same_numbers(dict.fromkeys((label, split) for _, label, split in chosen))
         for entry, label, split in chosen:
@@ -560,6 +561,13 @@ class Scanner:
             if text != shown(part):  # else it is the locale that is no UTF-8
                 self.notes.append(f"The name “{shown(part)}” is no UTF-8: {read}.")
         return dict(zip(odd, texts, strict=True))
+
+
+def _split_of_folders(image: Parts, labels: Sequence[str], split: str) -> str:
+    """Return the part of a set that the folders of an image mean, where the innermost may be called by its label: train."""
+    if split and len(image) > 1 and split_of(image[-2]) == split and normal(image[-2]) in map(normal, labels):
+        return next(filter(None, map(split_of, reversed(image[:-2]))), "")
+    return split
 
 
 def _data_of_list(member: Member) -> bytes:

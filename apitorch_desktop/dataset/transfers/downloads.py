@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import count, islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from threading import Event, Lock
 from typing import Final, NamedTuple
 
@@ -17,6 +17,7 @@ from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.errors import ApiError
 from apitorch_desktop.api.slugs import slugify
 from apitorch_desktop.api.types import INBOX, Id, TrainingImage
+from apitorch_desktop.dataset.sources.lists.names import are_read_as_labels
 from apitorch_desktop.dataset.transfers.journal import ItemResult, ItemState, TransferItem, TransferJournal, TransferRow
 from apitorch_desktop.dataset.transfers.model import Outcome, Progress
 from apitorch_desktop.dataset.transfers.rate_control import MAX_PARALLEL
@@ -234,8 +235,9 @@ class Downloader:
         return safe_filename(listing.slug or slugify(self._entry.title))
 
     def _write_labels(self, listing: Listing) -> None:
-        """Write the labels in full that are shortened as folders, so that an import finds them."""
-        if not shortened_names(listing.labels):
+        """Write the labels that folders do not say, so that an import finds them: shortened ones, “train”, none at all."""
+        labels = [str(label) for label in listing.labels if label != INBOX]
+        if not listing.images or (are_read_as_labels(labels) and not shortened_names(labels)):
             return
         folder = self._folder / encoded(self._root(listing))
         folder.mkdir(parents=True, exist_ok=True)
@@ -243,8 +245,9 @@ class Downloader:
             writer = csv.writer(file)
             writer.writerow(["file_name", "label"])
             for image in listing.images:
-                label = str(image.label)
-                writer.writerow([f"{safe_filename(label)}/{safe_filename(image.filename)}", label])
+                label = "" if image.label == INBOX else str(image.label)
+                path = PurePosixPath(safe_filename(label) if label else "", safe_filename(image.filename))
+                writer.writerow([str(path), label])
 
     def _delete_part_files(self, listing: Listing) -> None:
         """Delete the part files of an earlier run: no download of this transfer is under way now."""

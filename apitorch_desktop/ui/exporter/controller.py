@@ -323,6 +323,8 @@ class ExportController(QObject):
         left_out = ""
         if result.left_out:
             left_out = f" {plural(result.left_out, 'photo')} without a label left out: this format describes labels."
+        if result.assigned:
+            left_out += f" {plural(result.assigned, 'photo')} without a split put into the part for training."
         self._show_result(f"Exported {plural(result.written, 'photo')} of “{name}”.{left_out}", result.path)
         if result.failed:
             filename, why = result.failed[0]

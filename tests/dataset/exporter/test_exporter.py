@@ -123,6 +123,7 @@ def test_splits_and_photos_without_a_label_come_back(parted, tmp_path, form, kep
     done = export(parted.listing, parted.fetch, tmp_path, form, keep_splits=kept)
     of_labels = form in (ExportFormat.CREATEML, ExportFormat.CROISSANT)
     assert done.left_out == (2 if of_labels else 0)
+    assert done.assigned == (4 if kept else 0)
     listed = form in (ExportFormat.CSV, ExportFormat.JSONL)
 
     def expected(image):
@@ -166,6 +167,60 @@ def test_long_labels_are_told():
     assert shortened_names(["short", "a" * 255]) == ""
     assert "“字" in shortened_names(["short", "字" * 100]) and "labels.csv" in shortened_names(["字" * 100])
     assert f"{len(LONG) - 1} labels" in shortened_names(LONG)  # that of 200 plain letters fits
+
+
+PARTS_OF_SETS = [
+    "train",
+    "test",
+    "valid",
+    "validation",
+    "fold_1",
+    "unlabeled",
+    "images",
+    "data",
+    "masks",
+    "train_cat",
+    "cat",
+]
+
+
+@pytest.mark.parametrize("form", list(ExportFormat))
+@pytest.mark.parametrize("split", [None, Split(0.5, 0.5, 0)], ids=["whole", "split"])
+@pytest.mark.parametrize(
+    "labels", [PARTS_OF_SETS, ["train", "test"], ["2020"], ["images"], ["nan", "none", "cat"]], ids=" ".join
+)
+def test_labels_called_as_parts_of_a_set_or_containers_come_back(tmp_path, form, split, labels):
+    here = Here({label: [photo(10 * number), photo(10 * number + 1)] for number, label in enumerate(labels)})
+    done = export(here.listing, here.fetch, tmp_path, form, split=split)
+    for dropped in (done.path, tmp_path):
+        plan = scan([dropped])
+        assert sorted((item.label, item.sha256) for item in plan.items) == here.labelled()
+        assert split is not None or {item.split for item in plan.items} == {""}
+    beside = form in (ExportFormat.IMAGEFOLDER, ExportFormat.CROISSANT) and "nan" not in labels
+    assert (done.path / "labels.csv").exists() == (beside or form is ExportFormat.CSV)
+
+
+@pytest.mark.parametrize("form", [ExportFormat.IMAGEFOLDER, ExportFormat.ZIP, ExportFormat.CSV, ExportFormat.JSONL])
+@pytest.mark.parametrize("kept", [False, True], ids=["whole", "by split"])
+def test_a_set_in_which_nothing_is_labelled_comes_back_without_labels(tmp_path, form, kept):
+    here = Here({INBOX: [photo(1), photo(2), photo(3)]})
+    here.listing.images[0].split = "test"
+    done = export(here.listing, here.fetch, tmp_path, form, keep_splits=kept)
+    for dropped in (done.path, tmp_path):
+        plan = scan([dropped])
+        assert sorted((item.label, item.split) for item in plan.items) == [("", ""), ("", ""), ("", "test")]
+        assert plan.ignored == []
+
+
+def test_a_tree_that_is_there_gets_the_labels_that_its_folders_do_not_say(here, tmp_path):
+    labels = ["train", "dog"]
+    for number in range(1, 3):
+        here = Here({label: [photo(10 * at + count) for count in range(number)] for at, label in enumerate(labels)})
+        done = export(here.listing, here.fetch, tmp_path)
+        assert sorted((item.label, item.sha256) for item in scan([done.path]).items) == here.labelled()
+    (done.path / "labels.csv").write_text("of another program\n")
+    export(here.listing, here.fetch, tmp_path)
+    assert (done.path / "labels.csv").read_text() == "of another program\n"
 
 
 @pytest.mark.parametrize("form", [ExportFormat.IMAGEFOLDER, ExportFormat.ZIP, ExportFormat.CSV])

@@ -9,6 +9,17 @@ import pytest
 from apitorch_desktop.dataset.importer.plan import scan
 from tests.dataset.importer.test_plan import picture, put
 
+
+def coco(classes):
+    """JSON of COCO with the classes of the objects in each image."""
+    known = sorted({label for labels in classes.values() for label in labels})
+    return json.dumps({
+        "images": [{"id": path, "file_name": path} for path in classes],
+        "annotations": [{"image_id": path, "category_id": known.index(label)} for path, labels in classes.items() for label in labels],
+        "categories": [{"id": number, "name": label} for number, label in enumerate(known)],
+    })  # fmt: skip
+
+
 LAYOUTS = {
     "labels in a column called Id": (
         {"train/a1.jpg": None, "train/b2.jpg": None, "train.csv": "Image,Id\na1.jpg,w_12\nb2.jpg,new_whale\n"},
@@ -269,6 +280,102 @@ LAYOUTS = {
         {"no_dr": 1, "mild": 1, "sample": 1}, None,
     ),
     "a list without a suffix": ({"1.jpg": None, "2.jpg": None, "labels": "1.jpg\tcat\n2.jpg\tdog\n", "LICENSE": "Free\nfor all\n"}, {"cat": 1, "dog": 1}, {""}),
+    "an empty column of labels": ({"1.jpg": None, "metadata.csv": "file_name,label\n1.jpg,\n"}, {"": 1}, {""}),
+    "an empty column of labels among folders": (
+        {"cat/1.jpg": None, "dog/2.jpg": None, "metadata.csv": "file_name,label\ncat/1.jpg,\ndog/2.jpg,\n"},
+        {"cat": 1, "dog": 1}, {""},
+    ),
+    "a column of labels that are called as parts": (
+        {"1.jpg": None, "2.jpg": None, "list.csv": "file_name,label\n1.jpg,train\n2.jpg,test\n"}, {"train": 1, "test": 1}, {""},
+    ),
+    "folders of places, and photos without a class or with several": (
+        {**{f"{place}/{n}.jpg": None for place, n in enumerate("abcd")}, "boxes.json": coco({"0/a.jpg": ["fox"], "1/b.jpg": [], "2/c.jpg": ["fox", "deer"], "3/d.jpg": ["deer"]})},
+        {"fox": 1, "deer": 1, "": 2}, {""},
+    ),
+    "two annotations of one set": (
+        {"img/1.jpg": None, "img/2.jpg": None, "annotations/instances.json": coco({"1.jpg": ["person", "dog"], "2.jpg": ["dog"]}),
+         "annotations/keypoints.json": coco({"1.jpg": ["person"]})},
+        {"dog": 1, "": 1}, {""},
+    ),
+    "two annotations of one set, of numbers": (
+        {"img/1.jpg": None, "img/2.jpg": None, "annotations/a.json": coco({"1.jpg": ["7"]}), "annotations/b.json": coco({"1.jpg": ["7", "8"], "2.jpg": ["8"]})},
+        {"8": 1, "": 1}, {""},
+    ),
+    "two annotations of one set, the other first": (
+        {"img/1.jpg": None, "img/2.jpg": None, "annotations/a.json": coco({"1.jpg": ["person"]}),
+         "annotations/b.json": coco({"1.jpg": ["person", "dog"], "2.jpg": ["dog"]})},
+        {"dog": 1, "": 1}, {""},
+    ),
+    "JSON objects about an annotation": (
+        {"a.jpg": None, "b.jpg": None, "data.json": json.dumps([
+            {"id": f"k{name}", "externalId": name, "labels": [{"author": {"email": "a@b"}, "jsonResponse": {"JOB": {"categories": [{"name": label}]}}, "isLatest": True}]}
+            for name, label in (("a.jpg", "cat"), ("b.jpg", "dog"))])},
+        {"cat": 1, "dog": 1}, {""},
+    ),
+    "lines of JSON of types, with the names of classes in the first": (
+        {"a.jpg": None, "b.jpg": None, "set.ndjson": '{"type": "dataset", "name": "pets", "class_names": {"0": "dog", "1": "cat"}}\n'
+         '{"type": "image", "file": "a.jpg", "split": "train", "annotations": {"classification": [1]}}\n{"type": "image", "file": "b.jpg", "split": "val", "annotations": {"classification": [0]}}\n'},
+        {"cat": 1, "dog": 1}, {"train", "validation"},
+    ),
+    "a text of named boxes for each photo": (
+        {**{f"image_2/{n:06}.png": None for n in range(5)}, "label_2/000004.txt": "DontCare -1 -1 -10 599.41 156.40\n", "label_2/000000.txt": "Car 0.00 3 -1.57 599.41 156.40\nDontCare -1 -1 -10 599.41 156.40\n",
+         "label_2/000001.txt": "Car 0.00 0 -1.57 599.41 156.40\nVan 0.00 2 -1.57 599.41 156.40\n", "label_2/000002.txt": "Cyclist 0.00 1 -1.57 599.41 156.40\n", "label_2/000003.txt": "Car 1 2 3 4\n" * 2},
+        {"car": 2, "cyclist": 1, "": 2}, {""},
+    ),
+    "a text of numbers for each photo": (
+        {"img/1.jpg": None, "img/2.jpg": None, "txt/1.txt": "2 cat 0.5\n", "txt/2.txt": "1 dog 0.5\n"}, {"set": 2}, {""},
+    ),
+    "annotators that disagree": (
+        {"a.jpg": None, "b.jpg": None, "project.json": json.dumps([
+            {"data": {"image": name}, "annotations": [{"result": [{"value": {"choices": [label]}}]} for label in labels]}
+            for name, labels in (("a.jpg", ["cat", "dog"]), ("b.jpg", ["cat", "cat"]))])},
+        {"cat": 1, "": 1}, {""},
+    ),
+    "one choice, or several in an object": (
+        {"a.jpg": None, "b.jpg": None, "c.jpg": None, "min.json": '[{"image": "a.jpg", "animal": "cat"}, {"image": "b.jpg", "animal": "dog"}, {"image": "c.jpg", "animal": {"choices": ["cat", "dog"]}}]'},
+        {"cat": 2, "dog": 2}, {""},
+    ),
+    "names of ids after a header": (
+        {"train/1a.jpg": None, "train/2b.jpg": None, "train-labels.csv": "ImageID,LabelName\n1a,/m/01yrx\n2b,/m/0bt9lr\n", "oidv6-class-descriptions.csv": "LabelName,DisplayName\n/m/01yrx,Cat\n/m/0bt9lr,Dog\n"},
+        {"cat": 1, "dog": 1}, {"train"},
+    ),
+    "a JSON for each photo, called as it": (
+        {f"{name}.jpg{end}": text and text % name for name in "ab" for end, text in (("", None), (".json", '{"metadata": {"name": "%s.jpg", "projectId": 1, "pinned": false}, "instances": [{"type": "tag", "classId": 1, "className": "cat"}], "tags": []}'))},
+        {"cat": 2}, {""},
+    ),
+    "a JSON for each photo, in a folder beside": (
+        {f"{place}/{name}.{end}": text and text % name for name in "ab" for place, end, text in (("items", "jpg", None), ("json", "json", '{"id": "6", "filename": "/%s.jpg", "type": "file", "annotations": [{"id": "1", "label": "cat", "type": "class"}]}'))},
+        {"cat": 2}, {""},
+    ),
+    "a JSON without its suffix": (
+        {"training/a.jpg": None, "testing/b.jpg": None, "info.labels": '{"files": [{"path": "training/a.jpg", "category": "training", "label": {"type": "label", "label": "cat"}}, {"path": "testing/b.jpg", "category": "testing", "label": {"type": "label", "label": "dog"}}]}'},
+        {"cat": 1, "dog": 1}, {"train", "test"},
+    ),
+    "numbers with decimals, and a key of their names": (
+        {"images/a.png": None, "images/b.png": None, "train.csv": "id,categories\na,[1.0]\nb,[2.0]\n", "category_key.csv": "id,name,supercat\n1,Actiniaria,Anemone\n2,Actinernus,Anemone\n"},
+        {"actiniaria": 1, "actinernus": 1}, {""},
+    ),
+    "a folder of photos without a label": (
+        {"cat/a.jpg": None, "dog/b.jpg": None, "no_label/c.jpg": None}, {"cat": 1, "dog": 1, "": 1}, {"", "unlabeled"},
+    ),
+    "names of folders after a header": (
+        {"set/1/1.jpg": None, "set/1/2.jpg": None, "set/2/9.jpg": None, "set/category.txt": "id\tname\n1\trice\n2\teels on rice\n"}, {"rice": 2, "eels_on_rice": 1}, {""},
+    ),
+    "a type that says no more than that they are images": (
+        {"assets/5d4b/a.jpg": None, "assets/5d4c/b.jpg": None, "all.csv": "id,country,type,path\n5d4b,Burundi,image,assets/5d4b/a.jpg\n5d4c,France,image,assets/5d4c/b.jpg\n"},
+        {"5d4b": 1, "5d4c": 1}, {""},
+    ),
+    "parts in a list, labels in folders": (
+        {"cat/1.jpg": None, "dog/2.jpg": None, "parts.csv": "file,split\n1.jpg,train\n2.jpg,test\n"}, {"cat": 1, "dog": 1}, {"train", "test"},
+    ),
+    "parts of a JSON of several objects": (
+        {"a/1.jpg": None, "b/2.jpg": None, "all.json": json.dumps([
+            {"file": name, "split": "test", "annotations": [{"label": label} for label in labels]} for name, labels in (("1.jpg", ["cat", "dog"]), ("2.jpg", ["dog"]))])},
+        {"dog": 1, "": 1}, {"test"},
+    ),
+    "labels of some photos, folders of all": (
+        {"cat/1.jpg": None, "dog/2.jpg": None, "list.csv": "file,label\n1.jpg,blurry\n2.jpg,\n"}, {"blurry": 1, "dog": 1}, {""},
+    ),
     "only a header": ({"cat/1.jpg": None, "labels.csv": "file_name,label\n"}, {"cat": 1}, None),
     "tables that are about something else": (
         {"cat/1.jpg": None, "dog/2.jpg": None, "stats.csv": "epoch,loss\n1,0.5\n2,0.4\n", "log.json": '{"1": 3}', "labels.txt": "cat\ndog\n", "requirements.txt": "numpy\n"},

@@ -1029,6 +1029,24 @@ def test_what_is_not_understood_is_said_with_its_line(tmp_path):
     assert not plan.complete
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("labels.json", "[{'image': 'cat/a.jpg', 'label': 'cat'}]", "“labels.json” is not understood: it is no JSON, line 1: "),
+        ("cat/a.json", '{"shape": {"label": "cat"}}', "“a.json” is not understood: it names no photo"),
+        ("detector.json", json.dumps({"images": [{"file": "cat/a.jpg", "detections": [{"category": "1", "conf": 0.9}]}], "detection_categories": {"1": "animal"}}), "“detector.json” gives photos the answers of a detector for labels (“animal”): those of the folders count."),
+        ("annotations.csv", "file,label\ngone.jpg,cat\n", "No photo in “annotations.csv” is there: “gone.jpg”. Its labels are not used."),
+    ],
+)  # fmt: skip
+def test_a_file_of_labels_that_is_not_used_is_named(tmp_path, name, text, said):
+    put(tmp_path / "cat/a.jpg", photo(1))
+    put(tmp_path / "dog/b.jpg", photo(2))
+    put(tmp_path / name, text.encode())
+    plan = scan([tmp_path])
+    assert labels(plan) == {"cat": ["a.jpg"], "dog": ["b.jpg"]}
+    assert any(note.startswith(said) for note in plan.notes), plan.notes
+
+
 def test_addresses_in_a_list_stay_addresses(tmp_path):
     rows = b"url,label\nhttps://e.org/a.jpg?size=2,cat\ndata:image/png;base64,aaaa,dog\n"
     plan = scan([put(tmp_path / "l.csv", rows.replace(b"data:image/png;base64,aaaa", b'"data:image/png;base64,aaaa"'))])

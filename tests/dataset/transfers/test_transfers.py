@@ -19,7 +19,7 @@ from PIL import Image
 
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.errors import BadRequest, ConnectionFailed, NotFound, TimedOut
-from apitorch_desktop.api.types import EXTENSIONS
+from apitorch_desktop.api.types import EXTENSIONS, INBOX
 from apitorch_desktop.dataset.connections.local_client import LocalClient, LocalImages
 from apitorch_desktop.dataset.importer.plan import scan
 from apitorch_desktop.dataset.sources.image_source import ArchiveMember, ImageBytes, ImageFile, ImageUrl, UploadItem
@@ -933,16 +933,23 @@ def test_names_from_a_service_never_lead_out_of_the_folder(make, strange, tmp_pa
     assert [downloads.safe_filename(name) for name in ("..", "", "a/b", "c\\d")] == ["_..", "_", "a_b", "c_d"]
 
 
-def test_labels_too_long_for_a_folder_come_down_and_back(make, strange, tmp_path):
-    labels = ["字" * 200, "字" * 199 + "林", "cat"]
+@pytest.mark.parametrize(
+    "labels",
+    [["字" * 200, "字" * 199 + "林", "cat"], ["train", "test", "images", INBOX], [INBOX]],
+    ids=["long", "parts", "none"],
+)
+def test_labels_that_folders_do_not_say_come_down_and_back(make, strange, tmp_path, labels):
     for number, label in enumerate(labels):
         strange.put(SET, label, picture(number), f"{number}" * 40)
     transfers = make(strange.client)
     transfer = transfers.add_download("c", SET, "Down", tmp_path / "out")
     run(transfers)
-    assert transfers.status(transfer).done == 3
-    plan = scan([tmp_path / "out" / "set"])
-    assert sorted(item.original_label for item in plan.items) == sorted(labels)
+    assert transfers.status(transfer).done == len(labels)
+    for dropped in (tmp_path / "out", tmp_path / "out" / "set"):
+        plan = scan([dropped])
+        assert sorted(item.original_label for item in plan.items) == sorted(
+            label.replace(INBOX, "") for label in labels
+        )
 
 
 def test_a_full_disk_stops_the_download_and_room_lets_it_go_on(make, strange, tmp_path):

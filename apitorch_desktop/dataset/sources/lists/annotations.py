@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 
 from apitorch_desktop.dataset.sources.lists import names
 from apitorch_desktop.dataset.sources.lists.columns import ListEntry, join_objects, labels_of
-from apitorch_desktop.dataset.sources.lists.table import Located
+from apitorch_desktop.dataset.sources.lists.table import Located, looks_like_path
 from apitorch_desktop.dataset.sources.pasted_text import is_url
 
 _YOLO_LINE: Final = re.compile(r"\s*(\d+)((?:\s+-?\d*\.?\d+(?:e-?\d+)?){4,})\s*", re.IGNORECASE)
@@ -290,9 +290,10 @@ def _task(entry: dict[str, Any], number: int) -> ListEntry:
     data = entry["data"]
     path = _path_key(data)
     labels: list[str] = []
-    for annotation in _dicts(entry.get("annotations") or entry.get("completions")):
-        if annotation.get("was_cancelled"):
-            continue
+    annotations = [
+        one for one in _dicts(entry.get("annotations") or entry.get("completions")) if not one.get("was_cancelled")
+    ]
+    for annotation in [one for one in annotations if one.get("ground_truth") is True] or annotations:
         for result in _dicts(annotation.get("result")):
             value = result.get("value")
             if isinstance(value, dict):
@@ -302,7 +303,6 @@ def _task(entry: dict[str, Any], number: int) -> ListEntry:
                     if isinstance(part, list) and (key.endswith("labels") or key in {"choices", "taxonomy"})
                     for label in labels_of(part)
                 ]
-        break  # one annotator is enough: others annotate the same image again
     return _of_objects(_text(data.get(path)), labels, number)
 
 
@@ -346,6 +346,30 @@ def entries_of_class(text: str, name: str) -> list[ListEntry] | None:
         for number, line in enumerate(lines, 1)
         if line
     ]
+
+
+_NAMED_BOX: Final = re.compile(r"\s*([^\W\d][\w-]*)((?:\s+-?(?:\d+(?:\.\d*)?|\.\d+)(?:e-?\d+)?){4,})\s*", re.IGNORECASE)
+_A_NUMBER: Final = re.compile(r"-?(?:\d+(?:\.\d*)?|\.\d+)(?:e-?\d+)?", re.IGNORECASE)
+_NO_CLASSES: Final = frozenset({"dontcare", "ignore", "ignored", "ignoredregions"})
+
+
+def box_classes(data: bytes) -> list[str] | None:
+    """Return the numbers or names of the classes of boxes, one a line: see `yolo_classes`."""
+    if (numbers := yolo_classes(data)) is not None:
+        return numbers
+    lines = [line for line in data.decode("utf-8-sig", "replace").splitlines() if line.strip()]
+    found = [_NAMED_BOX.fullmatch(line) for line in lines]
+    if not all(found):
+        return None
+    return list(dict.fromkeys(match[1] for match in found if match and names.normal(match[1]) not in _NO_CLASSES))
+
+
+def is_of_numbers(data: bytes) -> bool:
+    """Return whether each line of a text has several numbers, and none the name of an image."""
+    lines = [line.split() for line in data.decode("utf-8-sig", "replace").splitlines() if line.strip()]
+    return bool(lines) and all(
+        sum(map(bool, map(_A_NUMBER.fullmatch, words))) > 1 and not any(map(looks_like_path, words)) for words in lines
+    )
 
 
 def yolo_classes(data: bytes) -> list[str] | None:

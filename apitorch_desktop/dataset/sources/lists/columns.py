@@ -13,6 +13,7 @@ from apitorch_desktop.dataset.sources.lists.table import Cell, Located, Table, i
 from apitorch_desktop.utils.text import few, plural, restored, shown
 
 _SAMPLE: Final = 300
+_MAX_WHOLE: Final = 10**15
 _MAX_FRACTIONS: Final = 20
 _MAX_LISTED: Final = 6
 _SAME_SUM: Final = 0.02
@@ -352,7 +353,9 @@ def _folder_column(columns: _Columns, path: int) -> int | None:
 def _split_column(columns: _Columns, path: int) -> int | None:
     """The column whose values are parts of a split, by its name or without."""
     by_name = columns.role("split")
-    for column in [*by_name, *(column for column in range(columns.width) if column not in by_name)]:
+    of_labels = [column for column, header in enumerate(columns.header) if names.is_label_header(header)]
+    only_label = of_labels if len(of_labels) == 1 else []  # “train” may be a label
+    for column in [*by_name, *(one for one in range(columns.width) if one not in (*by_name, *only_label))]:
         values = {value for value in columns.values(column) if isinstance(value, str)}
         parts = {names.split_of(value) or ("none" if value.lower() == "unassigned" else "") for value in values}
         if column == path or not parts or "" in parts:
@@ -474,8 +477,10 @@ def _label_columns(columns: _Columns, taken: set[int | None], path: int) -> tupl
     if one_hot:
         return [], one_hot
     named_labels = [column for role in ("label_name", "label") for column in columns.role(role)]
-    if of_files or (columns.table.header and any(not columns.values(column) for column in named_labels)):
-        return [], []  # there is a column of labels, and it is empty
+    empty = [column for column in named_labels if columns.table.header and not columns.values(column)]
+    columns.table.unlabeled = any(names.is_label_header(columns.header[column]) for column in empty)
+    if of_files or empty:
+        return [], []
     for column in [column for column in free if columns.table.header and columns.holds(_MASK, column)]:
         free.remove(column)
         columns.table.notes.append(f"the masks in the column “{shown(columns.header[column])}” are no labels")
@@ -614,7 +619,9 @@ def _more_labels(columns: _Columns, labels: list[int], taken: set[int | None]) -
 
 
 def _one_hot(columns: _Columns, free: list[int]) -> list[int]:
-    """Columns that hold nothing but 0 and 1, at least two of them."""
+    """Columns that hold nothing but 0 and 1, at least two of them; one record alone is no table."""
+    if columns.table.sparse and len(columns.table.rows) < 2:
+        return []
     found = [
         column
         for column in free
@@ -780,6 +787,8 @@ def labels_of(value: Any) -> tuple[str, ...]:
     """Return the labels in a value of JSON: text, a number, a list of them, or objects that name their labels."""
     if isinstance(value, bool) or value is None:
         return ()
+    if isinstance(value, float) and value.is_integer() and abs(value) < _MAX_WHOLE:
+        return (str(int(value)),)
     if isinstance(value, (str, int, float)):
         return (str(value),)
     if isinstance(value, list):
@@ -796,9 +805,11 @@ def labels_of(value: Any) -> tuple[str, ...]:
             return labels_of(min(named_fields, key=lambda field: field[0])[1])
         if value and all(isinstance(part, str) for part in value.values()) and len(value) == 1:
             return tuple(value.values())
-        chosen = tuple(str(key) for key, part in value.items() if part is True)  # {"cat": true, "dog": false}
         held = [part for part in value.values() if isinstance(part, (dict, list))]
         held = [part for part in held if holds_label(part)] or held  # a label, rather than the name of something
+        chosen = tuple(
+            str(key) for key, part in value.items() if part is True and not held
+        )  # {"cat": true, "dog": false}
         return chosen or tuple(label for part in held for label in labels_of(part))
     return ()
 

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Collection
 from typing import Final
 
 
@@ -217,6 +218,8 @@ def split_words(name: str) -> tuple[str, tuple[str, ...]]:
     words = [word for word in re.split(r"[\W\d_]+", spaced.casefold()) if word]
     if "".join(words) in {"trainset", "testset", "valset", "trainvaltest"}:
         words = ["".join(words).removesuffix("set"), "set"]
+    if words in (["no", "label"], ["no", "labels"], ["not", "labeled"], ["not", "labelled"]):
+        return "unlabeled", ()
     parts = [_PARTS.get(_unaccented(word), "") for word in words]
     part = next(filter(None, parts), "")
     if not part and re.fullmatch(r"(?:fold|cv|part|partition)[ _-]*\d+|\d+[ _-]*fold", name.casefold()):
@@ -274,3 +277,17 @@ def is_deleted(name: str) -> bool:
 def is_container(name: str) -> bool:
     """Return True for the name of a folder that only holds images and gives no label."""
     return normal(name) in _CONTAINERS
+
+
+def are_read_as_labels(names: Collection[str]) -> bool:
+    """Return whether folders of these names are labels to an import that finds no list beside them.
+
+    A name with a word for a part of a set may be taken for that part, one of a container or an only number for none.
+    """
+    if len(names) < 2:
+        return bool(names) and all(re.fullmatch(r"\D+", name) and _reads_as_label(name) for name in names)
+    return all(map(_reads_as_label, names))
+
+
+def _reads_as_label(name: str) -> bool:
+    return not split_words(name)[0] and not any(map(is_container, (name, *re.split(r"[\W_]+", name))))

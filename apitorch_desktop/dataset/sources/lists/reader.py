@@ -6,16 +6,17 @@ import json
 import lzma
 import re
 import zlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from io import BufferedIOBase, BytesIO
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from apitorch_desktop.dataset.sources.lists import names
 from apitorch_desktop.dataset.sources.lists.annotations import entries_of_class, entries_of_json, entries_of_xml
-from apitorch_desktop.dataset.sources.lists.columns import ListEntry, entries_of, named, point_columns
+from apitorch_desktop.dataset.sources.lists.columns import ListEntry, entries_of, holds_label, named, point_columns
 from apitorch_desktop.dataset.sources.lists.index import path_parts
 from apitorch_desktop.dataset.sources.lists.records import entries_of_value, is_of_detector, unfolded_table
 from apitorch_desktop.dataset.sources.lists.table import (
@@ -34,13 +35,20 @@ _NAMES_IMAGE: Final = re.compile(
     re.IGNORECASE,
 )
 """Name of an image with a word behind or before it."""
-SUFFIXES: Final = frozenset({".csv", ".tsv", ".tab", ".json", ".jsonl", ".ndjson", ".manifest", ".txt", ".xml", ".lst"})
+SUFFIXES: Final = frozenset(
+    {".csv", ".tsv", ".tab", ".json", ".jsonl", ".ndjson", ".manifest", ".txt", ".xml", ".lst", ".labels"}
+)
 MAX_BYTES: Final = 256 * 2**20
 _UNREAD: Final = {
     **dict.fromkeys((".xlsx", ".xls", ".xlsm", ".ods", ".numbers"), "a spreadsheet, which is not read: save it as CSV"),
     ".parquet": "a Parquet file, which is not read: save its table as CSV",
     ".tfrecord": "a TFRecord file, which is not read: export its images as files",
 }
+
+
+_MAX_SPOKEN: Final = 2**24
+_MAX_STRINGS: Final = 1000
+_MENTIONED: Final = re.compile(r"[\w./-]+\.\w{3,4}\b")
 
 
 class InvalidList(UserError):  # noqa: N818 - named for what is wrong
@@ -55,6 +63,8 @@ class ListContent:
     where they are nothing but names of lists within it, `guessed` where nothing calls them labels, `scored` where each has a
     score. `bare`: there is nothing but paths in it. `plain`: it is a table without a header. `counted`: its labels are the
     numbers of its rows; `by_number`: they are numbers that nothing calls labels, which names beside it may have replaced.
+    `of_objects`: it has annotations, which may be of objects in images. `unlabeled`: it has a place for labels, which is
+    empty.
     """
 
     entries: list[ListEntry]
@@ -67,6 +77,8 @@ class ListContent:
     plain: bool = False
     counted: bool = False
     by_number: bool = False
+    of_objects: bool = False
+    unlabeled: bool = False
 
 
 def is_list(name: str) -> bool:
@@ -119,6 +131,27 @@ def unread_list(name: str) -> str:
     return f"“{shown(name)}” is {what}." if what else ""
 
 
+def speaks_of_labels(data: bytes, name: str, locate: Located) -> bool:
+    """Return whether a file is a JSON about images that are there, which something in it calls labeled, or is broken."""
+    if PurePosixPath(name).suffix.lower() not in {".json", ".jsonl", ".ndjson", ".labels"} or len(data) > _MAX_SPOKEN:
+        return False
+    text = decode(data)
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return text.lstrip()[:1] in {"{", "["} and any(map(locate, _MENTIONED.findall(text)))
+    strings = islice(_strings(value), _MAX_STRINGS)
+    return holds_label(value) and (locate(PurePosixPath(name).stem) or any(map(locate, strings)))
+
+
+def _strings(value: Any) -> Iterator[str]:
+    for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        if isinstance(part, str):
+            yield part
+        else:
+            yield from _strings(part)
+
+
 def load(path: Path) -> bytes:
     """Return the bytes of a list on disk. Raises InvalidList."""
     try:
@@ -155,6 +188,7 @@ def read_list(
     content.notes += _repeated(content.entries, name)
     several = [entry for entry in content.entries if entry.several]
     if several:
+        content.of_objects = True
         first = f"“{shown(several[0].path)}” ({', '.join(several[0].several[:5])})"
         more = f" and {len(several) - 1:,} more" if len(several) > 1 else ""
         content.notes.append(f"“{shown(name)}” gives several classes to {first}{more}: choose a label for them.")
@@ -194,6 +228,7 @@ def _entries(
 ) -> list[ListEntry]:
     suffix = PurePosixPath(name).suffix.lower()
     if suffix == ".xml":
+        content.of_objects = True
         return entries_of_xml(data)
     text, guessed = decode_guessing(data)
     if "\0" in text[:4096]:
@@ -202,14 +237,17 @@ def _entries(
     table: Table
     if (of_class := entries_of_class(text, name)) is not None:
         return of_class
-    if suffix == ".txt" and text.lstrip()[:1] in {"{", "["}:
+    if suffix in {".txt", ".labels"} and text.lstrip()[:1] in {"{", "["}:
         suffix = ".json"
     if suffix in {".jsonl", ".ndjson", ".manifest"}:
         records = _json_lines(text, name, content.notes)
         if len(records) == 1 and not isinstance(records[0][1], dict):
             return _of_json(records[0][1], locate, class_names, name, content)
         if (known := entries_of_json([record for _, record in records], locate)) is not None:
+            content.of_objects = True
             return named(known, class_names)
+        if records and (own := _names_of_set(records[0][1], locate)):
+            class_names, records = own, records[1:]
         content.answers = is_of_detector([record for _, record in records])
         table = unfolded_table([(line, record) for line, record in records if isinstance(record, dict)], locate)
     elif suffix == ".json":
@@ -220,7 +258,8 @@ def _entries(
                 getattr(error, "msg", "") == "Extra data" and text.lstrip()[:1] == "{"
             ):  # lines of JSON under another name
                 return _entries(data, f"{name}.jsonl", locate, class_names, content)
-            raise ValueError(f"line {getattr(error, 'lineno', 1)}: {getattr(error, 'msg', error)}") from None
+            what = f"line {getattr(error, 'lineno', 1)}: {getattr(error, 'msg', error)}"
+            raise ValueError(f"it is no JSON, {what}") from None
         return _of_json(value, locate, class_names, name, content)
     else:
         table = read_table(text, locate, decode(alike))
@@ -229,6 +268,7 @@ def _entries(
         content.plain = not table.header
     entries = entries_of(table, locate, class_names)
     content.counted, content.by_number = table.counted, table.by_number
+    content.unlabeled = table.unlabeled
     content.notes += [f"“{shown(name)}”: {sentence}." for sentence in table.notes]
     if table.unread:
         more = f" and {plural(len(table.unread) - 1, 'more line')} like it" if len(table.unread) > 1 else ""
@@ -249,6 +289,7 @@ def _of_json(
 ) -> list[ListEntry]:
     content.bare = isinstance(value, list) and all(isinstance(entry, str) for entry in value)
     if (known := entries_of_json(value, locate, PurePosixPath(name).stem)) is not None:
+        content.of_objects = True
         return named(known, class_names)
     parts = (
         {key: part for key, part in value.items() if part and isinstance(part, (dict, list))}
@@ -298,6 +339,12 @@ def _own_names(value: Any, depth: int = 0) -> dict[str, str]:
     return {}
 
 
+def _names_of_set(record: Any, locate: Located) -> dict[str, str]:
+    """Return the names of numbered classes in a record that is about the set, and names no image."""
+    texts = [part for part in record.values() if isinstance(part, str)] if isinstance(record, dict) else []
+    return {} if any(_IMAGE.search(text) or locate(text) for text in texts) else _own_names(record)
+
+
 def _numbered_classes(value: Any) -> dict[str, str]:
     """Return id → name of a list of classes, each with a name of its own; nothing for a list of anything else."""
     if not isinstance(value, list) or not all(isinstance(entry, dict) for entry in value):
@@ -335,7 +382,7 @@ def _json_lines(text: str, name: str, notes: list[str]) -> list[tuple[int, Any]]
         records = _values(text)
         bad = [] if records else bad
     if bad and not records:
-        raise ValueError(f"line {bad[0][0]}: {bad[0][1]}")
+        raise ValueError(f"it is no JSON, line {bad[0][0]}: {bad[0][1]}")
     if bad:
         more = f", and {plural(len(bad) - 1, 'more line')}" if len(bad) > 1 else ""
         notes.append(f"“{shown(name)}”: line {bad[0][0]} is not understood ({bad[0][1]}){more}.")
@@ -343,7 +390,7 @@ def _json_lines(text: str, name: str, notes: list[str]) -> list[tuple[int, Any]]
 
 
 CLASS_NAME_FILES: Final = re.compile(
-    r"(?:.*[._-])?(?:classes|class_?names|classnames|labels?|label_?names|names|categories|label_?map|class_?map(?:ping)?|"
+    r"(?:.*[._-])?(?:classes|class_?names|classnames|labels?|label_?names|names|categories|label_?map|class_?map(?:ping)?|class|category|(?:label|class|category)_?key|"
     r"labels?_list|class_?list|class_?dict|(?:cat|idx|id|index|label|class)_?(?:to|2)_?(?:name|class|label|cat|idx|index)s?|"
     r"id2label|class_?indices|class_?index|synsets?|synset_?words|words|synset_mapping|categories_\w+|class-?descriptions(?:-\w+)*)(?:\.txt|\.json|\.csv|\.names|\.ya?ml|\.pbtxt)"
     r"|README\.md|.*(?:label|class|categor|map).*\.json|.*\.names|data\.ya?ml|dataset\.ya?ml|.*\.labels|.*labels?\.txt",
@@ -427,7 +474,8 @@ def labels_of_folders(data: bytes, name: str, folders: Collection[str]) -> dict[
         for _, cells in table.rows
         if max(keys[0], labels[0]) < len(cells)
     }
-    return {folder: label for folder, label in found.items() if folder in folders and label}
+    found = {folder: label for folder, label in found.items() if folder in folders and label}
+    return found if len(set(found.values())) > 1 or len(found) == 1 else {}  # one for all says nothing
 
 
 def _from_json(value: Any) -> dict[str, str]:
@@ -510,7 +558,9 @@ def _from_lines(text: str) -> dict[str, str]:
         names.rank(cell, role) is not None for cell in header for role in ("label", "label_id", "label_name")
     ):
         lines = [",".join(re.split(r"[,;\t]", line)[:2]) for line in lines[1:]]
-        if not all(re.match(r"\d+,", line) for line in lines) and not all(re.search(r",\d+$", line) for line in lines):
+        if not all(re.match(r"(?:\d+|n\d{8}|/[mgt]/\w+),", line) for line in lines) and not all(
+            re.search(r",\d+$", line) for line in lines
+        ):
             return {}
     split = [re.split(r"\s*[,;:\t]\s*|\s+", line, maxsplit=1) for line in lines]
     if all(len(pair) == 2 and re.fullmatch(r"\d+|n\d{8}|/[mgt]/\w+", pair[0]) for pair in split):

@@ -50,6 +50,8 @@ def entries_of_value(value: Any, locate: Located, notes: list[str]) -> list[List
     if not found:
         if isinstance(value, list) and value and all(isinstance(entry, dict) for entry in value):
             return entries_of(_of_records(value, locate), locate)
+        if isinstance(value, dict) and (record := _annotated(value)):
+            return _labeled(entries_of(_of_records([record], locate), locate))
         raise ValueError("it names no photo")
     best = max(found, key=lambda one: (one.there, one.images))
     lists = [one for one in found if one is best or _is_another(one, best)]
@@ -76,6 +78,20 @@ def entries_of_value(value: Any, locate: Located, notes: list[str]) -> list[List
     if by_key and not any(entry.label or entry.several for _, entry in entries):
         return [replace(entry, label=labels[number], of_album=not of_classes) for number, entry in entries]
     return _without_repeats(entries, notes)
+
+
+def _annotated(value: dict[str, Any]) -> dict[str, Any]:
+    """Return the record of one image with a list of what is in it, without other fields called labels; {} for any other."""
+    lists = {key for key, part in value.items() if isinstance(part, list) and holds_label(part)}
+    return {key: part for key, part in value.items() if key in lists or not names.has_label_role(key)} if lists else {}
+
+
+def _labeled(entries: list[ListEntry]) -> list[ListEntry]:
+    """Return the entries that something calls labeled. Raises ValueError where there is none."""
+    found = [entry for entry in entries if (entry.label or entry.several) and not entry.guessed]
+    if not found:
+        raise ValueError("it names no photo with a label")
+    return found
 
 
 def _without_repeats(entries: list[tuple[int, ListEntry]], notes: list[str]) -> list[ListEntry]:
@@ -279,9 +295,15 @@ def _of_dictionary(value: dict[str, Any], locate: Located) -> list[Table]:
 def records_table(records: list[tuple[int, dict[str, Any]]], above: frozenset[str] = frozenset()) -> Table:
     """Return the table of objects, each with its line; `above`: see `Table`."""
     flat = [(line, _flat(record)) for line, record in records]
+    every = {key for _, record in flat for key in record}
+    for key in [key for key in every if any(part != key and part.startswith(f"{key}.") for part in every)]:
+        if inner := [part for part in every if part.rpartition(".")[0] == key and names.has_label_role(part)]:
+            for _, record in flat:  # one value, and in other records an object of several
+                if key in record:
+                    record[inner[0]] = record.pop(key)
     keys = list(dict.fromkeys(key for _, record in flat for key in record))
     header = keys
-    if not any(map(names.has_label_role, keys)):
+    if not any(names.has_label_role(key) and any(record.get(key) for _, record in flat[:_SAMPLE]) for key in keys):
         objects = {key for _, record in flat[:_SAMPLE] for key, cell in record.items() if isinstance(cell, Objects)}
         named = {key for key in objects if any(holds_label(_field(record, key)) for _, record in records[:_SAMPLE])}
         header = [f"{key}.label" if key in named else key for key in keys]  # what names the classes of objects
