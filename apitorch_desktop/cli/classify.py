@@ -1,5 +1,6 @@
 """The subcommands classify and watch: many images, or those that arrive, with one classifier; answers as lines or a CSV file."""
 
+import errno
 import signal
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
@@ -23,11 +24,11 @@ from apitorch_desktop.cli.patience import Patience
 from apitorch_desktop.dataset.batch.classification import (
     COLUMNS,
     NOT_YET,
+    append_rows,
     cells,
     classify,
     open_table,
     record,
-    write_rows,
 )
 from apitorch_desktop.dataset.importer.plan import PlanItem, scan
 from apitorch_desktop.dataset.sources.archives import Archives
@@ -42,6 +43,19 @@ from apitorch_desktop.utils import paths
 from apitorch_desktop.utils.text import decoded, duration, plural, reason, shown
 
 _LEAST = 0.8
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_ROOM_PAUSE = 0.5
+"""Seconds until a row that the disk has no room for is written again."""
+
+
+class _TableFull(CommandError):  # noqa: N818 - named for what happened
+    """There is no room for another row of the table."""
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        why = reason(error)
+        super().__init__(
+            f"“{shown(str(path))}” cannot be written: {why[0].lower()}{why[1:]}. Make room there, then classify again."
+        )
 
 
 def add_classify_arguments(parser: ArgumentParser) -> None:
@@ -108,7 +122,7 @@ def classify_files(
     line = output.ProgressLine(quiet=table is None and sys.stdout.isatty())
     wait = Patience(patience, line)
     answers = _AnswerWriter(client, classifier, items, wait, line)
-    with _rows(table, json=json) as write:
+    with _rows(table, Patience(patience, line), json=json) as write:
         answers.write_all(write)
     line.clear()
     if answers.ended is not None:
@@ -159,7 +173,7 @@ class _AnswerWriter:
             except BaseException as error:
                 self._stop.set()
                 pool.shutdown(wait=False, cancel_futures=True)
-                if not self.done or not isinstance(error, (KeyboardInterrupt, ApiError)):
+                if not self.done or not isinstance(error, (KeyboardInterrupt, ApiError, _TableFull)):
                     raise
                 self.ended = error
 
@@ -200,16 +214,36 @@ def wait_until_ready(client: ApiClient, slug: str, wait: Callable[[float], objec
 
 
 @contextmanager
-def _rows(path: Path | None, *, json: bool) -> Iterator[Callable[[Source, str, Classification | str], None]]:
-    """Write answers as lines or objects on standard output, or as rows of a CSV file."""
+def _rows(
+    path: Path | None, wait: Patience, *, json: bool
+) -> Iterator[Callable[[Source, str, Classification | str], None]]:
+    """Write answers as lines or objects on standard output, or as rows of a CSV file, for whose disk to have room it waits."""
     if path is None:
         yield _write_object if json else lambda source, _slug, answer: output.write(line_of(place_of(source), answer))
         return
+
+    def write(source: Source, slug: str, answer: Classification | str) -> None:
+        while True:
+            try:
+                append_rows(file, [cells(place_of(source), slug, answer)])
+            except OSError as error:
+                if error.errno not in _NO_ROOM:
+                    raise
+                full = f"There is no room left for “{shown(str(path))}”: make some."
+                if error.errno == errno.EFBIG or not wait.waits(full):  # no waiting helps against a limit
+                    raise _TableFull(path, error) from None
+                sleep(_ROOM_PAUSE)
+            else:
+                wait.moved()
+                return
+
     try:
         with open_table(path) as file:
-            write_rows(file, [COLUMNS])
-            yield lambda source, slug, answer: write_rows(file, [cells(place_of(source), slug, answer)])
+            append_rows(file, [COLUMNS])
+            yield write
     except OSError as error:
+        if error.errno in _NO_ROOM:
+            raise _TableFull(path, error) from None
         raise CommandError(f"“{shown(str(path))}” cannot be written: {reason(error)}.") from None
 
 
@@ -275,9 +309,10 @@ def _watch(arguments: Namespace) -> int:
         arguments.min_confidence,
     )
     stop = Event()
-    before = {
-        number: signal.signal(number, lambda _number, _frame: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)
-    }
+    ends = [signal.SIGINT, signal.SIGTERM]
+    if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as below `nohup`
+        ends.append(signal.SIGHUP)
+    before = {number: signal.signal(number, lambda _number, _frame: stop.set()) for number in ends}
     try:
         return watch_folder(task, stop)
     finally:

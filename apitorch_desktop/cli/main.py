@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import io
 import os
+import signal
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -15,7 +17,8 @@ from apitorch_desktop.utils.text import cleaned, reason, shown
 
 if TYPE_CHECKING:
     import argparse  # 5 ms that the window need not wait for
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
+    from types import FrameType
 
 _COMMANDS = {
     "serve": "run the service alone",
@@ -28,10 +31,19 @@ _COMMANDS = {
 }
 
 _UNUSABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM})
+_ENDS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))  # Windows has no SIGHUP
+
+
+class _Terminated(KeyboardInterrupt):
+    """A signal that ends a command as Ctrl+C does; `status` is the exit status that a shell reports."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.status = 128 + number
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit status: 0 all done, 1 some of it not, 2 a usage error, 130 interrupted."""
+    """Run the command and return its exit status: 0 all done, 1 some of it not, 2 a usage error, 128 + the signal's number."""
     words = list(sys.argv[1:] if argv is None else argv)
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by who started the command
@@ -48,12 +60,34 @@ def main(argv: Sequence[str] | None = None) -> int:
         from apitorch_desktop.ui.app import run
 
         return run(words)
-    status = _run(words)
+    with _ended_by_signals():
+        status = _run(words)
     try:
         sys.stdout.flush()  # what is left after an error
     except OSError:
         _discard_output()
     return status
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end what runs as Ctrl+C does. One that is ignored, as below `nohup`, stays so."""
+    before = {number: signal.getsignal(number) for number in _ENDS}
+    taken = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
+    for number in taken:
+        signal.signal(number, _terminate)
+    try:
+        yield
+    finally:
+        for number in taken:
+            if signal.getsignal(number) is _terminate:
+                signal.signal(number, before[number])
+
+
+def _terminate(number: int, _frame: FrameType | None) -> None:
+    for one in _ENDS:  # `timeout` and a closed terminal send two, of which the second would cut the clean-up short
+        signal.signal(one, signal.SIG_IGN)
+    raise _Terminated(number)
 
 
 def _run(words: list[str]) -> int:
@@ -68,8 +102,8 @@ def _run(words: list[str]) -> int:
         return end.code if isinstance(end.code, int) else 0
     except UserError as error:
         return _fail(f"{error} {error.advice}".strip(), error.status if isinstance(error, CommandError) else 1)
-    except KeyboardInterrupt:
-        return 130  # as a shell reports SIGINT
+    except KeyboardInterrupt as end:
+        return end.status if isinstance(end, _Terminated) else 128 + signal.SIGINT
     except BrokenPipeError:  # `… | head` has read enough
         _discard_output()
         return 1

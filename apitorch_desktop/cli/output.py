@@ -34,15 +34,17 @@ class ProgressLine:
         if self._on and monotonic() >= self._next:
             self._next = monotonic() + 0.1
             self._shown = True
-            sys.stderr.write(f"\r\x1b[K{cleaned(text[:200])}")
-            sys.stderr.flush()
+            with suppress(OSError):
+                sys.stderr.write(f"\r\x1b[K{cleaned(text[:200])}")
+                sys.stderr.flush()
 
     def clear(self) -> None:
         """Erase the line."""
         if self._shown:
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()
             self._shown = False
+            with suppress(OSError):
+                sys.stderr.write("\r\x1b[K")
+                sys.stderr.flush()
 
 
 def _understands_escapes() -> bool:
@@ -61,10 +63,17 @@ def _understands_escapes() -> bool:
 
 
 def write(text: str, stream: TextIO | None = None) -> None:
-    """Write a sentence; what the stream cannot encode, or a terminal would obey, is replaced."""
+    """Write a sentence; what the stream cannot encode, or a terminal would obey, is replaced.
+
+    Standard error that cannot be written, as of a terminal that was closed, ends nothing. Raises OSError for others.
+    """
     stream = stream or sys.stdout
     encoding = stream.encoding or "utf-8"
-    stream.write(cleaned(text).encode(encoding, "replace").decode(encoding) + "\n")
+    try:
+        stream.write(cleaned(text).encode(encoding, "replace").decode(encoding) + "\n")
+    except OSError:
+        if stream is not sys.stderr:
+            raise
 
 
 def write_json(record: dict[str, Any]) -> None:

@@ -96,4 +96,5 @@ class Patience:
     def _write(self, sentence: str) -> None:
         self._line.clear()
         output.write(sentence, sys.stderr)
-        sys.stderr.flush()
+        with suppress(OSError):
+            sys.stderr.flush()

@@ -3,6 +3,8 @@
 import csv
 import json
 import os
+import pty
+import resource
 import signal
 import subprocess
 import sys
@@ -194,19 +196,111 @@ def test_a_classification_waits_for_the_service_says_so_and_ends(start, port, ph
     assert any("error" in json.loads(line) for line in out.splitlines())
 
 
-def test_an_interrupted_classification_keeps_its_answers_and_says_how_many(start, port, photos, tmp_path):
+def rows_in_part(folder):
+    """Number of answers in a table that is being written."""
+    return sum(part.read_bytes().count(b"\n") - 1 for part in folder.glob(".*.part"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupted_classification_keeps_its_answers_and_says_how_many(start, port, photos, tmp_path, number):
     files = sorted((photos / "train").glob("*/*.jpg"))
     table = tmp_path / "answers.csv"
     with service(tmp_path / "data", port):
         begun = start("classify", *files, "--classifier", "safe-for-work", "--csv", table)
-        until(lambda: any(part.stat().st_size for part in tmp_path.glob(".*.part")))
-        begun.process.send_signal(signal.SIGINT)
+        until(lambda: rows_in_part(tmp_path) > 0)
+        begun.process.send_signal(number)
+        if number != signal.SIGINT:  # as `timeout` sends it twice
+            begun.process.send_signal(number)
         status, _, err = begun.end()
-        assert status == 130
+        assert status == 128 + number and not list(tmp_path.glob(".*.part"))
         rows = list(csv.DictReader(table.read_text().splitlines()))
         assert 0 < len(rows) < len(files) and all(row["label"] for row in rows)
         assert [row["image"] for row in rows] == [str(file) for file in files[: len(rows)]]
         assert err == f"Stopped: {len(rows)} of {len(files)} photos were classified; the answers are in {table}.\n"
+
+
+def test_below_nohup_a_closed_terminal_ends_nothing(start, port, photos, tmp_path):
+    files = sorted((photos / "train").glob("*/*.jpg"))[:20]
+    table = tmp_path / "answers.csv"
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with service(tmp_path / "data", port):
+            begun = start("classify", *files, "--classifier", "safe-for-work", "--csv", table)
+            until(lambda: rows_in_part(tmp_path) > 0)
+            begun.process.send_signal(signal.SIGHUP)
+            assert begun.end()[::2] == (0, "")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert len(list(csv.DictReader(table.read_text().splitlines()))) == len(files)
+
+
+def test_a_closed_terminal_leaves_the_answers(port, home, photos, tmp_path):
+    files = sorted((photos / "train").glob("*/*.jpg"))
+    table = tmp_path / "answers.csv"
+    with service(tmp_path / "data", port):
+        child, terminal = pty.fork()
+        if not child:
+            words = ["classify", *files, "--classifier", "safe-for-work", "--csv", table]
+            environment = {"APITORCH_BASE_URL": f"http://127.0.0.1:{port}/api/", "APITORCH_API_KEY": KEY}
+            os.execve(
+                sys.executable,
+                [sys.executable, "-m", "apitorch_desktop", *map(str, words)],
+                os.environ | environment,
+            )
+        until(lambda: rows_in_part(tmp_path) > 0)
+        os.close(terminal)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 128 + signal.SIGHUP
+    assert 0 < len(list(csv.DictReader(table.read_text().splitlines()))) < len(files)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("export_format", ["zip", "csv"])
+def test_an_export_that_is_ended_leaves_nothing_beside(start, port, photos, tmp_path, number, export_format):
+    with service(tmp_path / "data", port) as running:
+        assert start("import", photos / "train", "--name", "S").end()[0] == 0
+        assert count(running.client)
+        begun = start("export", "S", tmp_path / "out", "--format", export_format)
+        until(lambda: len(list((tmp_path / "out").rglob("*[0-9a-z]"))) > 30)
+        begun.process.send_signal(number)
+        assert begun.end()[0] == 128 + number
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_full_disk_keeps_the_answers_that_fit_or_is_waited_for(start, port, photos, tmp_path):
+    files = sorted((photos / "train").glob("*/*.jpg"))
+    words = ("classify", *files, "--classifier", "safe-for-work")
+    with tmpfs(tmp_path / "disk", "64k") as disk, service(tmp_path / "data", port):
+        (disk / "other").write_bytes(bytes(56 * 1024))
+        table = disk / "a.csv"
+        status, _out, err = start(*words, "--csv", table, "--patience", "1").end()
+        assert status == 1
+        text = table.read_text()
+        rows = list(csv.DictReader(text.splitlines()))
+        assert 0 < len(rows) < len(files) and text.endswith("\n") and all(row["label"] for row in rows)
+        assert [row["image"] for row in rows] == [str(file) for file in files[: len(rows)]]
+        assert f"Stopped: {len(rows)} of {len(files)} photos were classified; the answers are in {table}.\n" in err
+        assert "no space left on device. Make room there, then classify again." in err
+        status, _out, err = start(*words, "--csv", table).end()
+        assert status == 1 and "Make room there" in err and table.read_text() == text
+        table.unlink()
+        begun = start(*words, "--csv", table)
+        until(lambda: f"There is no room left for “{table}”: make some. Waiting" in begun.said())
+        (disk / "other").unlink()
+        status, _out, err = begun.end()
+        assert status == 0 and err.endswith("Going on.\n"), err
+        assert len(list(csv.DictReader(table.read_text().splitlines()))) == len(files)
+
+
+def test_a_limit_of_the_size_of_files_keeps_the_answers_that_fit(start, port, photos, tmp_path):
+    files = sorted((photos / "train").glob("*/*.jpg"))
+    table = tmp_path / "a.csv"
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with service(tmp_path / "data", port):
+        begun = start("classify", *files, "--classifier", "safe-for-work", "--csv", table)
+        resource.prlimit(begun.process.pid, resource.RLIMIT_FSIZE, (4096, limits[1]))
+        status, _out, err = begun.end()
+    assert status == 1 and "Make room there" in err
+    assert 0 < len(table.read_text().splitlines()) - 1 < len(files) and table.read_text().endswith("\n")
 
 
 @pytest.mark.parametrize("loaded", ["apitorch_desktop.utils.errors", "apitorch_desktop.api.errors", "argparse"])

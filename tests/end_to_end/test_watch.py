@@ -126,7 +126,7 @@ def test_what_arrives_is_moved_and_written_down_once_when_it_is_complete(trained
         (tmp_path / "away").rename(folder)
         watch.until(f"→ {out / 'blue' / 'later.png'}")
         watch.until(f"→ {out / 'red' / 'slow.png'}")
-        assert watch.end(signal.SIGINT) == (0, "")
+        assert watch.end(signal.SIGHUP) == (0, "")
     assert (out / "red" / "slow.png").read_bytes() == data
     assert {path.name for path in folder.iterdir()} == {".hidden.png", "letter.jpg", "trip", "by label"}
     written = {row["image"]: row["label"] or row["error"][:22] for row in rows(table)}

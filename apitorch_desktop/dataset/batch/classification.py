@@ -5,10 +5,11 @@ from __future__ import annotations
 import csv
 import errno
 import hashlib
+import io
 import json
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import combinations
 from pathlib import Path
@@ -253,6 +254,23 @@ def save_table(path: Path, rows: Iterable[BatchRow], slugs: Sequence[str]) -> No
 def write_rows(file: TextIO, rows: Iterable[Sequence[str]]) -> None:
     """Write rows of the table as CSV, no cell of which is a formula to a spreadsheet. Raises OSError."""
     csv.writer(file).writerows(map(neutralized, row) for row in rows)
+
+
+def append_rows(file: TextIO, rows: Iterable[Sequence[str]]) -> None:
+    """Write rows as CSV past the buffer of a file, all of them or, where its disk is full, none. Raises OSError."""
+    text = io.StringIO(newline="")
+    write_rows(text, rows)
+    data, number, written = text.getvalue().encode("utf-8", "replace"), file.fileno(), 0
+    try:
+        while written < len(data):
+            written += os.write(number, data[written:])
+    except OSError:
+        with suppress(OSError):  # a pipe or a device
+            end = os.lseek(number, 0, os.SEEK_CUR)
+            if written and end == os.fstat(number).st_size:
+                os.ftruncate(number, end - written)
+                os.lseek(number, end - written, os.SEEK_SET)
+        raise
 
 
 def record(line: tuple[str, ...]) -> dict[str, str]:

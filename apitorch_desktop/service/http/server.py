@@ -226,7 +226,7 @@ class AcceptErrorFilter:
 
 
 class ShutdownSignals:
-    """Ends the service on SIGTERM and SIGINT and, in a child process, at the end of its standard input.
+    """Ends the service on SIGTERM, SIGINT and SIGHUP and, in a child process, at the end of its standard input.
 
     Has to be made on the main thread. After `stop_on_signal` the servers are stopped. Before it the process unwinds: with
     exit status 0 on SIGTERM, and on SIGINT by KeyboardInterrupt.
@@ -245,7 +245,10 @@ class ShutdownSignals:
             for server in servers:
                 server.stop_serving()
 
-        for number in (signal.SIGTERM, signal.SIGINT):
+        ends = [signal.SIGTERM, signal.SIGINT]
+        if sys.platform != "win32" and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as below `nohup`
+            ends.append(signal.SIGHUP)
+        for number in ends:
             try:
                 loop.add_signal_handler(number, stop_all)
             except NotImplementedError:  # Windows
