@@ -6,6 +6,8 @@ covers the whole fetch.
 """
 
 import asyncio
+import os
+import re
 import socket
 import ssl
 import zlib
@@ -19,8 +21,10 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 import h11
 
 from apitorch_desktop import __version__
+from apitorch_desktop.api.errors import parse_retry_after
 from apitorch_desktop.service.http.errors import HttpError
 from apitorch_desktop.service.http.resources import Spool
+from apitorch_desktop.utils.text import duration
 
 # The IANA special-purpose registries, kept here because `is_global` has changed between Python releases.
 _SPECIAL_IPV4 = [
@@ -69,10 +73,17 @@ Resolve = Callable[[str, int], Awaitable[list[str]]]
 _PORTS = {"http": 80, "https": 443}
 _REDIRECTS = {301, 302, 303, 307, 308}
 _MOST_REDIRECTS = 5
+_BUSY = {429, 503}
+_MOST_ATTEMPTS = 4
+"""Requests to a server that asks to wait."""
 _LONGEST_URL = 8192
 _HEAD = 32 * 2**10
 _CHUNK = 2**16
 _PIECE = 2**20
+_IMAGE_START = re.compile(
+    rb"\xff\xd8\xff|\x89PNG|GIF8|RIFF....WEBP|BM|II\*\0|MM\0\*|....ftyp|\xff\x0a|\0{3}\x0cJXL ", re.DOTALL
+)
+_LONGEST_START = 12
 
 
 @dataclass(frozen=True)
@@ -90,10 +101,20 @@ class _Target:
         return host if self.port == _PORTS[self.scheme] else f"{host}:{self.port}"
 
 
+class _Busy(Exception):  # noqa: N818 - named for what happened
+    """A server asks to wait, for `seconds` where it says how long."""
+
+    def __init__(self, status: int, seconds: float | None) -> None:
+        super().__init__(status)
+        self.status = status
+        self.seconds = seconds
+
+
 class _Unpacker:
     """Unpacks an answer that a server compresses whatever it is asked for, as buckets do with objects stored so.
 
-    Raises HttpError 400 for an encoding other than gzip and deflate, and for one that is damaged.
+    An encoding other than gzip and deflate is passed over if the bytes are those of an image. Raises HttpError 400 if
+    they are not, and for data that is damaged.
     """
 
     def __init__(self, target: _Target, encoding: str) -> None:
@@ -101,15 +122,16 @@ class _Unpacker:
         self._encoding = encoding.strip().lower()
         self._stream: zlib._Decompress | None = None
         self._begun = self._encoding in {"", "identity"}
-        if not self._begun and self._encoding not in {"gzip", "x-gzip", "deflate"}:
-            raise HttpError(
-                400,
-                f"{target.shown} sends an answer compressed by “{self._encoding[:20]}”, which is not read here. "
-                "Send the image itself.",
-            )
+        self._unknown = not self._begun and self._encoding not in {"gzip", "x-gzip", "deflate"}
+        self._start = b""
 
     def pieces(self, data: bytes) -> Iterator[bytes]:
         """Yield what a chunk unpacks to, in pieces of at most 1 MiB."""
+        if self._unknown:
+            data = self._start = self._start + data
+            if len(data) < _LONGEST_START:
+                return
+            self._check_start()
         if not self._begun:
             self._begun = True
             if self._encoding == "deflate":
@@ -128,8 +150,20 @@ class _Unpacker:
 
     def finish(self) -> None:
         """Check that nothing is missing at the end."""
+        if self._unknown:
+            self._check_start()
         if self._stream is not None and not self._stream.eof:
             raise self._damaged()
+
+    def _check_start(self) -> None:
+        """Take an answer of an unknown encoding as it is if it begins as an image."""
+        if not _IMAGE_START.match(self._start):
+            raise HttpError(
+                400,
+                f"{self._target.shown} sends an answer compressed by “{self._encoding[:20]}”, which is not read here. "
+                "Send the image itself.",
+            )
+        self._unknown, self._begun = False, True
 
     def _damaged(self) -> HttpError:
         return HttpError(400, f"{self._target.shown} sends a compressed answer that is damaged. Send the image itself.")
@@ -173,9 +207,9 @@ class UrlFetcher:
         """
         target = _target(url)
         try:
-            async with asyncio.timeout(self._deadline), self._slots:
+            async with asyncio.timeout(self._deadline) as limit:
                 for _ in range(_MOST_REDIRECTS + 1):
-                    redirect = await self._fetch_once(target, into)
+                    redirect = await self._fetch_patiently(target, into, limit.when() or 0)
                     if redirect is None:
                         return urlsplit(target.request).path.rpartition("/")[2]
                     target = _target(urljoin(f"{target.scheme}://{target.authority}{target.request}", redirect))
@@ -183,7 +217,25 @@ class UrlFetcher:
             raise HttpError(
                 400, f"{target.shown} took longer than {self._deadline:g} seconds. Try again later."
             ) from None
-        raise HttpError(400, f"{_target(url).shown} redirects more than {_MOST_REDIRECTS} times.")
+        raise HttpError(400, f"{_target(url).shown} redirects more than {_MOST_REDIRECTS} times. Check the address.")
+
+    async def _fetch_patiently(self, target: _Target, into: Spool, end: float) -> str | None:
+        """Send a request, and again while the server asks to wait and does not mean later than `end`, in loop time."""
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                async with self._slots:
+                    return await self._fetch_once(target, into)
+            except _Busy as busy:
+                wait = max(1.0, 2.0 ** (attempt - 1) if busy.seconds is None else busy.seconds)
+                if attempt == _MOST_ATTEMPTS or asyncio.get_running_loop().time() + wait >= end:
+                    asked = "was asked once" if attempt == 1 else f"was asked {attempt} times"
+                    again = "Try again later." if busy.seconds is None else f"Try again in {duration(wait)}."
+                    raise HttpError(
+                        400, f"{target.shown} answers {busy.status}, that it has too much to do, and {asked}. {again}"
+                    ) from None
+            await asyncio.sleep(wait)
 
     async def _fetch_once(self, target: _Target, into: Spool) -> str | None:
         """Send one request; return the URL it redirects to, if any."""
@@ -191,7 +243,9 @@ class UrlFetcher:
         try:
             return await self._exchange(target, reader, writer, into)
         except (OSError, ssl.SSLError, h11.RemoteProtocolError):
-            raise HttpError(400, f"{target.shown} broke off, or does not speak HTTP.") from None
+            raise HttpError(
+                400, f"{target.shown} broke off, or does not speak HTTP. Check the address, or try again."
+            ) from None
         finally:
             writer.transport.abort()
 
@@ -211,7 +265,7 @@ class UrlFetcher:
             except ssl.SSLError:
                 reason = "it does not speak TLS"
             except OSError as error:
-                reason = error.strerror or "there is no way to it"
+                reason = os.strerror(error.errno).lower() if error.errno else "there is no way to it"
         raise HttpError(400, f"{target.shown} cannot be reached: {reason}. Check the address.")
 
     async def _allowed_addresses(self, target: _Target) -> list[str]:
@@ -279,6 +333,8 @@ class UrlFetcher:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in response.headers}
         if response.status_code in _REDIRECTS and headers.get("location"):
             return headers["location"]
+        if response.status_code in _BUSY:
+            raise _Busy(response.status_code, parse_retry_after(headers.get("retry-after", "")))
         if response.status_code != 200:
             raise HttpError(400, f"{target.shown} answers {response.status_code}, not an image. Check the address.")
         length = headers.get("content-length", "")

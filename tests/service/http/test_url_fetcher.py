@@ -323,13 +323,52 @@ def test_a_compressed_answer_is_bounded_and_checked(encoding, body, status, word
         refused(f"http://127.0.0.1:{port}/a.jpg", tmp_path, word, status=status, allow_private=True)
 
 
-def test_a_port_where_nobody_listens_is_named(tmp_path):
-    with socket.socket() as taken:  # and nobody can, while it is bound
-        taken.bind(("127.0.0.1", 0))
+@pytest.mark.parametrize("encoding", [b"aws-chunked", b"utf-8", b"none", b"x-unknown, gzip"])
+def test_an_unknown_encoding_over_an_image_is_passed_over(encoding, tmp_path):
+    image = b"\xff\xd8\xff\xe0 as good as an image \xff\xd9"
+
+    def slowly(connection):
+        for byte in encoded(encoding, image):
+            connection.sendall(bytes([byte]))
+
+    for answer in (encoded(encoding, image), slowly):
+        with answering(answer) as (port, _):
+            assert fetch(f"http://127.0.0.1:{port}/a.jpg", tmp_path, allow_private=True) == (image, "a.jpg")
+
+
+def busy(*headers, status=429):
+    return b"\r\n".join([b"HTTP/1.1 %d Busy" % status, b"Content-Length: 0", *headers, b"\r\n"])
+
+
+def test_a_server_that_asks_to_wait_is_asked_again(tmp_path):
+    with answering(busy(b"Retry-After: 1"), busy(status=503), OK) as (port, heads):
+        begun = time.monotonic()
+        assert fetch(f"http://127.0.0.1:{port}/a.jpg", tmp_path, allow_private=True)[0] == IMAGE
+        assert time.monotonic() - begun >= 3
+    assert len(heads) == 3
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (busy(b"Retry-After: 120"), ("answers 429", "was asked once. Try again in 2 min.")),
+        (busy(b"Retry-After: 1"), (" times. Try again in 1 s.",)),
+        (busy(status=503), ("answers 503", "was asked 2 times. Try again later.")),
+    ],
+)
+def test_a_server_that_asks_to_wait_for_too_long_is_given_up(answer, words, tmp_path):
+    with answering(answer) as (port, _):
+        refused(f"http://127.0.0.1:{port}/a.jpg", tmp_path, *words, allow_private=True, deadline=2.5)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
+def test_a_port_where_nobody_listens_is_named(host, tmp_path):
+    family = socket.AF_INET6 if host == "[::1]" else socket.AF_INET
+    with socket.socket(family) as taken:  # and nobody can, while it is bound
+        taken.bind((host.strip("[]"), 0))
         port = taken.getsockname()[1]
-        refused(
-            f"http://127.0.0.1:{port}/a.jpg", tmp_path, "cannot be reached", f"127.0.0.1:{port}", allow_private=True
-        )
+        words = ("cannot be reached: connection refused. Check the address.", f"{host}:{port}")
+        refused(f"http://{host}:{port}/a.jpg", tmp_path, *words, allow_private=True)
 
 
 # --- TLS
