@@ -7,8 +7,8 @@ def run() -> int:
         from apitorch_desktop.cli.main import main
 
         return main()
-    except KeyboardInterrupt:
-        return 130
+    except KeyboardInterrupt as end:
+        return int(getattr(end, "status", 130))
 
 
 if __name__ == "__main__":

@@ -139,6 +139,11 @@ _WITHOUT_TLS: Final = frozenset(
     {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"}
 )
 """Reasons of OpenSSL where the other side sends something else than TLS."""
+_WANTS_TLS: Final = re.compile(rb"http request\b.{0,40}\bhttps\b|plain http to an ssl", re.IGNORECASE)
+"""Answers of nginx, Apache and Go to a call without TLS."""
+_WITH_TLS: Final = "Where the service has a certificate, its address begins with https://."
+_ALERT: Final = "\x15\x03"
+"""First bytes of an alert of TLS, with which others answer to a call without it."""
 _TUNNEL: Final = re.compile(r"Tunnel connection failed: (\d{3}[ \w]{,40})")
 
 
@@ -151,6 +156,8 @@ def status_error(status: int, headers: Mapping[str, str], content: bytes, base_u
         return RateLimited(message or f"{host} asks to slow down: too many calls.", retry_after=wait)
     if status == 407:
         return _proxy_error(host, f"{status}")
+    if status == 400 and base_url.startswith("http:") and _WANTS_TLS.search(content[:4096]):
+        return NotApiTorch(f"{host} asks for a secure connection.", advice=_WITH_TLS, status=status)
     if status == 511 or (not message and status < 500 and status not in {401, 408, 413}):
         return NotApiTorch(f"{host} answers, but not as API Torch does (status {status}).", status=status)
     own = "" if _SAYS_WHAT_TO_DO.search(message) else None
@@ -163,15 +170,16 @@ def status_error(status: int, headers: Mapping[str, str], content: bytes, base_u
     if status == 401:
         return WrongKey(message or f"{host} does not know this API key.", status=status)
     if status == 404:
-        return NotFound(message, status=status)
+        return NotFound(message, status=status, advice=own)
     if status == 408:
         return TimedOut(message or f"{host} waited too long for the whole request.", status=status)
     if status == 409:
         return Conflict(message, status=status)
     if status == 413:
         return TooLarge(message or f"{host} does not take that many bytes.", status=status, advice=own)
-    advice = "The key may not do this; check the API key of this connection." if status == 403 else own
-    return BadRequest(message, status=status, advice=advice)
+    if own is None and status == 403:
+        own = "The key may not do this; check the API key of this connection."
+    return BadRequest(message, status=status, advice=own)
 
 
 def redirect_error(base_url: str, target: str) -> NotApiTorch:
@@ -203,7 +211,7 @@ def unreadable_answer(content: bytes, base_url: str) -> NotApiTorch:
 
 def exception_error(exception: Exception, url: str) -> ApiError:
     """Return the error for an exception of requests, urllib3 or the system, of which only its reason is kept."""
-    from http.client import RemoteDisconnected
+    from http.client import BadStatusLine, RemoteDisconnected
 
     import requests
     import urllib3
@@ -244,10 +252,15 @@ def exception_error(exception: Exception, url: str) -> ApiError:
         error = TimedOut(f"{host} does not answer.", advice="Check the network and the address of the connection.")
     elif has(TimeoutError, urllib3.exceptions.TimeoutError, requests.exceptions.Timeout):
         return TimedOut(f"{host} took too long.")
+    elif has(BadStatusLine) and not has(RemoteDisconnected):
+        error = ConnectionFailed(f"What answers at {urlsplit(url).netloc} does not speak HTTP.")
+        if any(isinstance(link, BadStatusLine) and str(link).startswith(_ALERT) for link in chain):
+            error.advice = _WITH_TLS
+        return error
     else:
         error = ConnectionFailed(f"The connection to {host} broke off{_reason(chain)}.")
         if url.startswith("http:") and has(RemoteDisconnected) and not is_this_machine(host or ""):
-            error.advice += " Where the service has a certificate, its address begins with https://."
+            error.advice += f" {_WITH_TLS}"
         return error
     error.unsent = True
     return error
@@ -355,6 +368,8 @@ def _tls_reason(chain: list[BaseException]) -> tuple[str, str]:
 def _authority_advice() -> str:
     chain = "The service has to send the certificates in between too."
     if name := next((name for name in CERTIFICATE_VARIABLES if os.environ.get(name)), ""):
+        if not name.endswith("DIR") and os.path.isdir(os.environ[name]):  # noqa: PTH112 - a string to requests too
+            return f"The variable {name} names a folder: let it name the file with the certificate of its authority. {chain}"
         where = "the folder" if name.endswith("DIR") else "the file"
         return f"It is accepted once {where} that the variable {name} names holds the certificate of its authority. {chain}"
     return f"A certificate of your own authority is accepted once the variable SSL_CERT_FILE names the authority’s file. {chain}"

@@ -34,13 +34,12 @@ from apitorch_desktop.dataset.importer.plan import PlanItem, scan
 from apitorch_desktop.dataset.sources.archives import Archives
 from apitorch_desktop.dataset.sources.image_source import ImageFile, Source, place_of
 from apitorch_desktop.dataset.sources.lists.index import IMAGE_SUFFIXES
-from apitorch_desktop.dataset.sources.pasted_text import is_url
 from apitorch_desktop.dataset.watch.engine import FolderWatch
 from apitorch_desktop.dataset.watch.journal import WatchJournal
 from apitorch_desktop.dataset.watch.task import Answer, WatchTask, lock_task
 from apitorch_desktop.dataset.workspace.training import wait_until_trained
 from apitorch_desktop.utils import paths
-from apitorch_desktop.utils.text import decoded, duration, plural, reason, shown
+from apitorch_desktop.utils.text import decoded, duration, lowered, plural, reason, shown
 
 _LEAST = 0.8
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
@@ -52,9 +51,8 @@ class _TableFull(CommandError):  # noqa: N818 - named for what happened
     """There is no room for another row of the table."""
 
     def __init__(self, path: Path, error: OSError) -> None:
-        why = reason(error)
         super().__init__(
-            f"“{shown(str(path))}” cannot be written: {why[0].lower()}{why[1:]}. Make room there, then classify again."
+            f"“{shown(str(path))}” cannot be written: {lowered(reason(error))}. Make room there, then classify again."
         )
 
 
@@ -87,7 +85,7 @@ def _classify(arguments: Namespace) -> int:
     words = arguments.images
     if not words and not arguments.null:
         raise CommandError("Give an IMAGE, or - or -0 for those on standard input.", 2)
-    images: list[str | Path] = [word if is_url(word) else Path(word) for word in words if word != "-"]
+    images = [output.path_or_url(word) for word in words if word != "-"]
     if "-" in words or arguments.null:
         images += output.read_paths(null=arguments.null)
     with connected() as client:

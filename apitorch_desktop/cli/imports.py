@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from apitorch_desktop.api.client import ApiClient
-from apitorch_desktop.api.types import INBOX, SPLITS, TrainingSet, label_name
+from apitorch_desktop.api.types import INBOX, LONGEST_LABEL, SPLITS, TrainingSet, label_name
 from apitorch_desktop.cli import output
 from apitorch_desktop.cli import patience as waiting
 from apitorch_desktop.cli.connect import CommandError, connected, connection_id, find_training_set
@@ -61,6 +61,8 @@ def _import(arguments: Namespace) -> int:
         raise CommandError("Give the NAME of the training set after --name.", 2)
     if name is not None and not name.strip():
         raise CommandError("The name of a training set cannot be empty.", 2)
+    if name is not None and len(name) > LONGEST_LABEL:
+        raise CommandError(f"The name has {len(name):,} characters: a training set has {LONGEST_LABEL} at most.", 2)
     folder = "-" if arguments.folder is None and arguments.null else arguments.folder
     if folder is None or (arguments.null and folder != "-"):
         raise CommandError("Give either a FOLDER, or - or -0 for the paths on standard input.", 2)
@@ -68,10 +70,17 @@ def _import(arguments: Namespace) -> int:
         words = output.read_paths(null=arguments.null)
         sources: list[Dropped] = [word for word in words if isinstance(word, str)]
         sources.append(FileSelection(tuple(word for word in words if isinstance(word, Path))))
-    elif os.path.lexists(folder):
-        sources = [Path(folder)]
     else:
-        raise CommandError(f"There is no “{shown(folder)}”.", 2)
+        path = output.path_or_url(folder)
+        if isinstance(path, str):
+            raise CommandError(
+                f"“{shown(folder)}” is a web address: download it, and give the folder or file. Addresses of photos are read "
+                "from standard input (-).",
+                2,
+            )
+        if not os.path.lexists(path):
+            raise CommandError(f"There is no “{shown(str(path))}”.", 2)
+        sources = [path]
     if arguments.dry_run:
         return show_plan(sources, name, json=arguments.json)
     with connected() as client:

@@ -7,13 +7,13 @@ import io
 import os
 import signal
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from apitorch_desktop import CLASSIFY_OPTION, __version__
 from apitorch_desktop.utils.errors import UserError
-from apitorch_desktop.utils.text import cleaned, reason, shown
+from apitorch_desktop.utils.text import cleaned, duration, lowered, reason, shown
 
 if TYPE_CHECKING:
     import argparse  # 5 ms that the window need not wait for
@@ -31,6 +31,8 @@ _COMMANDS = {
 }
 
 _UNUSABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM})
+_LONGEST_NAMED = 48 * 3600.0
+"""Longest time to wait, in seconds, that is worth to be named."""
 _ENDS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))  # Windows has no SIGHUP
 
 
@@ -62,10 +64,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         return run(words)
     with _ended_by_signals():
         status = _run(words)
-    try:
-        sys.stdout.flush()  # what is left after an error
-    except OSError:
-        _discard_output()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()  # what is left after an error
+        except OSError:
+            _discard(stream)
     return status
 
 
@@ -92,26 +95,33 @@ def _terminate(number: int, _frame: FrameType | None) -> None:
 
 def _run(words: list[str]) -> int:
     """Run a command and return its exit status; an error becomes a sentence on standard error."""
+    from apitorch_desktop.api.errors import RateLimited
+    from apitorch_desktop.cli import output
     from apitorch_desktop.cli.connect import CommandError  # as in `make_parser`: 50 ms the window need not wait for
 
     try:
         arguments = make_parser(words[0] if words[0] in _COMMANDS else None).parse_args(words)
         status: int = arguments.command(arguments)
-        sys.stdout.flush()  # a full disk shows here, not while Python ends
-    except SystemExit as end:  # after the help, or a usage error
-        return end.code if isinstance(end.code, int) else 0
+        with output.output_named():  # a full disk shows here, not while Python ends
+            sys.stdout.flush()
+    except SystemExit as ended:  # after the help, or a usage error
+        return ended.code if isinstance(ended.code, int) else 0
     except UserError as error:
-        return _fail(f"{error} {error.advice}".strip(), error.status if isinstance(error, CommandError) else 1)
-    except KeyboardInterrupt as end:
-        return end.status if isinstance(end, _Terminated) else 128 + signal.SIGINT
+        advice = _given_up(error.retry_after) if isinstance(error, RateLimited) else error.advice
+        end = "." if advice and str(error)[-1:].isalnum() else ""  # as other services write it
+        return _fail(f"{error}{end} {advice}".strip(), error.status if isinstance(error, CommandError) else 1)
+    except KeyboardInterrupt as interrupt:
+        return interrupt.status if isinstance(interrupt, _Terminated) else 128 + signal.SIGINT
     except BrokenPipeError:  # `… | head` has read enough
-        _discard_output()
+        _discard(sys.stdout)
         return 1
     except OSError as error:
-        _discard_output()
+        _discard(sys.stdout)
         if error.filename and error.errno in _UNUSABLE:
-            place, why = shown(str(error.filename)), reason(error).lower()
-            return _fail(f"“{place}” cannot be used: {why}. Free some space or check the folder, then try again.")
+            place = shown(str(error.filename))
+            return _fail(
+                f"“{place}” cannot be used: {lowered(reason(error))}. Free some space or check the folder, then try again."
+            )
         named = f"“{shown(str(error.filename))}”: " if error.filename else ""
         return _fail(f"{named}{reason(error)}.")
     except Exception as error:  # noqa: BLE001 - a sentence, whatever it is
@@ -129,10 +139,17 @@ def _fail(sentence: str, status: int = 1) -> int:
     return status
 
 
-def _discard_output() -> None:
-    """Send what is still buffered for standard output nowhere, or Python complains while it ends."""
+def _given_up(seconds: float | None) -> str:
+    """Return what to do where a service asks to wait longer than a command does."""
+    if seconds is None or seconds > _LONGEST_NAMED:
+        return "Given up: try again later."
+    return f"Given up: try again in {duration(seconds)}."
+
+
+def _discard(stream: TextIO) -> None:
+    """Send what is still buffered for standard output or error nowhere, or Python complains while it ends."""
     null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, sys.stdout.fileno())
+    os.dup2(null, stream.fileno())
     os.close(null)
 
 
@@ -152,11 +169,18 @@ def make_parser(command: str | None = None) -> argparse.ArgumentParser:
     """
     import argparse
 
+    from apitorch_desktop.cli import output
     from apitorch_desktop.dataset.connections.store import KEY_VARIABLE, URL_VARIABLE
 
     class Parser(argparse.ArgumentParser):
         def error(self, message: str) -> NoReturn:
             super().error(cleaned(message))
+
+        def _print_message(self, message: str, file: Any = None) -> None:  # help and version: else nothing tells
+            stream = file or sys.stderr  # of a disk that is full
+            with output.output_named() if stream is sys.stdout else suppress(OSError):
+                stream.write(message)
+                stream.flush()
 
     parser = Parser(
         prog="apitorch-desktop",
@@ -171,6 +195,7 @@ def make_parser(command: str | None = None) -> argparse.ArgumentParser:
         added = commands.add_parser(name, help=about, description=about[0].upper() + about[1:] + ".")
         if command in (None, name):
             _add_arguments(name, added)
+            added._has_negative_number_optionals.clear()  # for `-0` is one, and -1 none
     return parser
 
 

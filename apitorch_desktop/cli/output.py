@@ -3,22 +3,24 @@
 import codecs
 import json
 import os
+import re
 import sys
 from argparse import ArgumentTypeError
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import monotonic
 from typing import Any, Final, TextIO
 
 from apitorch_desktop.cli.connect import CommandError
-from apitorch_desktop.dataset.sources.pasted_text import is_url
+from apitorch_desktop.dataset.sources.pasted_text import file_path, is_url
 from apitorch_desktop.utils.files import descriptor_of
-from apitorch_desktop.utils.text import cleaned, plural
+from apitorch_desktop.utils.text import cleaned, lowered, plural, reason, shown
 
 STATUS: Final = "Exit status: 0 all was done, 1 some of it was not, 2 a usage error."
 MOST_LISTED: Final = 50
 """Maximum number of files listed for one problem; the rest is counted."""
+_ADDRESS: Final = re.compile(r"[a-z][a-z0-9+.-]+://|data:[^/]*[;,/]", re.IGNORECASE)
 
 
 class ProgressLine:
@@ -65,15 +67,29 @@ def _understands_escapes() -> bool:
 def write(text: str, stream: TextIO | None = None) -> None:
     """Write a sentence; what the stream cannot encode, or a terminal would obey, is replaced.
 
-    Standard error that cannot be written, as of a terminal that was closed, ends nothing. Raises OSError for others.
+    Standard error that cannot be written, as of a terminal that was closed, ends nothing. Raises CommandError for
+    standard output.
     """
     stream = stream or sys.stdout
     encoding = stream.encoding or "utf-8"
+    line = cleaned(text).encode(encoding, "replace").decode(encoding) + "\n"
+    if stream is sys.stderr:
+        with suppress(OSError):
+            stream.write(line)
+        return
+    with output_named():
+        stream.write(line)
+
+
+@contextmanager
+def output_named() -> Iterator[None]:
+    """Raise CommandError for standard output that cannot be written in the block. A reader that has left is no failure."""
     try:
-        stream.write(cleaned(text).encode(encoding, "replace").decode(encoding) + "\n")
-    except OSError:
-        if stream is not sys.stderr:
-            raise
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise CommandError(f"Standard output cannot be written: {lowered(reason(error))}.") from None
 
 
 def write_json(record: dict[str, Any]) -> None:
@@ -83,8 +99,9 @@ def write_json(record: dict[str, Any]) -> None:
         text.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:  # another encoding, or the name of a file that is no UTF-8
         text = json.dumps(record)
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
+    with output_named():
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
 
 
 def word(text: str) -> str:
@@ -95,8 +112,37 @@ def word(text: str) -> str:
 
 
 def path(text: str) -> Path:
-    """Return a path of the command line. Raises ArgumentTypeError for an empty one, which is no name of this folder."""
-    return Path(word(text))
+    """Return a path of the command line, also of a `file:` address.
+
+    Raises ArgumentTypeError for an empty one, which is no name of this folder, and for another address.
+    """
+    found = local_path(word(text))
+    if found is None:
+        raise ArgumentTypeError(
+            f"“{shown(text[:200])}” is no file or folder of this machine: give a path, or a file:// address"
+        )
+    return found
+
+
+def local_path(text: str) -> Path | None:
+    """Return the path that a word is, or that its `file:` address names; None for any other address."""
+    if os.path.lexists(text):  # whatever its name looks like
+        return Path(text)
+    if text.lower().startswith("file:/"):
+        return file_path(text)
+    return None if _ADDRESS.match(text) else Path(text)
+
+
+def path_or_url(text: str) -> str | Path:
+    """Return the path that a word is, or its web address as text. Raises CommandError for another address."""
+    if is_url(text):
+        return text
+    found = local_path(text)
+    if found is None:
+        raise CommandError(
+            f"“{shown(text[:200])}” cannot be read: only http:// and https:// are, and files of this machine.", 2
+        )
+    return found
 
 
 def read_paths(*, null: bool) -> list[str | Path]:
@@ -112,8 +158,7 @@ def read_paths(*, null: bool) -> list[str | Path]:
             "Standard input has no paths in lines: give a photo by its name, and -0 for NUL between paths.", 2
         )
     names = data.split(b"\0") if null else [line.rstrip(b"\r") for line in data.split(b"\n")]
-    words = [os.fsdecode(name) for name in names if name]
-    return [word if is_url(word) else Path(word) for word in words]
+    return [path_or_url(os.fsdecode(name)) for name in names if name]
 
 
 def write_list(

@@ -104,6 +104,11 @@ def reason(error: OSError) -> str:
     return error.strerror or type(error).__name__
 
 
+def lowered(sentence: str) -> str:
+    """Return a sentence with a small first letter, to be a part of another one."""
+    return sentence[:1].lower() + sentence[1:]
+
+
 def _has_surrogates(text: str) -> bool:
     return any("\ud800" <= char <= "\udfff" for char in text)
 

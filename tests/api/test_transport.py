@@ -448,6 +448,10 @@ def test_an_own_authority_is_named_by_the_environment(tmp_path, transport, monke
         with pytest.raises(ConnectionFailed, match="certificate is not valid") as failed:
             ping(transport(url, attempts=1))
         assert "SSL_CERT_FILE" in failed.value.advice
+        monkeypatch.setenv(name, str(tmp_path))
+        with pytest.raises(ConnectionFailed) as failed:
+            ping(transport(url, attempts=1))
+        assert f"The variable {name} names a folder" in failed.value.advice
         monkeypatch.setenv(name, str(cert))
         assert ping(transport(url, attempts=1)).message == "ok"
         for bad, why in ((tmp_path / "absent.pem", "No such file"), (key, "no certificate")):
@@ -583,6 +587,29 @@ def test_one_that_speaks_without_tls_is_told_from_one_with_a_bad_certificate(tra
 
 
 @pytest.mark.parametrize(
+    ("answer", "said", "advised"),
+    [
+        (b"SSH-2.0-OpenSSH_9.2p1\r\n", "does not speak HTTP", "Check the network and the address"),
+        (b"\x15\x03\x03\x00\x02\x02\x46", "does not speak HTTP", "begins with https://"),
+        (
+            b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/html\r\n\r\n<center>The plain HTTP request was sent to HTTPS port",
+            "asks for a secure connection",
+            "begins with https://",
+        ),
+        (
+            b"HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n",
+            "asks for a secure connection",
+            "begins with https://",
+        ),
+    ],
+)
+def test_a_port_of_another_protocol_is_named(transport, answer, said, advised):
+    with answering(answer) as (port, _), pytest.raises((ConnectionFailed, NotApiTorch), match=said) as failed:
+        ping(transport(f"http://127.0.0.1:{port}/", attempts=1))
+    assert advised in failed.value.advice
+
+
+@pytest.mark.parametrize(
     ("refusal", "sentence"),
     [
         (b"HTTP/1.1 407 Proxy Authentication Required", "asks for a name and a password"),
@@ -604,6 +631,9 @@ def test_advice_does_not_contradict_that_of_the_service():
     body = b'{"object": "error", "message": "The stored image is gone from the disk. Upload it again."}'
     assert status_error(500, {}, body, "https://host/api/", KEY).advice == ""
     assert "Try again" in status_error(500, {}, b'{"message": "It failed."}', "https://host/api/", KEY).advice
+    body = b'{"object": "error", "message": "This service is not here. Call it by its name."}'
+    for status in (400, 403, 404):
+        assert status_error(status, {}, body, "https://host/api/", KEY).advice == ""
 
 
 @pytest.mark.parametrize("proxy", ["foo://127.0.0.1:9", "http://", "http://[::1"])

@@ -102,9 +102,10 @@ def test_a_second_sigterm_while_it_closes_does_no_harm(tmp_path):
         assert "Traceback" not in served.log
 
 
-def test_control_c_ends_it_cleanly_too(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_control_c_and_a_closed_terminal_end_it_cleanly_too(tmp_path, number):
     with serving(tmp_path, key=KEY) as served:
-        status, _, err = served.end(signal.SIGINT)
+        status, _, err = served.end(number)
     assert status == 0
     assert err == ""
 
@@ -384,6 +385,7 @@ def test_a_proxy_in_front_says_how_it_was_called_and_nobody_else_does(tmp_path):
     [
         ("--forwarded-allow-ips", "nonsense", "is no address of a proxy"),
         ("--scheduler", "nonsense", "is no address of a Dask scheduler"),
+        ("--encoder", __file__, "is not an ONNX file"),
         ("--hostname", "a b", "is no name of a machine"),
         ("--hostname", "http://photos.example", "is no name of a machine"),
     ],

@@ -200,6 +200,19 @@ def test_what_did_not_come_in_is_named_with_the_reason(run, service, folder):
         (["--classify", ""], 2, "A path is empty"),
         (["export", "X", "-"], 2, "give the name of a FOLDER"),
         (["export", "X", "/dev/null"], 2, "is no folder"),
+        (["import", ".", "--name", "x" * 201], 2, "The name has 201 characters: a training set has 200 at most."),
+        (["classify", "x.jpg", "--classifier", "x", "--patience", "-1"], 2, "“-1” is no number of seconds"),
+        (
+            ["classify", "s3://a/b.jpg", "--classifier", "x"],
+            2,
+            "“s3://a/b.jpg” cannot be read: only http:// and https://",
+        ),
+        (["classify", "http:///b.jpg", "--classifier", "x"], 2, "“http:///b.jpg” cannot be read: only http:// and"),
+        (["import", "ftp://a//b", "--name", "X"], 2, "“ftp://a//b” cannot be read: only http:// and https:// are"),
+        (["import", "data:image/png;base64,AA", "--name", "X"], 2, "“data:image/png;base64,AA” cannot be read"),
+        (["import", "http://a/b.zip", "--name", "X"], 2, "“http://a/b.zip” is a web address: download it"),
+        (["import", "file:///no/where", "--name", "X"], 2, "There is no “/no/where”"),
+        (["export", "X", "s3://a/b"], 2, "FOLDER: “s3://a/b” is no file or folder of this machine"),
     ],
 )
 def test_what_cannot_be_done_is_said_in_a_sentence(run, service, tmp_path, monkeypatch, words, status, said):
@@ -210,6 +223,26 @@ def test_what_cannot_be_done_is_said_in_a_sentence(run, service, tmp_path, monke
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert not list((tmp_path / "empty").iterdir())
+
+
+def test_what_is_wrong_with_an_address_is_said_and_nothing_else(run, service, folder):
+    wrong = (
+        (f"{service.origin}/api/v1/", "The base URL of the API ends in /api/"),
+        (f"http://2130706433.nip:{service.port}/api/", "There is no “2130706433.nip”"),
+    )
+    for url, said in wrong:
+        done = run("export", "X", folder, at=service, APITORCH_BASE_URL=url)
+        assert done.returncode == 1 and said in done.stderr
+        assert "deleted" not in done.stderr and "key" not in done.stderr
+
+
+def test_a_service_that_asks_to_wait_for_long_is_given_up(run, folder):
+    with FakeApi() as strange:
+        strange.add_set("Set")
+        strange.wrong(429, times=100, path="", retry_after="120")
+        done = run("classify", folder, "--classifier", "set", "--patience", "1", at=strange)
+    assert done.returncode == 1
+    assert done.stderr.endswith("Given up: try again in 2 min.\n")
 
 
 def test_a_wrong_key_and_a_service_that_is_away_are_said(run, service, folder):
@@ -444,24 +477,27 @@ def test_a_full_disk_at_the_end_is_one_sentence(service, folder):
             words, env=_environment(service), stdout=full, stderr=subprocess.PIPE, text=True, timeout=PATIENCE
         )
     assert done.returncode == 1
-    assert done.stderr.strip() == "apitorch-desktop: No space left on device."
+    assert done.stderr.strip() == "apitorch-desktop: Standard output cannot be written: no space left on device."
     with client_of(service) as client:
         assert any(training_set.name == "Full" for training_set in client.training_sets())
 
 
 @pytest.mark.parametrize("words", [["--help"], ["classify", "--help"], ["--version"], ["export", "nothing", "there"]])
-def test_a_full_disk_leaves_no_trace_of_python(service, words):
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_leaves_no_trace_of_python(service, words, unbuffered):
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
             [sys.executable, "-m", "apitorch_desktop", *words],
-            env=_environment(service),
+            env=_environment(service) | {"PYTHONUNBUFFERED": unbuffered},
             stdout=full,
             stderr=subprocess.PIPE,
             text=True,
             timeout=PATIENCE,
         )
+    assert done.returncode == 1
     assert "Exception" not in done.stderr
     assert "Traceback" not in done.stderr
+    assert "Standard output cannot be written" in done.stderr or words[0] == "export"
 
 
 @pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
@@ -757,6 +793,22 @@ def test_an_import_of_nothing_is_an_object_too_with_the_reason(run, service, tmp
         report = json.loads(done.stdout)
         assert (report["training_set"], report["imported"], report["labels"]) == ("Nothing", 0, {})
         assert report["notes"] == said.stdout.splitlines() and reason in "".join(report["notes"])
+
+
+def test_addresses_of_files_are_paths(run, service, folder, tmp_path):
+    (folder / "blue").rename(folder / "hell blau")
+    done = run("import", folder.as_uri(), "--name", "Addresses", at=service)
+    assert "10 photos came into “Addresses”" in done.stdout
+    done = run(
+        "import", "-", "--name", "Piped", at=service, given="\n".join(one.as_uri() for one in folder.rglob("*.png"))
+    )
+    assert "10 photos came into “Piped”" in done.stdout
+    photo = folder / "hell blau" / "1.png"
+    table = tmp_path / "a.csv"
+    done = run("classify", photo.as_uri(), "--classifier", "safe-for-work", "--csv", table.as_uri(), at=service)
+    assert done.returncode == 0 and str(photo) in table.read_text()
+    assert run("export", "Addresses", (tmp_path / "out").as_uri(), at=service).returncode == 0
+    assert len(list((tmp_path / "out").rglob("*.png"))) == 10
 
 
 def test_no_name_leads_to_a_training_set_whose_name_has_no_letter(run, service, folder, tmp_path):

@@ -17,6 +17,7 @@ T = TypeVar("T", bound=Struct)
 _KEY = re.compile(r"([^\[\]]+)(?:\[([^\[\]]*)\])?")
 _AT = re.compile(r" - at `\$\.?(.*)`$", re.DOTALL)
 _MISSING = re.compile(r"^Object missing required field `(.*)`")
+_TOO_LONG = re.compile(r"Expected `str` of length <= (\d+)")
 _HALF_PAIR = re.compile(
     rb"(?:[^\\]++|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\(?!u[dD][89a-fA-F]).)*+"
     rb"\\(u[dD][89a-fA-F][0-9a-fA-F]{2})",
@@ -112,6 +113,8 @@ def validation_message(error: Exception) -> str:
     if missing:
         return f"“{missing[1]}” is missing. Send it as a field of a form or of JSON."
     what = text[: where.start()] if where else text
+    if most := _TOO_LONG.match(what):
+        return f"“{where[1] if where else ''}” has more than {most[1]} characters. Send a shorter one."
     what = what[0].lower() + what[1:].replace("`", "")
     name = f"“{where[1]}”" if where and where[1] else "The body"
     return f"{name} does not fit: {what}."

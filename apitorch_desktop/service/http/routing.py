@@ -155,5 +155,5 @@ class Routes:
 
 def _not_found_message(path: str) -> str:
     if path == "/api" or path.startswith("/api/"):
-        return "There is no such call. All calls are listed at /api/docs."
+        return "There is no such call. The base URL of the API ends in /api/, and its calls are listed at /api/docs."
     return "There is nothing at this address. The base URL of the API ends in /api/, and its calls are listed at /api/docs."
