@@ -800,9 +800,14 @@ def test_addresses_of_files_are_paths(run, service, folder, tmp_path):
     done = run("import", folder.as_uri(), "--name", "Addresses", at=service)
     assert "10 photos came into “Addresses”" in done.stdout
     done = run(
-        "import", "-", "--name", "Piped", at=service, given="\n".join(one.as_uri() for one in folder.rglob("*.png"))
+        "import",
+        "-",
+        "--name",
+        "By address",
+        at=service,
+        given="\n".join(one.as_uri() for one in folder.rglob("*.png")),
     )
-    assert "10 photos came into “Piped”" in done.stdout
+    assert "10 photos came into “By address”" in done.stdout
     photo = folder / "hell blau" / "1.png"
     table = tmp_path / "a.csv"
     done = run("classify", photo.as_uri(), "--classifier", "safe-for-work", "--csv", table.as_uri(), at=service)
