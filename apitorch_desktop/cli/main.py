@@ -126,8 +126,19 @@ def _run(words: list[str]) -> int:
         return _fail(f"{named}{reason(error)}.")
     except Exception as error:  # noqa: BLE001 - a sentence, whatever it is
         text = " ".join(str(error).split())
-        return _fail(f"Something unexpected went wrong ({type(error).__name__}{': ' if text else ''}{text}).")
+        return _fail(
+            f"Something unexpected went wrong ({type(error).__name__}{': ' if text else ''}{text}; {_place_of(error)})."
+        )
     return status
+
+
+def _place_of(error: Exception) -> str:
+    """Return the file and the line of the program where an error was raised, for a report of it."""
+    import traceback
+
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if Path(__file__).parents[1] in Path(frame.filename).parents]
+    return f"{Path(own[-1].filename).name}:{own[-1].lineno}"
 
 
 def _fail(sentence: str, status: int = 1) -> int:
