@@ -14,7 +14,7 @@ import zlib
 from bisect import bisect_left
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from tarfile import EOFHeaderError, HeaderError  # type: ignore[attr-defined]
@@ -686,15 +686,10 @@ class _SevenZipArchive(_SequentialArchive):
             raise InvalidArchive(f"“{shown(path.name)}” is a 7z archive, which is not read here: unpack it.") from None
         self._py7zr: Any = py7zr
         self._path = path
-        try:
-            with py7zr.SevenZipFile(path) as archive:
-                if archive.needs_password():
-                    raise InvalidArchive(f"“{shown(path.name)}” is encrypted: unpack it with its password.")
-                infos = [info for info in archive.list() if not info.is_directory]
-        except py7zr.exceptions.PasswordRequired:
-            raise InvalidArchive(f"“{shown(path.name)}” is encrypted: unpack it with its password.") from None
-        except py7zr.exceptions.ArchiveError as error:
-            raise OSError(0, str(error) or "it is damaged") from None
+        with self._opened() as archive:
+            if archive.needs_password():
+                raise InvalidArchive(f"“{shown(path.name)}” is encrypted: unpack it with its password.")
+            infos = [info for info in archive.list() if not info.is_directory]
         if sum(info.uncompressed for info in infos) > budget:
             raise InvalidArchive(_bomb(shown(path.name)))
         self._sizes = [(info.filename, info.uncompressed) for info in infos]
@@ -703,6 +698,21 @@ class _SevenZipArchive(_SequentialArchive):
 
     def close(self) -> None:
         """Nothing stays open between reads."""
+
+    @contextmanager
+    def _opened(self) -> Iterator[Any]:
+        """Open the file; whatever the library raises of a damaged one becomes OSError. Raises InvalidArchive."""
+        try:
+            with self._py7zr.SevenZipFile(self._path) as archive:
+                yield archive
+        except self._py7zr.exceptions.PasswordRequired:
+            raise InvalidArchive(f"“{shown(self._path.name)}” is encrypted: unpack it with its password.") from None
+        except self._py7zr.exceptions.ArchiveError as error:
+            raise OSError(0, str(error) or "it is damaged") from None
+        except (InvalidArchive, OSError, MemoryError):
+            raise
+        except Exception as error:  # IndexError, TypeError, LZMAError …
+            raise OSError(0, "it is damaged") from error
 
     def _restart(self) -> None:
         self._numbering = _Numbering()
@@ -733,11 +743,8 @@ class _SevenZipArchive(_SequentialArchive):
             if total > _CACHE_BYTES:
                 break
         factory = self._py7zr.io.BytesIOFactory(max(limit, 2**20))
-        try:
-            with self._py7zr.SevenZipFile(self._path) as archive:
-                archive.extract(targets=wanted, factory=factory)
-        except self._py7zr.exceptions.ArchiveError as error:
-            raise OSError(0, str(error) or "it is damaged") from None
+        with self._opened() as archive:
+            archive.extract(targets=wanted, factory=factory)
         self._unpacked = {name: product.read() for name, product in factory.products.items() if not product.seek(0)}
 
 

@@ -52,7 +52,7 @@ class _Resources:
 
 @dataclass(frozen=True)
 class Failed:
-    """What a task returns in place of an error that the service expects."""
+    """Result of a task in place of an error that the service expects."""
 
     error: Exception
 

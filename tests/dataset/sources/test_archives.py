@@ -437,6 +437,27 @@ def test_an_encrypted_member_is_named(tmp_path):
     assert item.problem == "It is encrypted: unpack it with its password first."
 
 
+def test_a_7z_with_any_error_in_its_header_is_named(tmp_path):
+    py7zr = pytest.importorskip("py7zr")
+    with py7zr.SevenZipFile(tmp_path / "whole.7z", "w") as archive:
+        archive.set_encoded_header_mode(False)
+        archive.writestr(picture(1), "cat/1.jpg")
+        archive.writestr(picture(2), "dog/2.jpg")
+    data = (tmp_path / "whole.7z").read_bytes()
+    start, size = struct.unpack_from("<QQ", data, 12)
+    assert 32 + start + size == len(data)
+    named = 0
+    for place in range(size):
+        header = bytearray(data[32 + start :])
+        header[place] ^= 1
+        facts = struct.pack("<QQI", start, size, zlib.crc32(header))  # right, as where a program wrote it so
+        changed = data[:8] + struct.pack("<I", zlib.crc32(facts)) + facts + data[32 : 32 + start] + header
+        plan = scan([put(tmp_path / "changed" / "a.7z", changed)])
+        named += bool(plan.notes)
+        assert plan.notes or plan.items
+    assert named > size // 4
+
+
 def test_a_7z_is_read_where_its_library_is_installed(tmp_path, monkeypatch):
     py7zr = pytest.importorskip("py7zr")
     members = {f"{label}/{number}.jpg": picture(number) for number, label in enumerate(["cat", "dog", "cat"])}
