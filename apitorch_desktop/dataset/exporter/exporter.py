@@ -324,15 +324,16 @@ def _needs_list(export_format: ExportFormat, exported: Sequence[ExportedImage]) 
 
 
 def _merge_list(exported: Sequence[ExportedImage], staging: Path, target: Path) -> None:
-    """Write the list into an existing tree, over one that an export wrote there; another list stays."""
+    """Write the list into an existing tree, with what an export wrote there of other images; another list stays."""
     write_csv(exported, staging)
     new, old = staging / CSV_NAME, target / CSV_NAME
-    try:
+    if old.is_file():
         with new.open("rb") as one, old.open("rb") as other:
             if one.readline() != other.readline():
                 return
-    except FileNotFoundError:
-        pass
+        with new.open("r+", encoding="utf-8", newline="") as file, old.open(encoding="utf-8", newline="") as other:
+            paths = {row[0] for row in csv.reader(file)}
+            csv.writer(file).writerows(row for row in csv.reader(other) if row and row[0] not in paths)
     new.replace(old)
 
 

@@ -218,6 +218,11 @@ def test_a_tree_that_is_there_gets_the_labels_that_its_folders_do_not_say(here, 
         here = Here({label: [photo(10 * at + count) for count in range(number)] for at, label in enumerate(labels)})
         done = export(here.listing, here.fetch, tmp_path)
         assert sorted((item.label, item.sha256) for item in scan([done.path]).items) == here.labelled()
+    fewer = Here({"train": [photo(0)]})
+    export(fewer.listing, fewer.fetch, tmp_path)
+    with (done.path / "labels.csv").open(encoding="utf-8", newline="") as file:
+        assert sorted(row["label"] for row in csv.DictReader(file)) == ["dog", "dog", "train", "train"]
+    assert sorted((item.label, item.sha256) for item in scan([done.path]).items) == here.labelled()
     (done.path / "labels.csv").write_text("of another program\n")
     export(here.listing, here.fetch, tmp_path)
     assert (done.path / "labels.csv").read_text() == "of another program\n"
