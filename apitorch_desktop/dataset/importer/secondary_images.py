@@ -37,6 +37,8 @@ _MOST: Final = 0.5
 """Share of the images in a folder of annotations that have the name of a photo, from which all of them are such."""
 _MOST_COPIES: Final = 0.8
 """Share of the images in a folder of copies that are smaller than the photo of their name, from which all of them are such."""
+_LONGEST_NAME: Final = 255
+"""Letters of a name that are compared; those in an archive may be longer than any on a disk."""
 _FEWEST: Final = 2
 """Annotations that lie among their photos, from which they are taken to be such by their names alone."""
 
@@ -257,7 +259,7 @@ def _photo_keys(stem: str) -> set[str]:
 
 
 def _stem(parts: Parts) -> str:
-    stem = parts[-1].rpartition(".")[0] or parts[-1]
+    stem = (parts[-1].rpartition(".")[0] or parts[-1])[:_LONGEST_NAME]
     return stem.lower() if stem.isascii() else unicodedata.normalize("NFC", stem).casefold()
 
 

@@ -1,6 +1,7 @@
 # ruff: noqa: E501
 """Masks beside photos and small copies of them are no photos; a class may be called as they are."""
 
+import time
 import zipfile
 from collections import Counter
 
@@ -147,6 +148,15 @@ def test_photos_that_a_list_labels_are_no_masks_of_those_beside_them(tmp_path):
     plan = scan([made(tmp_path / "set", {**files, "labels.csv": ("file,label\n" + rows).encode()})])
     assert of_labels(plan) == {"bare": {"anna.png"}, "worn": {"anna_mask.png", "ben_mask.png"}, "": {"ben.png"}}
     assert set(of_labels(scan([made(tmp_path / "faces", files)]))["faces"]) == {"anna.png", "ben.png"}
+
+
+def test_endless_names_in_an_archive_are_compared_as_fast(tmp_path):
+    with zipfile.ZipFile(tmp_path / "pets.zip", "w") as archive:
+        for number, name in enumerate(("a" + " " * 60_000 + "x.png", "a" + "_-" * 30_000 + ".png", "b.png")):
+            archive.writestr(f"masks/{name}", picture(number))
+    began = time.process_time()
+    scan([tmp_path / "pets.zip"])
+    assert time.process_time() - began < 20
 
 
 def test_small_copies_in_a_folder_of_thumbnails_are_no_photos(tmp_path):

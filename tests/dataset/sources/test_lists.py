@@ -7,6 +7,7 @@ import io
 import json
 import lzma
 import re
+import time
 import unicodedata
 import zipfile
 from pathlib import Path
@@ -673,6 +674,15 @@ def test_boxes_of_yolo(tmp_path, name):
     else:
         assert set(labels(plan)) == {""}
         assert any("by number only" in note for note in plan.notes)
+
+
+@pytest.mark.parametrize("line", ["123456 " * 40 + "x", "1 " + "1" * 20_000 + " x", "a " + "0.5 " * 4000 + "-"])
+def test_a_text_that_is_nearly_one_of_boxes_is_read_as_fast(tmp_path, line):
+    put(tmp_path / "cat/p0.jpg", photo(0))
+    put(tmp_path / "cat/p0.txt", line.encode())
+    began = time.process_time()
+    assert set(labels(scan([tmp_path]))) == {"cat"}
+    assert time.process_time() - began < 20  # and not years
 
 
 def test_one_file_of_annotations_for_each_image(tmp_path):

@@ -15,7 +15,9 @@ from apitorch_desktop.dataset.sources.lists.columns import ListEntry, join_objec
 from apitorch_desktop.dataset.sources.lists.table import Located, looks_like_path
 from apitorch_desktop.dataset.sources.pasted_text import is_url
 
-_YOLO_LINE: Final = re.compile(r"\s*(\d+)((?:\s+-?\d*\.?\d+(?:e-?\d+)?){4,})\s*", re.IGNORECASE)
+_DECIMAL: Final = r"-?(?:\d++(?:\.\d*+)?|\.\d++)(?:e-?\d++)?"
+"""A number that is found in one way only: else a line of n numbers and a word would be tried in as many as 6 to the n."""
+_YOLO_LINE: Final = re.compile(rf"\s*(\d+)((?:\s+{_DECIMAL}){{4,}})\s*", re.IGNORECASE)
 
 
 def entries_of_json(value: Any, locate: Located, stem: str = "") -> list[ListEntry] | None:
@@ -348,8 +350,8 @@ def entries_of_class(text: str, name: str) -> list[ListEntry] | None:
     ]
 
 
-_NAMED_BOX: Final = re.compile(r"\s*([^\W\d][\w-]*)((?:\s+-?(?:\d+(?:\.\d*)?|\.\d+)(?:e-?\d+)?){4,})\s*", re.IGNORECASE)
-_A_NUMBER: Final = re.compile(r"-?(?:\d+(?:\.\d*)?|\.\d+)(?:e-?\d+)?", re.IGNORECASE)
+_NAMED_BOX: Final = re.compile(rf"\s*([^\W\d][\w-]*)((?:\s+{_DECIMAL}){{4,}})\s*", re.IGNORECASE)
+_A_NUMBER: Final = re.compile(_DECIMAL, re.IGNORECASE)
 _NO_CLASSES: Final = frozenset({"dontcare", "ignore", "ignored", "ignoredregions"})
 
 
