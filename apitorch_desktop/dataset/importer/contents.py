@@ -42,6 +42,9 @@ class Contents:
     images: list[ContainedImage] = field(default_factory=list)
     lists: list[ListFile] = field(default_factory=list)
     others: list[Parts] = field(default_factory=list)
+    _places: set[Parts] = field(default_factory=set)
+    _placed: tuple[int, int] = (0, 0)
+    """Numbers of `lists` and `others` that are in `_places`."""
 
     def below(self, depth: int) -> "Contents":
         """Return the contents without their `depth` outer folders; what lies in fewer keeps its place."""
@@ -53,10 +56,18 @@ class Contents:
 
     def add(self, place: Parts, inner: "Contents") -> None:
         """Add what an archive holds at a place; of the lists that are there, those in the folder count."""
-        there = {parts for parts, _ in self.lists}.union(self.others)
+        there = self._places_of_files()
         self.images += [replace(entry, parts=(*place, *entry.parts)) for entry in inner.images]
         self.lists += [(parts, load) for name, load in inner.lists if (parts := (*place, *name)) not in there]
         self.others += [parts for name in inner.others if (parts := (*place, *name)) not in there]
+
+    def _places_of_files(self) -> set[Parts]:
+        """Return the places of all that is no image; a folder may have a thousand archives with a thousand files each."""
+        lists, others = self._placed
+        self._places.update(parts for parts, _ in self.lists[lists:])
+        self._places.update(self.others[others:])
+        self._placed = len(self.lists), len(self.others)
+        return self._places
 
 
 class UnpackedImages:

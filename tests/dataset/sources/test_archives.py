@@ -437,6 +437,18 @@ def test_an_encrypted_member_is_named(tmp_path):
     assert item.problem == "It is encrypted: unpack it with its password first."
 
 
+def test_of_a_list_in_an_archive_and_the_one_unpacked_beside_it_that_counts(tmp_path):
+    for number in range(2):
+        data = picture(number)
+        put(tmp_path / f"pets{number}" / "a.png", data)
+        put(tmp_path / f"pets{number}" / "labels.csv", b"file_name,label\na.png,cat\n")
+        members = {"a.png": data, "labels.csv": b"file_name,label\na.png,dog\n"}
+        write_zip(tmp_path / f"pets{number}.zip", members, zipfile.ZIP_STORED)
+    plan = scan([tmp_path])
+    assert {item.label for item in plan.items} == {"cat"}
+    assert not any("dog" in note for note in plan.notes)
+
+
 def test_a_7z_with_any_error_in_its_header_is_named(tmp_path):
     py7zr = pytest.importorskip("py7zr")
     with py7zr.SevenZipFile(tmp_path / "whole.7z", "w") as archive:
