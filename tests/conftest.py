@@ -28,6 +28,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if sys.platform != "win32":
         import resource
 
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the same below `nohup`, where commands go on without a terminal
         resource.setrlimit(
             resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1])
         )  # some children crash

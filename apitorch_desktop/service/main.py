@@ -141,7 +141,7 @@ def _assembled_parts(options: ServiceOptions) -> Iterator[_ServiceParts]:
             store.owners.add_temporary_key(attach_key)
             own = OwnEncoders(store.folder / FOLDER, options.encoders)
             for problem in filter(None, (own.tried(path).problem for path in options.encoders)):
-                raise InvalidConfig(problem)
+                _print_message(problem)
             encoder = partial(Encoder, threads=options.threads)
             trainer = Trainer(store, encoder, own=own, cluster=_cluster(scheduler) if scheduler else None)
             store.on_change(trainer.notify_changed)

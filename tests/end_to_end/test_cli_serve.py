@@ -385,7 +385,6 @@ def test_a_proxy_in_front_says_how_it_was_called_and_nobody_else_does(tmp_path):
     [
         ("--forwarded-allow-ips", "nonsense", "is no address of a proxy"),
         ("--scheduler", "nonsense", "is no address of a Dask scheduler"),
-        ("--encoder", __file__, "is not an ONNX file"),
         ("--hostname", "a b", "is no name of a machine"),
         ("--hostname", "http://photos.example", "is no name of a machine"),
     ],

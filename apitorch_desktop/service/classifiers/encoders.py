@@ -68,7 +68,7 @@ class OwnEncoders:
                     self._runs[key] = None, DryRun(str(error))
                 else:
                     self._runs[key] = (None if run.problem else file), run
-                if (problem := self._runs[key][1].problem) and path not in self._files:  # those end the start
+                if (problem := self._runs[key][1].problem) and path not in self._files:  # those are said at the start
                     _log.warning("%s", problem)
             return self._runs[key]
 
