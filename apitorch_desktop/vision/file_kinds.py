@@ -38,6 +38,12 @@ _IMAGES: Final = re.compile(
     r"an? (?!TGA).*(?: image\b.*| texture)|a (?:Photoshop|GIMP|DjVu) document|a PostScript file"
 )
 """Kinds of images; not that of TGA, which is known by bytes that are right by chance in other files."""
+_READ: Final = re.compile(
+    rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|BM.{4}\0{4}|II\*\0|MM\0\*|RIFF.{4}WEBP|IIR[OS]|IIU\0|FUJIFILMCCD|"
+    rb"\0\0\0\x0cJXL |.{4}ftyp(?:he[iv][cmsx]|mif[12]|msf1|avi[fs]|crx )",
+    re.DOTALL,
+)
+"""Starts of the formats that are read, raw photos too."""
 _POINTERS: Final = {
     b"version https://git-lfs": ("Git LFS", "git lfs pull"),
     b"/annex/objects/": ("git-annex", "git annex get"),
@@ -112,6 +118,11 @@ def pointer_of(data: bytes) -> tuple[str, str] | None:
 def went_through_text(data: bytes) -> bool:
     """Return whether a file, which is none that can be read, begins like a JPEG or PNG that was saved as a text."""
     return _THROUGH_TEXT.match(data) is not None
+
+
+def begins_as_image(data: bytes) -> bool:
+    """Return whether the first 12 bytes of a file are those of an image that can be read."""
+    return _READ.match(data) is not None
 
 
 def is_text(data: bytes) -> bool:

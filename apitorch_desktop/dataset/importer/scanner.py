@@ -61,18 +61,13 @@ from apitorch_desktop.dataset.sources.lists.names import normal, split_of, split
 from apitorch_desktop.dataset.sources.name_encoding import decode_each
 from apitorch_desktop.dataset.sources.pasted_text import data_image, file_path, in_text, is_url
 from apitorch_desktop.utils.text import natural, plural, reason, shown
-from apitorch_desktop.vision.file_kinds import image_kind
+from apitorch_desktop.vision.file_kinds import begins_as_image, image_kind
 
 SUFFIXES: Final = IMAGE_SUFFIXES
 OFFERED_SUFFIXES: Final = IMAGE_SUFFIXES.union(READ_SUFFIXES, reader.SUFFIXES)
 """Suffixes of the photos, archives and lists that a dialog offers to import."""
 _HIDDEN_DEPTH: Final = 3
 """Folders within a hidden one that are searched for a photo, in each and one in the other: a program may have thousands."""
-_MAGIC: Final = re.compile(
-    rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|BM.{4}\0{4}|II\*\0|MM\0\*|RIFF.{4}WEBP|IIR[OS]|IIU\0|FUJIFILMCCD|"
-    rb"\0\0\0\x0cJXL |.{4}ftyp(?:he[iv][cmsx]|mif[12]|msf1|avi[fs]|crx )",
-    re.DOTALL,
-)
 _HEAD: Final = 132
 """First bytes of a file by which images are known, the name of DICOM at their end."""
 _ANNEX: Final = ".git/annex/objects/"
@@ -109,7 +104,7 @@ def is_image(name: str, head: bytes) -> bool:
     """Return True for a file that is taken for an image: by its name, else by its first bytes."""
     if PurePosixPath(name).suffix.lower() in SUFFIXES:
         return True
-    return _MAGIC.match(head) is not None and not companion_kind(name)
+    return begins_as_image(head) and not companion_kind(name)
 
 
 class Scanner:

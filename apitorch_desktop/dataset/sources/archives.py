@@ -25,7 +25,7 @@ from apitorch_desktop.dataset.sources.image_source import ArchiveMember, ImageBy
 from apitorch_desktop.dataset.sources.lists.index import IMAGE_SUFFIXES
 from apitorch_desktop.dataset.sources.name_encoding import decode_names
 from apitorch_desktop.utils.errors import UserError
-from apitorch_desktop.utils.text import reason, shown
+from apitorch_desktop.utils.text import lowered, reason, shown
 from apitorch_desktop.vision.file_kinds import kind_of
 
 MAX_MEMBERS: Final = 1_000_000
@@ -768,7 +768,7 @@ def _why(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return reason(error)
     text = " ".join(str(error).split()).rstrip(".")
-    return text[:1].lower() + text[1:] if text else "it ends too early"
+    return lowered(text) or "it ends too early"
 
 
 def read(source: ImageFile | ArchiveMember | ImageBytes, archives: Archives, limit: int) -> bytes:

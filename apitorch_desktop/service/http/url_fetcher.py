@@ -7,7 +7,6 @@ covers the whole fetch.
 
 import asyncio
 import os
-import re
 import socket
 import ssl
 import zlib
@@ -25,6 +24,7 @@ from apitorch_desktop.api.errors import parse_retry_after
 from apitorch_desktop.service.http.errors import HttpError
 from apitorch_desktop.service.http.resources import Spool
 from apitorch_desktop.utils.text import duration
+from apitorch_desktop.vision.file_kinds import begins_as_image
 
 # The IANA special-purpose registries, kept here because `is_global` has changed between Python releases.
 _SPECIAL_IPV4 = [
@@ -80,10 +80,8 @@ _LONGEST_URL = 8192
 _HEAD = 32 * 2**10
 _CHUNK = 2**16
 _PIECE = 2**20
-_IMAGE_START = re.compile(
-    rb"\xff\xd8\xff|\x89PNG|GIF8|RIFF....WEBP|BM|II\*\0|MM\0\*|....ftyp|\xff\x0a|\0{3}\x0cJXL ", re.DOTALL
-)
-_LONGEST_START = 12
+_IMAGE_START = 12
+"""Bytes by which an image is known."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +127,7 @@ class _Unpacker:
         """Yield what a chunk unpacks to, in pieces of at most 1 MiB."""
         if self._unknown:
             data = self._start = self._start + data
-            if len(data) < _LONGEST_START:
+            if len(data) < _IMAGE_START:
                 return
             self._check_start()
         if not self._begun:
@@ -157,7 +155,7 @@ class _Unpacker:
 
     def _check_start(self) -> None:
         """Take an answer of an unknown encoding as it is if it begins as an image."""
-        if not _IMAGE_START.match(self._start):
+        if not begins_as_image(self._start):
             raise HttpError(
                 400,
                 f"{self._target.shown} sends an answer compressed by “{self._encoding[:20]}”, which is not read here. "
