@@ -199,70 +199,25 @@ class ListedLabels:
 
     def _merge(self, content: reader.ListContent, parts: Parts, index: ImageIndex, part_of_set: str) -> bool:
         """Add the entries of one list, where nothing is known yet; return whether it says anything of the images."""
-        known = set(self.labels)
         missing, ambiguous = [], []
         used = False
         name_part, _ = _words_of_list(parts[-1])
         of_part = not any(entry.label or entry.split or entry.several for entry in content.entries)
         if of_part and (content.bare or _LIST_WORDS.issuperset(_words_of_list(parts[-1])[1])):
             part_of_set = name_part  # nothing but photos: the list is the part
-        differing: list[tuple[Parts, str]] = []
-        paths: dict[Parts, str] = {}
-        numbered = all(entry.label.isdigit() for entry in content.entries if entry.label)
-        weak = content.answers or content.of_albums or _ANSWERS.search(parts[-1]) is not None
-        of_objects = content.of_objects and any(entry.label or entry.several for entry in content.entries)
+        adding = _AddedList(content, parts, set(self.labels))
         for entry in content.entries:
             found = index.candidates(entry.path, parts[:-1], name_part)
             image = found[0] if len(found) == 1 else None
             if image is None and len(content.entries) == 1:  # a file for each image is called as that
                 image = index.find(PurePosixPath(parts[-1]).stem, parts[:-1])
-            if image is None and found:
+            if image is not None:
+                used = self._add(entry, image, adding, entry.split or part_of_set) or used
+            elif found:
                 ambiguous.append(f"“{shown(entry.path)}” ({' or '.join(shown('/'.join(one)) for one in found[:2])})")
-                continue
-            if image is None:
+            else:
                 missing.append(entry.path)
-                continue
-            split = entry.split or part_of_set
-            counts = entry.label and (image not in known or entry.label in self.labels[image])
-            used = used or content.unlabeled or bool(counts or split or entry.several)
-            if content.unlabeled:
-                self.unlabeled.setdefault(image, _common_depth(parts[:-1], image[:-1]))
-            elif of_objects and not weak and not entry.label:
-                self.unlabeled[image] = None
-            if split:
-                self.splits.setdefault(image, split)
-            if entry.original:
-                self.originals.setdefault(image, entry.original)
-            if of_objects and self._has_several(image, entry):
-                continue
-            if entry.label and not (numbered or weak) and image in self.numbered:  # a name goes before a number
-                self.numbered.discard(image)
-                self._sources.pop(image, None)
-                known.discard(image)
-                self.labels[image] = []
-            if entry.label and image in known and entry.label not in self.labels[image]:
-                bare = (numbered or content.by_number) and image not in self.numbered  # a number says no other name
-                if image not in self.weak and image not in self.guessed and not bare:
-                    differing.append((image, entry.label))
-            if entry.label and image not in known:
-                self.labels.setdefault(image, []).append(entry.label)
-                self._sources.setdefault(image, parts[-1])
-                if paths.setdefault(image, entry.path) != entry.path and len(set(self.labels[image])) > 1:
-                    self._note_spellings(parts[-1], paths[image], entry.path, self.labels[image])
-                if content.by_number and not numbered:
-                    self._by_number.add(image)
-                if weak:
-                    self.weak.add(image)
-                    if content.of_albums:
-                        self._of_albums[image] = parts[-1]
-                    elif content.answers:
-                        self._of_detector[image] = parts[-1]
-                elif numbered:
-                    self.numbered.add(image)
-                if content.guessed:
-                    self.guessed.add(image)
-                if content.scored:
-                    self.scored.add(image)
+        differing = adding.differing
         if ambiguous:
             more = f", and {len(ambiguous) - 1:,} more" if len(ambiguous) > 1 else ""
             self._complain(
@@ -276,11 +231,11 @@ class ListedLabels:
                 self._absent.append((parts[-1], labeled or missing))
             return bool(ambiguous)
         if differing:
-            image, label = differing[0]
+            image, counted, label = differing[0]
             self.notes.append(
                 f"“{shown(parts[-1])}” gives {plural(len(differing), 'photo')} another label than "
                 f"“{shown(self._sources[image])}”, which counts: “{shown(image[-1])}” is "
-                f"“{shown(self.labels[image][0])}”, not “{shown(label)}”."
+                f"“{shown(counted)}”, not “{shown(label)}”."
             )
         if missing:
             first = ", ".join(f"“{shown(path)}”" for path in missing[:3])
@@ -288,6 +243,55 @@ class ListedLabels:
             are = "is" if len(missing) == 1 else "are"
             self._complain(f"{plural(len(missing), 'photo')} in “{shown(parts[-1])}” {are} not there: {first}{more}.")
         return True
+
+    def _add(self, entry: ListEntry, image: Parts, adding: "_AddedList", split: str) -> bool:
+        """Add what a list says of one image; return whether it says anything."""
+        content = adding.content
+        several = adding.of_objects and self._has_several(image, entry)
+        counts = entry.label and (image not in adding.known or entry.label in self.labels.get(image, ()))
+        if content.unlabeled:
+            self.unlabeled.setdefault(image, _common_depth(adding.parts[:-1], image[:-1]))
+        elif adding.of_objects and not adding.weak and not entry.label:
+            self.unlabeled[image] = None
+        if split:
+            self.splits.setdefault(image, split)
+        if entry.original:
+            self.originals.setdefault(image, entry.original)
+        if entry.label and not several:
+            self._add_label(entry, image, adding)
+        return content.unlabeled or bool(counts or split or entry.several)
+
+    def _add_label(self, entry: ListEntry, image: Parts, adding: "_AddedList") -> None:
+        """Add the label of one image, or remember that it differs from that of a list before."""
+        content, name = adding.content, adding.parts[-1]
+        if not (adding.numbered or adding.weak) and image in self.numbered:  # a name goes before a number
+            self.numbered.discard(image)
+            self._sources.pop(image, None)
+            adding.known.discard(image)
+            self.labels[image] = []
+        if image in adding.known:
+            bare = (adding.numbered or content.by_number) and image not in self.numbered  # a number says no other name
+            if entry.label not in self.labels[image] and not bare and not (image in self.weak or image in self.guessed):
+                adding.differing.append((image, self.labels[image][0], entry.label))
+            return
+        self.labels.setdefault(image, []).append(entry.label)
+        self._sources.setdefault(image, name)
+        if adding.paths.setdefault(image, entry.path) != entry.path and len(set(self.labels[image])) > 1:
+            self._note_spellings(name, adding.paths[image], entry.path, self.labels[image])
+        if content.by_number and not adding.numbered:
+            self._by_number.add(image)
+        if adding.weak:
+            self.weak.add(image)
+            if content.of_albums:
+                self._of_albums[image] = name
+            elif content.answers:
+                self._of_detector[image] = name
+        elif adding.numbered:
+            self.numbered.add(image)
+        if content.guessed:
+            self.guessed.add(image)
+        if content.scored:
+            self.scored.add(image)
 
     def _note_spellings(self, name: str, first: str, other: str, labels: list[str]) -> None:
         self.notes.append(
@@ -541,6 +545,24 @@ class ListedLabels:
                 self.labels[image] = [names.near(parts[:-1]).get(label, label)]
                 if self.labels[image] == [label] and label.isdigit():
                     self.numbered.add(image)
+
+
+class _AddedList:
+    """A list whose entries are being added, with what all of them share.
+
+    `known`: images that had a label before. `differing`: images with that label, and another one that this list gives.
+    `paths`: how it calls each image first.
+    """
+
+    def __init__(self, content: reader.ListContent, parts: Parts, known: set[Parts]) -> None:
+        self.content = content
+        self.parts = parts
+        self.known = known
+        self.numbered = all(entry.label.isdigit() for entry in content.entries if entry.label)
+        self.weak = content.answers or content.of_albums or _ANSWERS.search(parts[-1]) is not None
+        self.of_objects = content.of_objects and any(entry.label or entry.several for entry in content.entries)
+        self.differing: list[tuple[Parts, str, str]] = []
+        self.paths: dict[Parts, str] = {}
 
 
 class _ClassNames:

@@ -1141,6 +1141,27 @@ def plain(text: str) -> str:
     return bare.replace("true", "1").replace("false", "0")
 
 
+@pytest.mark.parametrize("again", [["cat", "dog"], ["dog"]])
+def test_an_image_that_a_list_of_objects_has_twice_is_named_with_all_its_classes(tmp_path, again):
+    """COCO may have two entries for a file, and Label Studio two tasks, after another list gave it one class."""
+
+    def tasks(*rows):
+        results = [
+            (path, [{"type": "choices", "value": {"choices": [name]}} for name in found]) for path, found in rows
+        ]
+        return json.dumps(
+            [{"data": {"image": path}, "annotations": [{"result": one}]} for path, one in results]
+        ).encode()
+
+    put(tmp_path / "p0.jpg", photo(0))
+    put(tmp_path / "p1.jpg", photo(1))
+    put(tmp_path / "a.json", tasks(("p0.jpg", ["cat"]), ("p1.jpg", ["dog"])))
+    put(tmp_path / "b.json", tasks(("p0.jpg", again), ("p0.jpg", ["cat", "dog"]), ("p0.jpg", ["dog"])))
+    plan = scan([tmp_path])
+    assert labels(plan) == {"": ["p0.jpg"], "dog": ["p1.jpg"]}
+    assert any("p0.jpg" in note and "several classes" in note for note in plan.notes)
+
+
 @settings(max_examples=400, deadline=None)
 @given(JSON, st.sampled_from(["a.json", "a.jsonl", "a.manifest", "a.txt"]))
 def test_whatever_json_holds_it_is_read_or_refused(value, name):
