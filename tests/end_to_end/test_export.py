@@ -80,6 +80,13 @@ def test_every_form_is_chosen_by_pointer_and_read_back(monkeypatch, made_set, ph
         export(made, "imagefolder", tmp_path / "tree")
         program.wait(lambda: len(photos_in(tmp_path / "tree")) == len(there), "the folder tree")
 
+        export(made, "imagefolder", tmp_path / "kept", keep=True)
+        program.wait(lambda: len(photos_in(tmp_path / "kept")) == len(there), "the tree by the photos' own split")
+        said = f"{len(there)} photos without a split put into the part for training."
+        program.wait(
+            lambda: (shown := made.central_widget.status.message.current()) and said in shown.text, "what had no split"
+        )
+
         heic = Path(__file__).parents[1] / "data" / "heif" / "scene.heic"
         made.session.workspace.client.upload_image(made.session.training_sets[0].id, "shoes", path=heic)
         export(made, "imagefolder", tmp_path / "jpeg", jpeg=True)
@@ -112,6 +119,7 @@ def test_every_form_is_chosen_by_pointer_and_read_back(monkeypatch, made_set, ph
 
     assert walked(tmp_path / "tree" / SLUG) == there
     assert set(there) < set(walked(tmp_path / "jpeg" / SLUG))
+    assert walked(tmp_path / "kept" / SLUG / "train") == there
     with (tmp_path / "csv" / SLUG / "labels.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert sorted((row["label"], row["sha256"]) for row in rows) == there

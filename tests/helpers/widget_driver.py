@@ -52,7 +52,7 @@ def choose_in_menu_bar(made, title, *path):
     choose(*path)
 
 
-def export(made, form, folder, split=None, jpeg=False):
+def export(made, form, folder, split=None, jpeg=False, keep=False):
     """Ask for an export in the tree's menu and say how in the dialog; `split`: shares in percent, then the seed."""
     tree, model = made.central_widget.tree.view, made.central_widget.tree.model
     program.wait(made.window.isActiveWindow, "the focus in the window")
@@ -66,6 +66,11 @@ def export(made, form, folder, split=None, jpeg=False):
     write_into(shown.folder, str(folder))
     if jpeg:
         program.press(shown.jpeg)
+    if keep:
+        program.press(
+            shown.keep, QRect(0, 0, shown.keep.sizeHint().width(), shown.keep.sizeHint().height())
+        )  # its text
+        program.wait(shown.keep.isChecked, "the split of their own")
     if split:
         program.press(shown.split)
         program.wait(lambda: shown.shares[0].isVisible(), "the shares")
