@@ -5,12 +5,14 @@ decoded in part. Pillow's own limit on pixels stays in force above the one here.
 thread-safe, and decoding, scaling and encoding release the GIL. Decoding 64 megapixels takes up to 0.6 GB, a WebP 1 GB.
 """
 
+import ctypes
+import logging
 import math
 import operator
 import struct
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -18,7 +20,15 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageChops, ImageCms, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
+from PIL import (
+    Image,
+    ImageChops,
+    ImageCms,
+    PngImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+    _imaging,
+)
 
 from apitorch_desktop.utils.errors import UserError
 from apitorch_desktop.utils.text import plural
@@ -109,6 +119,12 @@ _UPRIGHT: Final = {
 # Not needed: images above our limit are refused below, and damaged metadata is ignored.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+logging.getLogger("PIL").setLevel(logging.CRITICAL)  # what is wrong with a file is an error as well
+with suppress(OSError, AttributeError):  # where libtiff is no library of its own, its messages stay
+    for _handler in ("TIFFSetErrorHandler", "TIFFSetWarningHandler"):
+        _set_handler = getattr(ctypes.CDLL(_imaging.__file__), _handler)
+        _set_handler.argtypes, _set_handler.restype = [ctypes.c_void_p], ctypes.c_void_p
+        _set_handler(None)  # libtiff writes to standard error by itself
 PngImagePlugin.MAX_TEXT_CHUNK = MAX_PROFILE  # the profile's limit as well; text does not reach Pillow
 
 

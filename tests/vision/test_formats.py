@@ -513,6 +513,14 @@ def test_a_packing_that_is_not_read_is_named(packing: int, capfd: pytest.Capture
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize("damaged", [slice(4000, 4400), slice(-60, None)])
+def test_a_damaged_tiff_is_an_error_and_no_line_on_standard_error(damaged: slice, capfd: pytest.CaptureFixture[str]):
+    data = bytearray(saved(Image.effect_noise((90, 90), 60), "TIFF", compression="tiff_lzw"))
+    data[damaged] = b"\xff" * len(data[damaged])
+    assert refusal(bytes(data))
+    assert capfd.readouterr() == ("", "")
+
+
 # --- names
 
 
