@@ -195,12 +195,18 @@ def open_upright(data: bytes, at_least: int | None = None) -> Image.Image:
     With `at_least` a JPEG may be decoded at a reduced scale whose shorter side still has that many pixels.
     Raises UnreadableImage.
     """
+    return open_verified(data, at_least)[0]
+
+
+def open_verified(data: bytes, at_least: int | None = None) -> tuple[Image.Image, ImageInfo]:
+    """Do `open_upright` and `verify` by decoding once: every bit is read for the image, too. Raises UnreadableImage."""
     with _opened(data) as opened:
+        info = _info(opened)
         smallest = None
         if at_least is not None:
             scale = at_least / min(opened.image.size)
             smallest = (round(opened.image.width * scale), round(opened.image.height * scale))
-        return _finish(opened, _pixels(opened, smallest))
+        return _finish(opened, _pixels(opened, smallest)), info
 
 
 def thumbnail(data: bytes, size: int = THUMBNAIL_SIZE) -> bytes:

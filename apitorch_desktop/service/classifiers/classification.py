@@ -27,7 +27,7 @@ from apitorch_desktop.service.storage.store import Store
 from apitorch_desktop.vision import standard_classifiers
 from apitorch_desktop.vision.encoder import Encoder, UnusableEncoder
 from apitorch_desktop.vision.head import NONE_OF_THESE, confidence_word
-from apitorch_desktop.vision.images import UnreadableImage, open_upright
+from apitorch_desktop.vision.images import UnreadableImage, open_verified
 from apitorch_desktop.vision.standard_classifiers import StandardAnswer
 
 _log = logging.getLogger(__name__)
@@ -229,13 +229,12 @@ class ClassificationService:
         owner: int,
         classifiers: Sequence[str],
         data: bytes,
-        info: "ImageFacts",
         *,
         filename: str = "",
         show_confidence_value: bool = False,
         keep: bool = True,
     ) -> "Future[types.Classifications]":
-        """Classify a verified image by each classifier, given by slug; the encoder runs once for all of them.
+        """Classify an image by each classifier, given by slug; it is decoded once and encoded once for all of them.
 
         Returns a future of the answers, whose errors are those of storing: every result is stored durably first, since feedback
         may follow at once. That is done on another thread, so that this one can encode the next image; the image is written
@@ -250,7 +249,8 @@ class ClassificationService:
         requests = [self._find_classifier(owner, slug) for slug in slugs]
         encoder = self.encoder()
         at_least = self._standard.shorter_side(slugs, encoder.shorter_side)
-        encoded_image = _EncodedImage(encoder, self.encoder_named, data, at_least)
+        image, info = open_verified(data, at_least)
+        encoded_image = _EncodedImage(encoder, self.encoder_named, image)
         if not keep:
             pending, errors = self._classify_each(requests, encoded_image)
             answered: Future[types.Classifications] = Future()
@@ -486,25 +486,15 @@ def _answers(
 
 
 class _EncodedImage:
-    """One image, opened and encoded at most once. `at_least`: pixels of its shorter side, None for its full size.
+    """One opened image, encoded at most once by the built-in encoder.
 
     For one thread. `functools.cached_property` would do, but until Python 3.12 it has one lock for all instances, under
     which one photo was encoded at a time.
     """
 
-    def __init__(
-        self, encoder: Encoder, others: "Callable[[str], Encoder | None]", data: bytes, at_least: int | None
-    ) -> None:
-        self.encoder, self.others = encoder, others
-        self.data, self.at_least = data, at_least
-        self._image: Image.Image | None = None
+    def __init__(self, encoder: Encoder, others: "Callable[[str], Encoder | None]", image: Image.Image) -> None:
+        self.encoder, self.others, self.image = encoder, others, image
         self._embedding: NDArray[np.float32] | None = None
-
-    @property
-    def image(self) -> Image.Image:
-        if self._image is None:
-            self._image = open_upright(self.data, self.at_least)
-        return self._image
 
     def embedding(self, encoder: str) -> "NDArray[np.float32] | None":
         """The embedding by the encoder of this name: the built-in one, an earlier version's, or a user's own; else None."""

@@ -30,12 +30,18 @@ _IMAGE = re.compile(r"/(images|thumbnails)/(?P<owner>[0-9]{1,18})/(?P<filename>(
 
 
 @dataclass(frozen=True)
-class ImageInput:
-    """The bytes of a valid image, its properties, and the name it was sent under."""
+class ReceivedFile:
+    """The bytes of a file that may be no image, and the name it was sent under."""
 
     data: bytes
-    info: "ImageInfo"
     filename: str
+
+
+@dataclass(frozen=True)
+class ImageInput(ReceivedFile):
+    """A valid image and its properties."""
+
+    info: "ImageInfo"
 
 
 def _verify_each(group: Sequence[bytes]) -> "list[ImageInfo | HttpError]":
@@ -64,16 +70,25 @@ class ImageInputReader:
 
     @asynccontextmanager
     async def read(self, request: Request, image_url: str | msgspec.UnsetType | None) -> AsyncIterator[ImageInput]:
-        """Yield the verified image of a request; its memory is accounted for within the context.
+        """Yield the image of a request as `receive` does, verified. Raises UnreadableImage as well."""
+        from apitorch_desktop.vision import images
 
-        Raises HttpError, UnreadableImage, DiskFull.
+        async with self.receive(request, image_url) as file:
+            info = await self._workers.run_decoding(images.verify, file.data)
+            yield ImageInput(file.data, file.filename, info)
+
+    @asynccontextmanager
+    async def receive(self, request: Request, image_url: str | msgspec.UnsetType | None) -> AsyncIterator[ReceivedFile]:
+        """Yield the file of a request for what decodes it anyway; its memory is accounted for within the context.
+
+        Raises HttpError, DiskFull.
         """
         url = None if isinstance(image_url, msgspec.UnsetType) else image_url
         if request.image is not None and url is not None:
             raise HttpError(400, "Send one of image and image_url, not both.")
         if request.image is not None:
             async with self._workers.load_spool(request.image) as data:
-                yield await self._verified(data, request.filename)
+                yield ReceivedFile(data, request.filename)
             return
         if url is None:
             raise HttpError(400, "Send one of image (a file, in a multipart body) and image_url.")
@@ -82,13 +97,13 @@ class ImageInputReader:
             row = await self._workers.run_storage(self._store.images.get, *own)
             async with self._workers.reserve_memory(row.bytes):
                 data = await self._workers.run_images(self._store.read, row.sha256, row.bytes)
-                yield await self._verified(data, row.original_filename)
+                yield ReceivedFile(data, row.original_filename)
             return
         spool = self._workers.spool()
         try:
             filename = await self._fetcher.fetch(url, spool)
             async with self._workers.load_spool(spool) as data:
-                yield await self._verified(data, filename)
+                yield ReceivedFile(data, filename)
         finally:
             spool.close()
 
@@ -105,14 +120,9 @@ class ImageInputReader:
             groups = [pieces[start : start + _GROUP] for start in range(0, len(pieces), _GROUP)]
             verified = await asyncio.gather(*(self._workers.run_decoding(_verify_each, group) for group in groups))
             yield [
-                info if isinstance(info, HttpError) else ImageInput(data, info, name)
+                info if isinstance(info, HttpError) else ImageInput(data, name, info)
                 for data, info, name in zip(pieces, chain.from_iterable(verified), names, strict=True)
             ]
-
-    async def _verified(self, data: bytes, filename: str) -> ImageInput:
-        from apitorch_desktop.vision import images
-
-        return ImageInput(data, await self._workers.run_decoding(images.verify, data), filename)
 
     def _own(self, url: str, request: Request) -> tuple[int, str] | None:
         """Return owner and image id of a signed URL of this service; None for any other URL.

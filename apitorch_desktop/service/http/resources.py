@@ -157,7 +157,8 @@ _LONGEST_PAUSE = 20
 class BoundedPool:
     """Threads with a bounded queue. A job that is cancelled before it starts does not run.
 
-    More than `threads` + `waiting` jobs at a time raise HttpError 429, with the time to wait as the jobs of late took.
+    More than `threads` + `waiting` jobs at a time raise HttpError 429. Those refused are asked to come again one after
+    another, as fast as jobs of late ended: if all came at once, most of them would be refused again.
     """
 
     def __init__(self, name: str, threads: int, waiting: int) -> None:
@@ -166,11 +167,15 @@ class BoundedPool:
         self._most = threads + waiting
         self._jobs = 0
         self._seconds = 0.0  # of a job of late
+        self._next_place = 0.0  # monotonic time for which no refused client was asked to come yet
 
     def check(self, jobs: int | None = None) -> None:
         """Raise HttpError 429 if as many jobs run and wait as may; `jobs` counts otherwise than by the pool's own."""
         if (self._jobs if jobs is None else jobs) >= self._most:
-            pause = 1 + min(int(self._seconds * self._most / self._threads), _LONGEST_PAUSE)
+            now = monotonic()
+            self._next_place = max(self._next_place, now) + self._seconds / self._threads
+            self._next_place = min(self._next_place, now + _LONGEST_PAUSE)
+            pause = 1 + int(self._next_place - now)
             raise HttpError(
                 429, "The service has too much to do. Try again in a moment.", [("retry-after", str(pause))]
             )

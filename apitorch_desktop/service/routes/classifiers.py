@@ -76,13 +76,12 @@ class ClassifierRoutes(OperationGroup):
         if not 1 <= len(slugs) <= types.MAX_CLASSIFIERS:
             raise HttpError(400, f"Name 1 to {types.MAX_CLASSIFIERS} classifiers, not {len(slugs)}.")
         options = body.options if isinstance(body.options, schemas.ClassifyOptions) else schemas.ClassifyOptions()
-        async with self._image_inputs.read(request, body.image_url) as image:
+        async with self._image_inputs.receive(request, body.image_url) as image:
             answered = await self._workers.run_inference(
                 self._classification.classify,
                 request.owner,
                 slugs,
                 image.data,
-                image.info,
                 filename=image.filename,
                 show_confidence_value=options.show_confidence_value,
                 keep=options.keep,

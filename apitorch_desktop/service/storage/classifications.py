@@ -29,6 +29,7 @@ from apitorch_desktop.service.storage.records import (
     NewClassification,
 )
 from apitorch_desktop.service.storage.schema import blobs, classifications, feedback
+from apitorch_desktop.service.storage.statements import PreparedStatement
 from apitorch_desktop.service.storage.writer import Transaction, Writer
 
 KEPT_CLASSIFICATIONS = 10_000
@@ -95,9 +96,8 @@ class ClassificationRepository(Repository):
         def run(transaction: Transaction, restaged: bool) -> None:
             check_not_removed(transaction, sha256, restaged=restaged)
             ENSURE_BLOB(transaction.connection, **values)
-            transaction.execute(
-                classifications.insert(), [{field: getattr(row, field) for field in _FIELDS} for row in rows]
-            )
+            for row in rows:
+                _INSERT(transaction.connection, **{field: getattr(row, field) for field in _FIELDS})
             self._since_cleanup += len(rows)
             if self._since_cleanup >= _CLEANUP_INTERVAL and not transaction.shared:  # there the sweep does it
                 self._since_cleanup = 0
@@ -169,6 +169,7 @@ class ClassificationRepository(Repository):
 
 
 _FIELDS = ClassificationRow.__struct_fields__
+_INSERT = PreparedStatement(classifications.insert(), list(_FIELDS))
 
 
 def _get(connection: Connection, owner: int, classification_id: str) -> ClassificationRow:

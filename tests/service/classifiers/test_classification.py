@@ -13,8 +13,9 @@ from apitorch_desktop.service.classifiers.classification import STANDARD, Classi
 from apitorch_desktop.service.classifiers.trainer import Trainer
 from apitorch_desktop.service.storage.errors import DiskFull, Invalid, RecordConflict, RecordNotFound, StorageFault
 from apitorch_desktop.service.storage.store import Store
-from apitorch_desktop.vision import images, standard_classifiers
+from apitorch_desktop.vision import standard_classifiers
 from apitorch_desktop.vision.encoder import Encoder, UnusableEncoder, model_file
+from apitorch_desktop.vision.images import UnreadableImage
 from apitorch_desktop.vision.standard_classifiers import StandardAnswer
 from tests.helpers.curating import OWNER, CountingEncoder, add, fill, training, until_ready
 from tests.helpers.image_samples import photo_like, saved
@@ -49,7 +50,7 @@ class Desk:
 
     def classify(self, path, *slugs, owner=OWNER, **options):
         data = path.read_bytes()
-        return self.answers.classify(owner, slugs, data, images.verify(data), **options).result().data
+        return self.answers.classify(owner, slugs, data, **options).result().data
 
     def row(self, slug="clothes"):
         return self.store.training_sets.by_slug(OWNER, slug)
@@ -214,7 +215,7 @@ def test_without_an_encoder_the_answer_is_its_sentence(desk, hats):
 
     with pytest.raises(StorageFault, match="damaged"):
         data = hats[0].read_bytes()
-        ClassificationService(desk.store, desk.trainer, broken).classify(OWNER, ["clothes"], data, images.verify(data))
+        ClassificationService(desk.store, desk.trainer, broken).classify(OWNER, ["clothes"], data)
 
 
 def test_classifiers_are_the_standard_ones_and_the_training_sets_with_enough_images(desk, hats):
@@ -291,15 +292,14 @@ def test_a_classifier_that_fails_leaves_the_answers_of_the_others(desk, photos, 
 
     monkeypatch.setattr(standard_classifiers, "design_score", fail)
     data = path.read_bytes()
-    info = images.verify(data)
-    answers = desk.answers.classify(OWNER, ["design-score", "safe-for-work", "clothes"], data, info).result()
+    answers = desk.answers.classify(OWNER, ["design-score", "safe-for-work", "clothes"], data).result()
     assert [answer.classifier for answer in answers.data] == ["safe-for-work", "clothes"]
     assert [(error.classifier, error.message) for error in answers.errors] == [
         ("design-score", "The classifier failed on this image.")
     ]
     assert "width of 0" in caplog.text
     with pytest.raises(ZeroDivisionError):
-        desk.answers.classify(OWNER, ["design-score"], data, info)
+        desk.answers.classify(OWNER, ["design-score"], data)
     caplog.clear()
 
 
@@ -429,6 +429,15 @@ def test_no_answer_is_given_before_it_is_kept(desk, hats, monkeypatch):
     assert desk.store.classifications.get(OWNER, answer.id).label == answer.label
 
 
+def test_a_damaged_image_is_neither_encoded_nor_kept(desk, hats):
+    there, encoded = set(desk.store.folder.joinpath("images").rglob("*")), desk.encoder.count
+    for damaged in (hats[0].read_bytes()[:-3000], b"no image"):
+        with pytest.raises(UnreadableImage):
+            desk.answers.classify(OWNER, ["clothes"], damaged)
+    assert desk.encoder.count == encoded
+    assert set(desk.store.folder.joinpath("images").rglob("*")) == there
+
+
 def test_nothing_stays_of_an_image_that_got_no_answer(desk, hats, monkeypatch):
     there = set(desk.store.folder.joinpath("images").rglob("*"))
 
@@ -509,9 +518,8 @@ def test_a_thread_that_has_answered_does_not_wait_until_that_is_stored(desk, hat
 
     monkeypatch.setattr(desk.store.classifications, "put", held_back)
     data = hats[0].read_bytes()
-    info = images.verify(data)
     try:
-        many = [desk.answers.classify(OWNER, ["clothes"], data, info) for _ in range(40)]  # more than there are threads
+        many = [desk.answers.classify(OWNER, ["clothes"], data) for _ in range(40)]  # more than there are threads
         assert not any(one.done() for one in many)
     finally:  # else a failure would wait for ever
         gate.set()

@@ -43,6 +43,30 @@ def test_more_than_the_queue_holds_is_refused_with_the_time_to_wait(tmp_path):
     assert (error.status, error.headers) == (429, [("retry-after", "1")])
 
 
+def test_those_refused_are_asked_to_come_one_after_another(tmp_path):
+    go_on = threading.Event()
+
+    async def refuse():
+        pools = WorkerPools(Limits(workers=1, queue=0), tmp_path)
+        await pools.run_inference(time.sleep, 2)  # jobs of late take a quarter of a second
+        job = asyncio.ensure_future(pools.run_inference(go_on.wait))
+        await asyncio.sleep(0)
+        pauses = []
+        for _ in range(200):
+            with pytest.raises(HttpError) as caught:
+                await pools.run_inference(go_on.wait)
+            pauses.append(int(dict(caught.value.headers)["retry-after"]))
+        go_on.set()
+        await job
+        pools.close()
+        return pauses
+
+    pauses = asyncio.run(refuse())
+    assert pauses[0] == 1
+    assert 4 <= pauses[20] <= 7
+    assert max(pauses) == 21
+
+
 def test_uploads_that_hang_leave_threads_for_everything_else(tmp_path):
     go_on = threading.Event()
 
