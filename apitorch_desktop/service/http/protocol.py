@@ -179,7 +179,11 @@ class TlsGate(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         try:
             secure = await loop.start_tls(
-                transport, self, self._context, server_side=True, ssl_handshake_timeout=HANDSHAKE_TIMEOUT
+                _HandshakeTransport(transport),  # type: ignore[arg-type]
+                self,
+                self._context,
+                server_side=True,
+                ssl_handshake_timeout=HANDSHAKE_TIMEOUT,
             )
         except (OSError, ValueError):  # no TLS, too slow, or gone
             return
@@ -192,6 +196,36 @@ class TlsGate(asyncio.Protocol):
         protocol.connection_made(secure)
         for data in self._early:
             protocol.data_received(data)
+
+
+def _error_headers(body: bytes) -> list[tuple[str, str]]:
+    return [
+        ("content-type", "application/json"),
+        ("content-length", str(len(body))),
+        ("x-content-type-options", "nosniff"),
+        ("cache-control", "no-store"),
+        ("connection", "close"),
+    ]
+
+
+class _HandshakeTransport:
+    """A transport that answers a request without TLS, where asyncio would close the connection without a word."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def _force_close(self, error: Exception | None) -> None:
+        """End the connection, as asyncio asks its own transports to."""
+        if getattr(error, "reason", "") != "HTTP_REQUEST":
+            self._transport._force_close(error)  # type: ignore[attr-defined]
+            return
+        body = HttpError(400, "This service is reached by https: begin its address with https://.").body()
+        lines = ["HTTP/1.1 400 Bad Request", *(f"{name}: {value}" for name, value in _error_headers(body)), "\r\n"]
+        self._transport.write("\r\n".join(lines).encode() + body)
+        self._transport.close()
 
 
 class _JoiningTransport:
@@ -337,15 +371,8 @@ class BoundedProtocol(H11Protocol):
 
     def _send_error(self, error: HttpError) -> None:
         body = error.body()
-        headers = [
-            ("content-type", "application/json"),
-            ("content-length", str(len(body))),
-            ("x-content-type-options", "nosniff"),
-            ("cache-control", "no-store"),
-            ("connection", "close"),
-        ]
         try:
-            head = self.conn.send(h11.Response(status_code=error.status, headers=headers))
+            head = self.conn.send(h11.Response(status_code=error.status, headers=_error_headers(body)))
             self.transport.write((head or b"") + (self.conn.send(h11.Data(data=body)) or b""))
             self.transport.close()
         except h11.LocalProtocolError:  # a response has started

@@ -11,6 +11,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
+import requests
 
 from apitorch_desktop.service.config import Limits
 from apitorch_desktop.service.http import protocol, server
@@ -206,6 +207,18 @@ def test_silent_tls_connections_are_closed_within_seconds_and_leave_no_trace(tmp
         for connection in silent:
             with closing(connection), suppress(ConnectionResetError):
                 assert connection.recv(1) == b""
+        assert "Traceback" not in service.log
+
+
+def test_a_request_without_tls_is_told_to_use_https(tmp_path):
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    make_certificate(cert, key)
+    with serving(tmp_path / "data", "--tls-cert", str(cert), "--tls-key", str(key)) as service:
+        for _ in range(20):
+            answer = requests.get(f"http://127.0.0.1:{service.port}/api/ping", timeout=60)
+            assert (answer.status_code, answer.json()["type"]) == (400, "bad_request")
+            assert "begin its address with https://" in answer.json()["message"]
+        assert service.call("GET", "ping", verify=str(cert)).status_code == 200
         assert "Traceback" not in service.log
 
 
