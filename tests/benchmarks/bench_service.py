@@ -10,7 +10,6 @@ Photos are those of ../shared/data/clothing, padded to 100 kB behind their end.
 """
 
 import base64
-import hashlib
 import os
 import random
 import socket
@@ -27,6 +26,7 @@ from urllib.parse import urlsplit
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.helpers.service_process import Service, serving
+from tests.helpers.sparse_images import store_sparse
 
 PHOTOS = Path(__file__).parents[3] / "shared" / "data" / "clothing"
 UPLOADS = 1000
@@ -176,11 +176,10 @@ def ping(work: Path, rounds: int) -> None:
 
 
 def fill(folder: Path, set_id: int) -> None:
-    """Rows of 100,000 images under ten labels, without their files."""
+    """Rows and files of 100,000 images under ten labels."""
     with closing(sqlite3.connect(folder / "store.db")) as database, database:
         labels = [row[0] for row in database.execute("SELECT seq FROM labels WHERE training_set_id = ?", (set_id,))]
-        for number in range(LISTED):
-            sha256 = hashlib.sha256(str(number).encode()).hexdigest()
+        for number, sha256 in enumerate(store_sparse(folder, LISTED, SIZE)):
             facts = (SIZE, 400, 533, ".jpg")
             database.execute(
                 "INSERT INTO blobs (sha256, bytes, width, height, extension) VALUES (?, ?, ?, ?, ?)", (sha256, *facts)
