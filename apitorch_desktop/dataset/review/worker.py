@@ -71,9 +71,13 @@ def run(requests: Connection, answers: Connection, cache: Path) -> None:
         answers.send_bytes(msgspec.msgpack.encode(answer))
 
     worker = ReviewWorker(ReviewCache(cache), send, requests.poll)
-    with suppress(EOFError, ConnectionError):
-        while True:
-            worker.answer(decoder.decode(requests.recv_bytes()))
+    while True:
+        try:
+            request = requests.recv_bytes()
+        except (EOFError, OSError):  # the latter where the other side ends within a request
+            return
+        with suppress(ConnectionError):  # nobody reads the answer: the next request says so
+            worker.answer(decoder.decode(request))
 
 
 def _lower_priority() -> None:

@@ -1,6 +1,7 @@
 """Review of real photos with planted faults, on both kinds of service, with the real child process."""
 
 import os
+import struct
 import threading
 import time
 
@@ -10,6 +11,7 @@ from PIL import Image
 from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.errors import ConnectionFailed
 from apitorch_desktop.api.types import INBOX
+from apitorch_desktop.dataset.review import child_process
 from apitorch_desktop.dataset.review import reviewer as reviewer_module
 from apitorch_desktop.dataset.review.cache import CachedComparison
 from apitorch_desktop.dataset.review.findings import Findings, current, pairs_of
@@ -323,6 +325,20 @@ def test_the_child_ends_with_who_asked(few, reviewing):
     reviewing.close()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_a_request_that_is_cut_off_ends_the_child_without_a_word(tmp_path, capfd):
+    """The window was closed while it sent a large listing."""
+    receiver, requests = child_process.pipe()
+    answers, sender = child_process.pipe()
+    process = child_process.start("review", reviewer_module._work, receiver, sender, tmp_path)
+    receiver.close()
+    sender.close()
+    os.write(requests.fileno(), struct.pack("!i", 1000) + b"the first of them")
+    requests.close()
+    with answers:
+        process.join(60)
+    assert (process.exitcode, capfd.readouterr().err) == (0, "")
 
 
 def test_what_is_dismissed_moved_or_gone_does_not_count_any_more(few, reviewing):
