@@ -44,9 +44,13 @@ def timed(command: list[str], service: Service, **more: str) -> float:
 
 
 def ours(service: Service, scratch: Path, *arguments: str) -> float:
-    """The command in a home of its own."""
-    home = {"APITORCH_DESKTOP_HOME": str(scratch / f"home-{time.monotonic_ns()}")}
-    return timed([sys.executable, "-m", "apitorch_desktop", *arguments], service, **home)
+    """The command in a home of its own, with its bytecode stored, as it is where the program was installed."""
+    places = {
+        "APITORCH_DESKTOP_HOME": str(scratch / f"home-{time.monotonic_ns()}"),
+        "PYTHONDONTWRITEBYTECODE": "",
+        "PYTHONPYCACHEPREFIX": str(scratch / "bytecode"),
+    }
+    return timed([sys.executable, "-m", "apitorch_desktop", *arguments], service, **places)
 
 
 def curl_up(service: Service, set_id: int, folder: Path, scratch: Path) -> float:
@@ -96,6 +100,8 @@ def main(photos: str, images: str = "1000", rounds: str = "3") -> None:
     with tempfile.TemporaryDirectory() as place:
         scratch = Path(place)
         with serving(scratch / "service") as service:
+            for command in ("import", "export"):
+                ours(service, scratch, command, "--help")
             for turn in range(int(rounds)):
                 times: dict[str, float] = {}
                 folders = [scratch / "photos", scratch / "others"]  # what is there already is quicker to store
