@@ -381,6 +381,11 @@ def test_labels_of_two_words_are_one(tmp_path, rows, expected):
         ("file,type\np0.jpg,cat\np1.jpg,cat\n", {"cat": ""}, ""),
         ("p0.jpg 1\np1.jpg 2\np2.jpg 3\n", {"": ""}, "The numbers in “l.txt” count the lines there"),
         ("id,kind,name\np0,cat,a\np1,dog,b, or c\n", {"cat": "", "dog": ""}, ""),
+        ("file,lesion,itch,bleed\np0.jpg,nevus,True,False\np1.jpg,nevus,False,False\np2.jpg,wart,True,True\n", {"": ""}, "if “lesion” holds the labels, rename it; “itch”, “bleed” say yes and no, and are taken for no labels beside it"),
+        ("file,lesion,itch,bleed\np0.jpg,nevus,True,False\np1.jpg,nevus,True,False\np2.jpg,wart,False,True\n", {"itch": "", "bleed": ""}, ""),
+        ("id,product_code,name,colour_code\np0,0108775,Strap top,09\np1,0108775,Strap top,10\np2,0108778,Bra,09\n", {"strap_top": "", "bra": ""}, ""),
+        ("Datei;Katze;Hund\np0.jpg;WAHR;FALSCH\np1.jpg;FALSCH;WAHR\n", {"katze": "", "hund": ""}, ""),
+        ("fichier;chat;chien\np0.jpg;VRAI;FAUX\np1.jpg;FAUX;VRAI\n", {"chat": "", "chien": ""}, ""),
     ],
 )  # fmt: skip
 def test_columns_beside_the_labels(tmp_path, text, expected, said):
@@ -938,6 +943,11 @@ def test_numbers_in_a_list_go_before_folders_that_do_not_name_them(tmp_path, pat
         ("eyes.json", records_of_cats_and_dogs('"eyes": [{{"x": 4, "y": {word}}}]')),
         ("place.json", records_of_cats_and_dogs('"place": {{"x": {number}, "y": {word}}}')),
         ("places.csv", "folder,x,y\ncat,40,30\ndog,50,20\n"),
+        ("exported.csv", table_of_cats_and_dogs("file,exported,new,skipped", "{path},1,{word},0")),
+        (
+            "issues.csv",
+            table_of_cats_and_dogs("file,is_dark_issue,is_blurry_issue", "{path},{word}", ("False,True", "True,False")),
+        ),
         ("labels.csv", "file,label\ncat/0.jpg,0\ncat/1.jpg,0\ncat/2.jpg,0\ndog/3.jpg,1\ndog/4.jpg,1\ndog/5.jpg,1\n"),
     ],
 )
@@ -947,6 +957,14 @@ def test_what_nothing_calls_labels_gives_way_to_folders(tmp_path, name, text):
     put(tmp_path / name, text.encode())
     found = labels(scan([tmp_path]))
     assert found == {"cat": ["0.jpg", "1.jpg", "2.jpg"], "dog": ["3.jpg", "4.jpg", "5.jpg"]}
+
+
+@pytest.mark.parametrize("folders", [("patient01", "patient02"), ("train", "test")])
+def test_columns_of_yes_and_no_go_before_folders_that_are_no_words(tmp_path, folders):
+    for number, folder in enumerate(folders):
+        put(tmp_path / folder / f"{number}.jpg", photo(number))
+    put(tmp_path / "l.csv", f"path,edema,fracture\n{folders[0]}/0.jpg,1,1\n{folders[1]}/1.jpg,0,1\n".encode())
+    assert {label: len(names) for label, names in labels(scan([tmp_path])).items()} == {"edema": 1, "fracture": 2}
 
 
 SCORED = {

@@ -21,8 +21,13 @@ _SAME_SUM: Final = 0.02
 _MOST: Final = 0.9
 """Share of the rows of a table that have a sum, from which it is that of all."""
 _MIN_COMBINATIONS: Final = 3
-_ONE: Final = frozenset({"1", "1.0", "true", "x", "yes"})
-_ZERO: Final = frozenset({"0", "0.0", "false", "no", "", "-1", "-1.0", "nan"})
+_ONE: Final = names.YES | {"1", "1.0", "x"}
+_ZERO: Final = names.NO | {"0", "0.0", "", "-1", "-1.0", "nan"}
+_QUALITY: Final = re.compile(r"(?:[iI]s|[hH]as)[\W_A-Z].*|(?:IS|HAS)[\W_].*")
+"""Name of a column that asks something about a photo, rather than of a class."""
+_LEADING_ZERO: Final = re.compile(r"0\d+")
+_CODE: Final = re.compile(r".+(?:[\W_](?:no|nr|num|number|code)|(?<=[a-z])(?:No|Nr|Num|Number|Code))")
+"""Name of a column of the numbers by which something is called."""
 _NUMBER: Final = re.compile(r"[+-]?\d+(?:[.,]\d+)?(?:e[+-]?\d+)?", re.IGNORECASE)
 _FRACTION: Final = re.compile(r"[+-]?\d*[.,]\d*[1-9]\d*(?:e[+-]?\d+)?", re.IGNORECASE)
 _LABELED_BOXES: Final = re.compile(r"[^\s\d]\S*(?:\s+\d+){4}(?:\s+[^\s\d]\S*(?:\s+\d+){4})*")
@@ -146,6 +151,11 @@ class _Columns:
             and begin in {"0", "1"}
             and values == [str(int(begin) + place) for place in range(len(values))]
         )
+
+    def codes(self, column: int) -> bool:
+        """Return whether a column holds numbers by which something is called, rather than counts of it."""
+        zeros = any(_LEADING_ZERO.fullmatch(str(value)) for value in self.values(column))
+        return zeros or _CODE.fullmatch(self.header[column]) is not None
 
     def distinct(self, column: int) -> int:
         return len(set(self.values(column)))
@@ -474,7 +484,9 @@ def _label_columns(columns: _Columns, taken: set[int | None], path: int) -> tupl
         return (known if columns.table.sparse else known[:1]), []
     if scores := _score_columns(columns, free):
         return [], scores
-    if one_hot:
+    flags = one_hot if _are_flags(columns, one_hot, free) else []
+    if one_hot and not flags:
+        columns.table.flags = not _is_one_class(columns, one_hot)
         return [], one_hot
     named_labels = [column for role in ("label_name", "label") for column in columns.role(role)]
     empty = [column for column in named_labels if columns.table.header and not columns.values(column)]
@@ -491,16 +503,17 @@ def _label_columns(columns: _Columns, taken: set[int | None], path: int) -> tupl
     guessed = (_guess_by_header if columns.table.header else _guess_by_place)(columns, free)
     guessed = guessed or _titles(columns, path)
     if not guessed and columns.table.header and not columns.table.sparse:
-        _note_candidates(columns, free)
+        _note_candidates(columns, free, flags)
     return guessed, []
 
 
-def _note_candidates(columns: _Columns, free: list[int]) -> None:
+def _note_candidates(columns: _Columns, free: list[int], flags: list[int]) -> None:
     """Notify of columns without a usual name that may be labels: rather words and numbers that repeat, else any numbers."""
     unknown = [
         column
         for column in free
-        if names.rank(columns.header[column], "other") is None
+        if column not in flags
+        and names.rank(columns.header[column], "other") is None
         and names.normal(columns.header[column]) != "id"
         and columns.distinct(column) > 1
         and not any(looks_like_path(str(cell)) for cell in columns.values(column))
@@ -511,10 +524,16 @@ def _note_candidates(columns: _Columns, free: list[int]) -> None:
         for column in unknown
         if not any(_FRACTION.fullmatch(str(cell).strip()) for cell in columns.values(column))
         and columns.distinct(column) < len(columns.values(column))
+        and not columns.codes(column)
     ]
     if candidates := [column for column in unknown if column in words or column in numbers] if words else unknown:
         listed = ("one of " if len(candidates) > 1 else "") + ", ".join(_listed(columns, candidates))
-        columns.table.notes.append(f"no column is called “label”: if {listed} holds the labels, rename it")
+        left = (
+            f"; {', '.join(_listed(columns, flags))} say yes and no, and are taken for no labels beside it"
+            if flags
+            else ""
+        )
+        columns.table.notes.append(f"no column is called “label”: if {listed} holds the labels, rename it{left}")
 
 
 def _listed(columns: _Columns, chosen: list[int]) -> list[str]:
@@ -633,6 +652,33 @@ def _one_hot(columns: _Columns, free: list[int]) -> list[int]:
     return found if len(found) > 1 else []
 
 
+def _is_one_class(columns: _Columns, one_hot: Sequence[int]) -> bool:
+    """Return whether columns of yes and no are classes, of which each image has one."""
+    asked = any(_QUALITY.fullmatch(columns.header[column]) for column in one_hot)
+    return not asked and all(len(_chosen(cells, one_hot)) == 1 for _, cells in columns.table.rows)
+
+
+def _are_flags(columns: _Columns, one_hot: Sequence[int], free: Iterable[int]) -> bool:
+    """Return whether columns say by words what is true of an image, beside a column of other words that may be its label."""
+    said = {str(value).strip().lower() for column in one_hot for value in columns.values(column)}
+    if not one_hot or not said <= names.YES | names.NO or _is_one_class(columns, one_hot):
+        return False
+    return any(
+        column not in one_hot
+        and not columns.numeric(column)
+        and 1 < columns.distinct(column) < len(columns.values(column))
+        and names.rank(columns.header[column], "other") is None
+        and not _ID_HEADER.fullmatch(columns.header[column])
+        and not any(columns.holds(pattern, column) for pattern in (_DATA, _POINTS, _MASK))
+        for column in free
+    )
+
+
+def _chosen(cells: Sequence[Cell], one_hot: Iterable[int]) -> list[int]:
+    """Return the columns of yes and no that say yes in a row."""
+    return [column for column in one_hot if str(_first_of(cells, [column])).strip().lower() in _ONE]
+
+
 def _score_columns(columns: _Columns, free: list[int]) -> list[int]:
     """Return the columns of votes for classes, or of their probabilities: those of a row come to the same sum."""
     found = [
@@ -642,6 +688,7 @@ def _score_columns(columns: _Columns, free: list[int]) -> list[int]:
         and columns.numeric(column)
         and columns.distinct(column) > 1
         and names.rank(columns.header[column], "other") is None
+        and not columns.codes(column)
     ]
     rows = [_scores(cells, found) for _, cells in columns.table.rows]
     values = {value for row in rows for value in row}
@@ -699,11 +746,7 @@ def _entries(columns: _Columns, roles: _Roles) -> Iterator[ListEntry]:
             labels = _highest(columns, cells, roles.one_hot)
             tied += not labels
         elif roles.one_hot:
-            labels = [
-                columns.header[column].strip()
-                for column in roles.one_hot
-                if str(_first_of(cells, [column])).strip().lower() in _ONE
-            ]
+            labels = [columns.header[column].strip() for column in _chosen(cells, roles.one_hot)]
         else:
             cell = _first_of(cells, roles.labels)
             labels, several = ([_clean(str(cell))], False) if fractions and cell else labels_in(cell)

@@ -56,6 +56,8 @@ class Table:
     """True where its labels are the numbers of its rows, in their order."""
     by_number: bool = False
     """True where its labels are numbers that nothing in it calls labels, named or not."""
+    flags: bool = False
+    """True where its labels are names of columns that say yes and no, which may be of anything."""
     unlabeled: bool = False
     """True where a column is called a label, and is empty."""
     above: frozenset[str] = frozenset()
