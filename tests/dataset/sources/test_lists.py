@@ -384,6 +384,14 @@ def test_labels_of_two_words_are_one(tmp_path, rows, expected):
         ("file,lesion,itch,bleed\np0.jpg,nevus,True,False\np1.jpg,nevus,False,False\np2.jpg,wart,True,True\n", {"": ""}, "if “lesion” holds the labels, rename it; “itch”, “bleed” say yes and no, and are taken for no labels beside it"),
         ("file,lesion,itch,bleed\np0.jpg,nevus,True,False\np1.jpg,nevus,True,False\np2.jpg,wart,False,True\n", {"itch": "", "bleed": ""}, ""),
         ("id,product_code,name,colour_code\np0,0108775,Strap top,09\np1,0108775,Strap top,10\np2,0108778,Bra,09\n", {"strap_top": "", "bra": ""}, ""),
+        ("image,sender_id,label\np0,124,Not sure\np1,148,T-Shirt\np2,43,T-Shirt\n", {"not_sure": "", "t_shirt": ""}, ""),
+        ("image,sender_id,remark\np0,124,Not sure\np1,148,T-Shirt\np2,43,T-Shirt\n", {"": ""}, "3 photos without a label"),
+        ("image,image_phash,title,label_group\np0,94974f937d4c2433,A bag,24\np1,af3f9460c2838f0f,Tape,29\np2,b94cb00ed3e50f78,Meat,24\n", {"24": "", "29": ""}, ""),
+        ("id,attribute_ids\np0,0 2\np1,1\np2,1 2 0\n", {"0": "", "1": "", "2": ""}, "several labels to “p0” (0, 2)"),
+        ("id,tags\np0,haze primary\np1,partly clear primary water\np2,cloudy\n", {"haze": "", "primary": "", "partly": "", "clear": "", "water": "", "cloudy": ""}, "each word in the column “tags” is taken for a label"),
+        ("id,tags\np0,beach\np1,beach sea\np2,beach\n", {"beach": "", "sea": ""}, "each word in the column “tags” is taken for a label"),
+        ("id,tags\np0,black cat\np1,white cat\np2,great white shark\n", {"black_cat": "", "white_cat": "", "great_white_shark": ""}, ""),
+        ("id,labels\np0,hot dog\np1,dog\np2,polar bear\n", {"hot_dog": "", "dog": "", "polar_bear": ""}, ""),
         ("Datei;Katze;Hund\np0.jpg;WAHR;FALSCH\np1.jpg;FALSCH;WAHR\n", {"katze": "", "hund": ""}, ""),
         ("fichier;chat;chien\np0.jpg;VRAI;FAUX\np1.jpg;FAUX;VRAI\n", {"chat": "", "chien": ""}, ""),
     ],
@@ -450,6 +458,15 @@ def test_a_list_without_a_suffix_is_read_alone(tmp_path):
     put(tmp_path / "images/p0.jpg", photo(0))
     put(tmp_path / "images/p1.jpg", photo(1))
     assert list(labels(scan([put(tmp_path / "train", b"images/p0.jpg cat\nimages/p1.jpg dog\n")]))) == ["cat", "dog"]
+
+
+def test_a_column_that_differs_in_every_row_is_no_class(tmp_path):
+    for number in range(20):
+        put(tmp_path / f"{number}.png", photo(number))
+    rows = "".join(f"{number}.png,Bag of {chr(65 + number)}.\n" for number in range(20))
+    plan = scan([put(tmp_path / "l.csv", f"file,wording\n{rows}".encode())])
+    assert {item.label for item in plan.items} == {""}
+    assert any("if “wording” holds the labels, rename it" in note for note in plan.notes)
 
 
 def test_a_column_of_folders_beside_the_names_finds_photos_of_one_name(tmp_path):

@@ -21,6 +21,8 @@ _SAME_SUM: Final = 0.02
 _MOST: Final = 0.9
 """Share of the rows of a table that have a sum, from which it is that of all."""
 _MIN_COMBINATIONS: Final = 3
+_MANY: Final = 20
+"""Rows from which a column that differs in each is no class."""
 _ONE: Final = names.YES | {"1", "1.0", "x"}
 _ZERO: Final = names.NO | {"0", "0.0", "", "-1", "-1.0", "nan"}
 _QUALITY: Final = re.compile(r"(?:[iI]s|[hH]as)[\W_A-Z].*|(?:IS|HAS)[\W_].*")
@@ -47,7 +49,7 @@ _STATES: Final = frozenset({
 })  # fmt: skip
 """Columns of yes and no that say of each photo what a program for photos knows, and are no classes."""
 _OF_MESSAGES: Final = frozenset({"fromid", "authorid", "senderid", "sendername", "messageid"})
-"""Columns of a chat that was exported with its photos: no word in it is a label."""
+"""Columns of a chat that was exported with its photos: no word in it is a label, unless its column is called so."""
 _OF_FILES: Final = frozenset({"mimetype", "filetype", "exiftoolversion", "filetypeextension"})
 """Columns of what a program reads out of photos, in which a quality or a type is the file's."""
 _WEAK: Final = frozenset({"quality", "type", "kind", "grade", "level", "sort", "product", "object", "objects"})
@@ -74,6 +76,10 @@ _SEVERAL: Final = frozenset({
     "labelnames", "species", "targets", "diagnoses",
 })  # fmt: skip
 """Names of columns that hold several labels of an image."""
+_TAGS: Final = frozenset({"tags", "keywords"})
+"""Names of columns that hold several words about an image."""
+_NUMBERS: Final = re.compile(r"\d+(?: \d+)*")
+"""Whole numbers, with blanks between them."""
 SCORES: Final = frozenset({"conf", "confidence", "confidencevalue", "score", "probability", "prob"})
 """Names of what says how sure a label is, as `names.normal` spells them."""
 _AXES: Final = frozenset({"x", "y"})
@@ -419,7 +425,8 @@ def _separator(columns: _Columns, labels: list[int], path: int) -> str:
     """Return what stands between several labels in one cell, "" where cells hold one each.
 
     Each is the label of another image too, or in lines without a header the folder of one. Words with blanks between
-    them are rather one label: there, one of them is the folder of the image, or there are several combinations of them.
+    them are rather one label: there, one of them is the folder of the image, or there are several combinations of them,
+    or the column is one of tags, and each cell has a word that stands in another mix. Numbers are always several.
     """
     if not labels:
         return ""
@@ -429,7 +436,10 @@ def _separator(columns: _Columns, labels: list[int], path: int) -> str:
         if max(labels[0], path) < len(row) and isinstance(cell := row[labels[0]], str)
     }
     cells = {cell for cell, _ in placed}
-    plural = names.normal(columns.header[labels[0]]) in _SEVERAL
+    header = names.normal(columns.header[labels[0]])
+    if (header in _SEVERAL or header.endswith("ids")) and columns.holds(_NUMBERS, labels[0]):
+        return " "
+    plural = header in _SEVERAL
     lines = not columns.table.header and labels[0] > path
     folders = {folder for _, folder in placed} if lines else set()
     for separator in ("|", ";", ",", " "):
@@ -446,7 +456,30 @@ def _separator(columns: _Columns, labels: list[int], path: int) -> str:
         )
         if (plural and (known or spaced)) or (known and (not blank or (lines and combined))):
             return separator
+    if any(re.search(r"[|;,\[{]", cell) for cell in cells):
+        return ""
+    mixes = [cell.split() for cell in cells]
+    if (header in _TAGS and _are_mixed(mixes, alone=True)) or (
+        header in _SEVERAL - _KINDS and len(mixes) >= _MIN_COMBINATIONS and _are_mixed(mixes, alone=False)
+    ):
+        columns.table.notes.append(f"each word in the column “{shown(columns.header[labels[0]])}” is taken for a label")
+        return " "
     return ""
+
+
+def _are_mixed(mixes: Sequence[Sequence[str]], *, alone: bool) -> bool:
+    """Return whether each mix of words has one that stands elsewhere in others, and so is no part of a name.
+
+    `alone`: one that is all of another mix will do.
+    """
+    places: dict[str, list[tuple[int, int]]] = {}
+    for mix in mixes:
+        for place, word in enumerate(mix):
+            places.setdefault(word, []).append((place, len(mix) - place))
+    moving = {word for word, held in places.items() if all(len(set(one)) > 1 for one in zip(*held, strict=True))}
+    moving |= {mix[0] for mix in mixes if alone and len(mix) == 1}
+    several = [mix for mix in mixes if len(mix) > 1]
+    return bool(several) and all(moving.intersection(mix) for mix in several)
 
 
 def _label_columns(columns: _Columns, taken: set[int | None], path: int) -> tuple[list[int], list[int]]:
@@ -462,7 +495,8 @@ def _label_columns(columns: _Columns, taken: set[int | None], path: int) -> tupl
     ]
     headers = [names.normal(header) for header in columns.header]
     logged = not columns.table.header and any(columns.holds(_LOGGED, column) for column in free)
-    if logged or _OF_MESSAGES.intersection(headers):
+    chat = _OF_MESSAGES.intersection(headers)
+    if logged or (chat and not any(names.is_label_header(columns.header[column]) for column in free)):
         return [], []
     of_files = bool(_OF_FILES.intersection(headers))
     constant = {
@@ -498,8 +532,8 @@ def _label_columns(columns: _Columns, taken: set[int | None], path: int) -> tupl
         columns.table.notes.append(f"the masks in the column “{shown(columns.header[column])}” are no labels")
     free = [column for column in free if not columns.holds(_DATA, column) and not columns.holds(_POINTS, column)]
     free = [column for column in free if not _ID_HEADER.fullmatch(columns.header[column])]
-    if not columns.table.header:
-        free = [column for column in free if column > path or not columns.counts(column)]
+    behind = path if not columns.table.header else columns.width
+    free = [column for column in free if column > behind or not columns.counts(column)]
     guessed = (_guess_by_header if columns.table.header else _guess_by_place)(columns, free)
     guessed = guessed or _titles(columns, path)
     if not guessed and columns.table.header and not columns.table.sparse:
@@ -602,6 +636,8 @@ def _guess_by_header(columns: _Columns, free: list[int]) -> list[int]:
         few = [column for column in few if columns.distinct(column) > 1] or few
     found = few if len(words) > 1 else words
     if len(found) == 1 and columns.distinct(found[0]) == 1 < len(words):  # the same for all, beside others
+        found = []
+    if len(found) == 1 and columns.distinct(found[0]) == len(columns.values(found[0])) >= _MANY:  # each its own
         found = []
     if (
         not words

@@ -37,8 +37,8 @@ _LABELS: Final = _words(
     "classe etiquette categorie clase etiqueta categoria art tags level grade quality"
 )
 _LABEL_IDS: Final = _words(
-    "class_id label_id category_id target_id class_index label_index class_idx label_idx class_number class_no classid "
-    "labelid cls landmark_id species_id breed_id variety_id disease_id type_id kind_id taxon_id"
+    "class_id label_id category_id target_id class_index label_index label_group class_idx label_idx class_number class_no "
+    "classid labelid cls landmark_id species_id breed_id variety_id disease_id type_id kind_id taxon_id"
 )
 _SPLITS: Final = _words(
     "split set subset partition usage ml_use mluse phase data_split dataset_split part fold purpose mode dataset"
