@@ -162,7 +162,7 @@ class ListedLabels:
     ) -> None:
         """Use a file for the labels of images, else for those of folders, else not."""
         name, base = parts[-1], parts[:-1]
-        problem = ""
+        problem, elsewhere = "", False
         may_be = reader.is_list(name) or not PurePosixPath(name).suffix
         if may_be and not _SUBMISSION.search(name):
             for several in (False, True):  # at last, names that several images have are names of images too
@@ -181,13 +181,14 @@ class ListedLabels:
                     return
                 if self._merge(content, parts, index, part_of_set):
                     return
+                elsewhere = not any(index.candidates(entry.path, base) for entry in content.entries)
                 break
         if reader.is_list(name) and (found := reader.labels_of_folders(data, name, folders)):
             self.folder_names = found | self.folder_names
             return
         if problem and _is_meant(name):
             self._complain(problem)
-        elif problem and (labeled := reader.labeled_ids(data, name)):
+        elif (problem or elsewhere) and (labeled := reader.labeled_ids(data, name)):
             column, first = labeled
             self._unjoined[parts] = (
                 f"“{shown(name)}” has labels, but no photo is called as in its column “{shown(column)}” (“{shown(first)}”)."

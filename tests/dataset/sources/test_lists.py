@@ -392,6 +392,17 @@ def test_labels_of_two_words_are_one(tmp_path, rows, expected):
         ("id,tags\np0,beach\np1,beach sea\np2,beach\n", {"beach": "", "sea": ""}, "each word in the column “tags” is taken for a label"),
         ("id,tags\np0,black cat\np1,white cat\np2,great white shark\n", {"black_cat": "", "white_cat": "", "great_white_shark": ""}, ""),
         ("id,labels\np0,hot dog\np1,dog\np2,polar bear\n", {"hot_dog": "", "dog": "", "polar_bear": ""}, ""),
+        ("path,label,clean_label\np0.jpg,cat,cat\np1.jpg,cat,dog\np2.jpg,dog,dog\n", {"cat": "", "dog": ""}, "the column “clean_label”, not of “label”"),
+        ("img_file_name,img_rank,object_category\n[t],[f],[t]\np0.jpg,0,copepod\np1.jpg,1,detritus\np2.jpg,0,detritus\n", {"copepod": "", "detritus": ""}, ""),
+        ("image name,class,size\nstring,discrete,continuous\nmeta,class,\np0.jpg,cat,9\np1.jpg,dog,8\n", {"cat": "", "dog": ""}, ""),
+        ("Image_Label,EncodedPixels\np0.jpg_Fish,9 3 12 4\np0.jpg_Sugar,\np1.jpg_Fish,\np1.jpg_Sugar,8 1\n", {"fish": "", "sugar": ""}, ""),
+        ("cat,dog\np0.jpg,p1.jpg\np2.jpg,\n", {"cat": "", "dog": ""}, "the names of the columns “cat”, “dog” are taken for labels"),
+        ("train,test\np0.jpg,p1.jpg\np2.jpg,\n", {"": "train"}, "are taken for parts of the set"),
+        ("cat,dog\np0.jpg,p1.jpg\n", {"": ""}, "the columns “cat”, “dog” hold photos: if they are classes, write one photo a line"),
+        ("image,mask\np0.jpg,p1.jpg\np2.jpg,\n", {"": ""}, "without a label"),
+        ('p0.jpg|ball|{"x": 1}|\np1.jpg|ball|{"x": 2, "y": 3}|b\np2.jpg|robot|none\n', {"ball": "", "robot": ""}, ""),
+        ("p0.jpg 1 9 10 3 4 10\np1.jpg 2 9 10 3 4 11\n", {"": ""}, "6 columns of numbers have no names"),
+        ("image,chain,hotel_id\np0.jpg,9,55\np1.jpg,9,55\np2.jpg,3,56\np3.jpg,3,57\n", {"9": "", "3": ""}, "the column “chain”, not of “hotel_id”"),
         ("Datei;Katze;Hund\np0.jpg;WAHR;FALSCH\np1.jpg;FALSCH;WAHR\n", {"katze": "", "hund": ""}, ""),
         ("fichier;chat;chien\np0.jpg;VRAI;FAUX\np1.jpg;FAUX;VRAI\n", {"chat": "", "chien": ""}, ""),
     ],
@@ -414,6 +425,7 @@ def test_columns_beside_the_labels(tmp_path, text, expected, said):
             "Id,Target\n00b,16 0\n01c,7\n",
             "“l.csv” has labels, but no photo is called as in its column “Id” (“00b”).",
         ),
+        ("l.csv", "image_id,label\n7,cat\n8,dog\n", "no photo is called as in its column “image_id” (“7”)."),
         (
             "l.csv",
             "file,label\np0.jpg,cat\np1.jpg,cat\n.\\P0.JPG,dog\n",
@@ -458,6 +470,21 @@ def test_a_list_without_a_suffix_is_read_alone(tmp_path):
     put(tmp_path / "images/p0.jpg", photo(0))
     put(tmp_path / "images/p1.jpg", photo(1))
     assert list(labels(scan([put(tmp_path / "train", b"images/p0.jpg cat\nimages/p1.jpg dog\n")]))) == ["cat", "dog"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "epoch,accuracy,loss\n0,0.5,0.69\n1,0.8,0.3\n",
+        "  epoch,  loss,  top1\n      0,  0.69,     1\n      1,   0.4,     1\n",
+    ],
+)
+def test_a_log_of_training_asks_for_no_labels(tmp_path, text):
+    put(tmp_path / "cat/0.jpg", photo(0))
+    put(tmp_path / "dog/1.jpg", photo(1))
+    put(tmp_path / "log.csv", text.encode())
+    plan = scan([tmp_path])
+    assert set(labels(plan)) == {"cat", "dog"} and not plan.notes
 
 
 def test_a_column_that_differs_in_every_row_is_no_class(tmp_path):

@@ -21,6 +21,8 @@ _SAME_SUM: Final = 0.02
 _MOST: Final = 0.9
 """Share of the rows of a table that have a sum, from which it is that of all."""
 _MIN_COMBINATIONS: Final = 3
+_MAX_UNNAMED: Final = 5
+"""Columns of numbers without names of which the last may be the label: a box and its class."""
 _MANY: Final = 20
 """Rows from which a column that differs in each is no class."""
 _ONE: Final = names.YES | {"1", "1.0", "x"}
@@ -536,12 +538,30 @@ def _label_columns(columns: _Columns, taken: set[int | None], path: int) -> tupl
     free = [column for column in free if column > behind or not columns.counts(column)]
     guessed = (_guess_by_header if columns.table.header else _guess_by_place)(columns, free)
     guessed = guessed or _titles(columns, path)
-    if not guessed and columns.table.header and not columns.table.sparse:
-        _note_candidates(columns, free, flags)
+    if columns.table.header and not columns.table.sparse:
+        if guessed:
+            _note_ids(columns, guessed[0], (*taken, path))
+        else:
+            _note_candidates(columns, path, free, flags)
     return guessed, []
 
 
-def _note_candidates(columns: _Columns, free: list[int], flags: list[int]) -> None:
+def _note_ids(columns: _Columns, guessed: int, taken: Iterable[int | None]) -> None:
+    """Notify of columns of ids that repeat, beside one of numbers that is taken for the labels."""
+    ids = [
+        column
+        for column, header in enumerate(columns.header)
+        if column not in (guessed, *taken)
+        and _ID_HEADER.fullmatch(header)
+        and 1 < columns.distinct(column) < len(columns.values(column))
+    ]
+    if ids and columns.numeric(guessed):
+        columns.table.notes.append(
+            f"the labels are those of the column “{shown(columns.header[guessed])}”, not of {', '.join(_listed(columns, ids))}"
+        )
+
+
+def _note_candidates(columns: _Columns, path: int, free: list[int], flags: list[int]) -> None:
     """Notify of columns without a usual name that may be labels: rather words and numbers that repeat, else any numbers."""
     unknown = [
         column
@@ -553,6 +573,8 @@ def _note_candidates(columns: _Columns, free: list[int], flags: list[int]) -> No
         and not any(looks_like_path(str(cell)) for cell in columns.values(column))
     ]
     words = [column for column in unknown if not columns.numeric(column)]
+    if not words and path not in columns.role("path") and _count_rows(columns.table, path):  # of epochs, not of photos
+        return
     numbers = [
         column
         for column in unknown
@@ -656,6 +678,11 @@ def _guess_by_place(columns: _Columns, free: list[int]) -> list[int]:
     words = [column for column in free if not columns.numeric(column)]
     if words:
         return [min(words, key=lambda column: (-len(columns.values(column)), columns.distinct(column)))]
+    if len(free) > _MAX_UNNAMED:
+        columns.table.notes.append(
+            f"{len(free)} columns of numbers have no names: write a line of names above them, with “label” for the labels"
+        )
+        return []
     return free[-1:] if len(free) != 4 else []  # four numbers are a box
 
 
@@ -668,7 +695,8 @@ def _more_labels(columns: _Columns, labels: list[int], taken: set[int | None]) -
     first = max((*labels, *(column for column in taken if column is not None)), default=0)
     if columns.table.delimited and len(lengths) > 1 and not any(map(columns.numeric, labels)):
         ends = [column for column in range(first + 1, columns.width) if column >= min(lengths)]
-        if ends and set(ends) <= set(free) and not any(columns.holds(_DATA, column) for column in ends):
+        directly = min(lengths) <= first + 1
+        if directly and ends and set(ends) <= set(free) and not any(columns.holds(_DATA, column) for column in ends):
             return ends
     return [column for column in free if known.issuperset(columns.values(column) or [""])]
 

@@ -28,7 +28,7 @@ _LABEL_NAMES: Final = _words(
     "display_name species_name breed_name class_str target_name tag_name text_label human_label common_name label_title"
 )
 _LABELS: Final = _words(
-    "true_label y_true gt_label gold_label actual_label manual_label "
+    "corrected_label clean_label true_label y_true gt_label gold_label actual_label manual_label "
     "label labels class category annotation annotations target ground_truth tag y choice choices species breed "
     "scientific_name "
     "groundtruth gt truth diagnosis diagnostic dx finding finding_labels variety classification classes categories "
