@@ -181,7 +181,8 @@ class ListedLabels:
                     return
                 if self._merge(content, parts, index, part_of_set):
                     return
-                elsewhere = not any(index.candidates(entry.path, base) for entry in content.entries)
+                there = any(index.candidates(entry.path, base) for entry in content.entries)
+                elsewhere = not there and name not in dict(self._absent)
                 break
         if reader.is_list(name) and (found := reader.labels_of_folders(data, name, folders)):
             self.folder_names = found | self.folder_names

@@ -148,11 +148,16 @@ class _Columns:
         values = self.values(column)
         return bool(values) and all(isinstance(cell, str) and pattern.fullmatch(cell.strip()) for cell in values)
 
+    def identifies(self, column: int) -> bool:
+        """Return whether a column holds hashes and the like, each of one row."""
+        values = self.values(column)
+        return len(set(values)) == len(values) > 1 and all(_IDENTIFIER.fullmatch(str(value)) for value in values)
+
     def counts(self, column: int) -> bool:
         """Return whether a column holds the numbers of the rows, or other identifiers of them."""
-        values = self.values(column)
-        if len(set(values)) == len(values) > 1 and all(_IDENTIFIER.fullmatch(str(value)) for value in values):
+        if self.identifies(column):
             return True
+        values = self.values(column)
         begin = str(values[0]) if values else ""
         return (
             len(values) > 2
@@ -520,7 +525,7 @@ def _label_columns(columns: _Columns, taken: set[int | None], path: int) -> tupl
         return (known if columns.table.sparse else known[:1]), []
     if scores := _score_columns(columns, free):
         return [], scores
-    flags = one_hot if _are_flags(columns, one_hot, free) else []
+    flags = one_hot if not columns.table.sparse and _are_flags(columns, one_hot, free) else []
     if one_hot and not flags:
         columns.table.flags = not _is_one_class(columns, one_hot)
         return [], one_hot
@@ -534,8 +539,10 @@ def _label_columns(columns: _Columns, taken: set[int | None], path: int) -> tupl
         columns.table.notes.append(f"the masks in the column “{shown(columns.header[column])}” are no labels")
     free = [column for column in free if not columns.holds(_DATA, column) and not columns.holds(_POINTS, column)]
     free = [column for column in free if not _ID_HEADER.fullmatch(columns.header[column])]
-    behind = path if not columns.table.header else columns.width
-    free = [column for column in free if column > behind or not columns.counts(column)]
+    if columns.table.header:
+        free = [column for column in free if not columns.identifies(column)]
+    else:
+        free = [column for column in free if column > path or not columns.counts(column)]
     guessed = (_guess_by_header if columns.table.header else _guess_by_place)(columns, free)
     guessed = guessed or _titles(columns, path)
     if columns.table.header and not columns.table.sparse:
@@ -573,12 +580,15 @@ def _note_candidates(columns: _Columns, path: int, free: list[int], flags: list[
         and not any(looks_like_path(str(cell)) for cell in columns.values(column))
     ]
     words = [column for column in unknown if not columns.numeric(column)]
-    if not words and path not in columns.role("path") and _count_rows(columns.table, path):  # of epochs, not of photos
-        return
+    fractions = {
+        column for column in unknown if any(_FRACTION.fullmatch(str(cell).strip()) for cell in columns.values(column))
+    }
+    if fractions and not words and path not in columns.role("path") and _count_rows(columns.table, path):
+        return  # of epochs, not of photos
     numbers = [
         column
         for column in unknown
-        if not any(_FRACTION.fullmatch(str(cell).strip()) for cell in columns.values(column))
+        if column not in fractions
         and columns.distinct(column) < len(columns.values(column))
         and not columns.codes(column)
     ]

@@ -221,7 +221,7 @@ def _rank(rows: list[tuple[int, list[Cell]]], locate: Located) -> tuple[tuple[fl
     counts = []
     for column in range(min(width, _MAX_COLUMNS)):
         cells = [cells[column] for _, cells in rows if column < len(cells)]
-        found = sum(isinstance(cell, str) and (is_image_address(cell) or locate(cell.strip())) for cell in cells)
+        found = sum(isinstance(cell, str) and (is_image_address(cell) or locate(_unpadded(cell))) for cell in cells)
         alike = sum(isinstance(cell, str) and looks_like_path(cell) for cell in cells)
         counts.append((found, alike))
     if not counts:
@@ -237,6 +237,11 @@ def _rank(rows: list[tuple[int, list[Cell]]], locate: Located) -> tuple[tuple[fl
             (place for cells in headers for place, cell in enumerate(cells) if _is_known(cell, is_path_header)), 0
         )
     return (*counts[column], known, even), column
+
+
+def _unpadded(cell: str) -> str:
+    """Return a number without the blanks that make a column of them even; anything else as it is."""
+    return number if (number := cell.strip()).isdigit() else cell
 
 
 def _is_known(cell: Cell, known: Callable[[str], bool] = is_known_header) -> bool:
@@ -319,8 +324,8 @@ def _unfolded(table: Table, locate: Located) -> Table:
     if (
         len(set(header)) < max(2, len(header), *(len(cells) for _, cells in table.rows))
         or any(not name or is_known_header(name) or is_view(name) for name in header)
-        or len({cell for _, _, cell in held}) < len(held)
         or not all(locate(cell.strip()) for _, _, cell in held)
+        or len({cell for _, _, cell in held}) < len(held)
     ):
         return table
     listed = ", ".join(f"“{shown(name)}”" for name in header[:_MAX_LISTED])
