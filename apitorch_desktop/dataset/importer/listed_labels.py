@@ -92,6 +92,8 @@ class ListedLabels:
         self._of_one: set[Parts] = set()
         self._of_detector: dict[Parts, str] = {}
         """Image → name of the list that has a detector's answer for its label."""
+        self._of_flags: dict[Parts, str] = {}
+        """Image → name of the list that has names of columns of yes and no for its labels."""
         self._last: list[tuple[reader.ListContent, Parts]] = []
         """Lists of a classifier's answers, of albums, or of guessed or scored labels, which count where no other list does."""
 
@@ -160,7 +162,7 @@ class ListedLabels:
     ) -> None:
         """Use a file for the labels of images, else for those of folders, else not."""
         name, base = parts[-1], parts[:-1]
-        problem = ""
+        problem, elsewhere = "", False
         may_be = reader.is_list(name) or not PurePosixPath(name).suffix
         if may_be and not _SUBMISSION.search(name):
             for several in (False, True):  # at last, names that several images have are names of images too
@@ -173,18 +175,21 @@ class ListedLabels:
                     continue
                 if content.entries[0].keys:
                     self._keyed.append((content, parts))
-                if content.answers or content.of_albums or content.guessed or content.by_number or content.scored:
+                unsure = content.answers or content.of_albums or content.guessed or content.by_number
+                if unsure or content.scored or content.flags:
                     self._last.append((content, parts))
                     return
                 if self._merge(content, parts, index, part_of_set):
                     return
+                there = any(index.candidates(entry.path, base) for entry in content.entries)
+                elsewhere = not there and name not in dict(self._absent)
                 break
         if reader.is_list(name) and (found := reader.labels_of_folders(data, name, folders)):
             self.folder_names = found | self.folder_names
             return
         if problem and _is_meant(name):
             self._complain(problem)
-        elif problem and (labeled := reader.labeled_ids(data, name)):
+        elif (problem or elsewhere) and (labeled := reader.labeled_ids(data, name)):
             column, first = labeled
             self._unjoined[parts] = (
                 f"“{shown(name)}” has labels, but no photo is called as in its column “{shown(column)}” (“{shown(first)}”)."
@@ -290,6 +295,8 @@ class ListedLabels:
             self.numbered.add(image)
         if content.guessed:
             self.guessed.add(image)
+        if content.flags:
+            self._of_flags[image] = name
         if content.scored:
             self.scored.add(image)
 
@@ -388,6 +395,7 @@ class ListedLabels:
 
     def weigh(self, folders: Mapping[Parts, str]) -> None:
         """Decide which labels give way to those of folders, the label of each image by its folders, "" for none."""
+        self._weigh_flags(folders)
         self._weigh_albums(folders)
         guessed = self.guessed - (self.numbered if self._name_numbers(folders) else set())
         folders = self._without_parts(folders)
@@ -435,13 +443,34 @@ class ListedLabels:
                 "the folders count."
             )
 
+    def _weigh_flags(self, folders: Mapping[Parts, str]) -> None:
+        """Let what columns say by yes and no give way to several folders that are called by other words."""
+        called = {image: self.folder_names.get(folders[image], folders[image]) for image in self._of_flags}
+        named = {
+            image: label.casefold()
+            for image, label in called.items()
+            if label and not (re.search(r"\d", label) or split_of(label) or is_container(label))
+        }
+        given = {label.casefold() for image in self._of_flags for label in self.labels[image]}
+        if len(set(named.values())) < 2 or not given.isdisjoint(named.values()):
+            self._of_flags.clear()
+            return
+        self.weak.update(named)
+        self._of_flags = {image: self._of_flags[image] for image in named}
+        repeated = tuple({reader.repeated_by(name) for name in self._of_flags.values()})
+        self.notes = [note for note in self.notes if not note.startswith(repeated)]
+
     def _weigh_albums(self, folders: Mapping[Parts, str]) -> None:
         """Keep names of several albums where all folders have one label; notify of those, and answers, that give way."""
         albums = {label for image in self._of_albums for label in self.labels[image]}
         if len(set(filter(None, folders.values()))) == 1 < len(albums):
             self.weak.difference_update(self._of_albums)
             return
-        for lists, what in ((self._of_albums, "names of lists"), (self._of_detector, "answers of a detector")):
+        for lists, what in (
+            (self._of_albums, "names of lists"),
+            (self._of_detector, "answers of a detector"),
+            (self._of_flags, "names of columns of yes and no"),
+        ):
             differing: dict[str, list[str]] = {}
             for image, name in lists.items():
                 label = self.folder_names.get(folders[image], folders[image]).casefold()

@@ -381,6 +381,30 @@ def test_labels_of_two_words_are_one(tmp_path, rows, expected):
         ("file,type\np0.jpg,cat\np1.jpg,cat\n", {"cat": ""}, ""),
         ("p0.jpg 1\np1.jpg 2\np2.jpg 3\n", {"": ""}, "The numbers in “l.txt” count the lines there"),
         ("id,kind,name\np0,cat,a\np1,dog,b, or c\n", {"cat": "", "dog": ""}, ""),
+        ("file,lesion,itch,bleed\np0.jpg,nevus,True,False\np1.jpg,nevus,False,False\np2.jpg,wart,True,True\n", {"": ""}, "if “lesion” holds the labels, rename it; “itch”, “bleed” say yes and no, and are taken for no labels beside it"),
+        ("file,lesion,itch,bleed\np0.jpg,nevus,True,False\np1.jpg,nevus,True,False\np2.jpg,wart,False,True\n", {"itch": "", "bleed": ""}, ""),
+        ("id,product_code,name,colour_code\np0,0108775,Strap top,09\np1,0108775,Strap top,10\np2,0108778,Bra,09\n", {"strap_top": "", "bra": ""}, ""),
+        ("image,sender_id,label\np0,124,Not sure\np1,148,T-Shirt\np2,43,T-Shirt\n", {"not_sure": "", "t_shirt": ""}, ""),
+        ("image,sender_id,remark\np0,124,Not sure\np1,148,T-Shirt\np2,43,T-Shirt\n", {"": ""}, "3 photos without a label"),
+        ("image,image_phash,title,label_group\np0,94974f937d4c2433,A bag,24\np1,af3f9460c2838f0f,Tape,29\np2,b94cb00ed3e50f78,Meat,24\n", {"24": "", "29": ""}, ""),
+        ("id,attribute_ids\np0,0 2\np1,1\np2,1 2 0\n", {"0": "", "1": "", "2": ""}, "several labels to “p0” (0, 2)"),
+        ("id,tags\np0,haze primary\np1,partly clear primary water\np2,cloudy\n", {"haze": "", "primary": "", "partly": "", "clear": "", "water": "", "cloudy": ""}, "each word in the column “tags” is taken for a label"),
+        ("id,tags\np0,beach\np1,beach sea\np2,beach\n", {"beach": "", "sea": ""}, "each word in the column “tags” is taken for a label"),
+        ("id,tags\np0,black cat\np1,white cat\np2,great white shark\n", {"black_cat": "", "white_cat": "", "great_white_shark": ""}, ""),
+        ("id,labels\np0,hot dog\np1,dog\np2,polar bear\n", {"hot_dog": "", "dog": "", "polar_bear": ""}, ""),
+        ("path,label,clean_label\np0.jpg,cat,cat\np1.jpg,cat,dog\np2.jpg,dog,dog\n", {"cat": "", "dog": ""}, "the column “clean_label”, not of “label”"),
+        ("img_file_name,img_rank,object_category\n[t],[f],[t]\np0.jpg,0,copepod\np1.jpg,1,detritus\np2.jpg,0,detritus\n", {"copepod": "", "detritus": ""}, ""),
+        ("image name,class,size\nstring,discrete,continuous\nmeta,class,\np0.jpg,cat,9\np1.jpg,dog,8\n", {"cat": "", "dog": ""}, ""),
+        ("Image_Label,EncodedPixels\np0.jpg_Fish,9 3 12 4\np0.jpg_Sugar,\np1.jpg_Fish,\np1.jpg_Sugar,8 1\n", {"fish": "", "sugar": ""}, ""),
+        ("cat,dog\np0.jpg,p1.jpg\np2.jpg,\n", {"cat": "", "dog": ""}, "the names of the columns “cat”, “dog” are taken for labels"),
+        ("train,test\np0.jpg,p1.jpg\np2.jpg,\n", {"": "train"}, "are taken for parts of the set"),
+        ("cat,dog\np0.jpg,p1.jpg\n", {"": ""}, "the columns “cat”, “dog” hold photos: if they are classes, write one photo a line"),
+        ("image,mask\np0.jpg,p1.jpg\np2.jpg,\n", {"": ""}, "without a label"),
+        ('p0.jpg|ball|{"x": 1}|\np1.jpg|ball|{"x": 2, "y": 3}|b\np2.jpg|robot|none\n', {"ball": "", "robot": ""}, ""),
+        ("p0.jpg 1 9 10 3 4 10\np1.jpg 2 9 10 3 4 11\n", {"": ""}, "6 columns of numbers have no names"),
+        ("image,chain,hotel_id\np0.jpg,9,55\np1.jpg,9,55\np2.jpg,3,56\np3.jpg,3,57\n", {"9": "", "3": ""}, "the column “chain”, not of “hotel_id”"),
+        ("Datei;Katze;Hund\np0.jpg;WAHR;FALSCH\np1.jpg;FALSCH;WAHR\n", {"katze": "", "hund": ""}, ""),
+        ("fichier;chat;chien\np0.jpg;VRAI;FAUX\np1.jpg;FAUX;VRAI\n", {"chat": "", "chien": ""}, ""),
     ],
 )  # fmt: skip
 def test_columns_beside_the_labels(tmp_path, text, expected, said):
@@ -401,6 +425,7 @@ def test_columns_beside_the_labels(tmp_path, text, expected, said):
             "Id,Target\n00b,16 0\n01c,7\n",
             "“l.csv” has labels, but no photo is called as in its column “Id” (“00b”).",
         ),
+        ("l.csv", "image_id,label\n7,cat\n8,dog\n", "no photo is called as in its column “image_id” (“7”)."),
         (
             "l.csv",
             "file,label\np0.jpg,cat\np1.jpg,cat\n.\\P0.JPG,dog\n",
@@ -445,6 +470,30 @@ def test_a_list_without_a_suffix_is_read_alone(tmp_path):
     put(tmp_path / "images/p0.jpg", photo(0))
     put(tmp_path / "images/p1.jpg", photo(1))
     assert list(labels(scan([put(tmp_path / "train", b"images/p0.jpg cat\nimages/p1.jpg dog\n")]))) == ["cat", "dog"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "epoch,accuracy,loss\n0,0.5,0.69\n1,0.8,0.3\n",
+        "  epoch,  loss,  top1\n      0,  0.69,     1\n      1,   0.4,     1\n",
+    ],
+)
+def test_a_log_of_training_asks_for_no_labels(tmp_path, text):
+    put(tmp_path / "cat/0.jpg", photo(0))
+    put(tmp_path / "dog/1.jpg", photo(1))
+    put(tmp_path / "log.csv", text.encode())
+    plan = scan([tmp_path])
+    assert set(labels(plan)) == {"cat", "dog"} and not plan.notes
+
+
+def test_a_column_that_differs_in_every_row_is_no_class(tmp_path):
+    for number in range(20):
+        put(tmp_path / f"{number}.png", photo(number))
+    rows = "".join(f"{number}.png,Bag of {chr(65 + number)}.\n" for number in range(20))
+    plan = scan([put(tmp_path / "l.csv", f"file,wording\n{rows}".encode())])
+    assert {item.label for item in plan.items} == {""}
+    assert any("if “wording” holds the labels, rename it" in note for note in plan.notes)
 
 
 def test_a_column_of_folders_beside_the_names_finds_photos_of_one_name(tmp_path):
@@ -938,6 +987,11 @@ def test_numbers_in_a_list_go_before_folders_that_do_not_name_them(tmp_path, pat
         ("eyes.json", records_of_cats_and_dogs('"eyes": [{{"x": 4, "y": {word}}}]')),
         ("place.json", records_of_cats_and_dogs('"place": {{"x": {number}, "y": {word}}}')),
         ("places.csv", "folder,x,y\ncat,40,30\ndog,50,20\n"),
+        ("exported.csv", table_of_cats_and_dogs("file,exported,new,skipped", "{path},1,{word},0")),
+        (
+            "issues.csv",
+            table_of_cats_and_dogs("file,is_dark_issue,is_blurry_issue", "{path},{word}", ("False,True", "True,False")),
+        ),
         ("labels.csv", "file,label\ncat/0.jpg,0\ncat/1.jpg,0\ncat/2.jpg,0\ndog/3.jpg,1\ndog/4.jpg,1\ndog/5.jpg,1\n"),
     ],
 )
@@ -947,6 +1001,14 @@ def test_what_nothing_calls_labels_gives_way_to_folders(tmp_path, name, text):
     put(tmp_path / name, text.encode())
     found = labels(scan([tmp_path]))
     assert found == {"cat": ["0.jpg", "1.jpg", "2.jpg"], "dog": ["3.jpg", "4.jpg", "5.jpg"]}
+
+
+@pytest.mark.parametrize("folders", [("patient01", "patient02"), ("train", "test")])
+def test_columns_of_yes_and_no_go_before_folders_that_are_no_words(tmp_path, folders):
+    for number, folder in enumerate(folders):
+        put(tmp_path / folder / f"{number}.jpg", photo(number))
+    put(tmp_path / "l.csv", f"path,edema,fracture\n{folders[0]}/0.jpg,1,1\n{folders[1]}/1.jpg,0,1\n".encode())
+    assert {label: len(names) for label, names in labels(scan([tmp_path])).items()} == {"edema": 1, "fracture": 2}
 
 
 SCORED = {

@@ -21,8 +21,17 @@ _SAME_SUM: Final = 0.02
 _MOST: Final = 0.9
 """Share of the rows of a table that have a sum, from which it is that of all."""
 _MIN_COMBINATIONS: Final = 3
-_ONE: Final = frozenset({"1", "1.0", "true", "x", "yes"})
-_ZERO: Final = frozenset({"0", "0.0", "false", "no", "", "-1", "-1.0", "nan"})
+_MAX_UNNAMED: Final = 5
+"""Columns of numbers without names of which the last may be the label: a box and its class."""
+_MANY: Final = 20
+"""Rows from which a column that differs in each is no class."""
+_ONE: Final = names.YES | {"1", "1.0", "x"}
+_ZERO: Final = names.NO | {"0", "0.0", "", "-1", "-1.0", "nan"}
+_QUALITY: Final = re.compile(r"(?:[iI]s|[hH]as)[\W_A-Z].*|(?:IS|HAS)[\W_].*")
+"""Name of a column that asks something about a photo, rather than of a class."""
+_LEADING_ZERO: Final = re.compile(r"0\d+")
+_CODE: Final = re.compile(r".+(?:[\W_](?:no|nr|num|number|code)|(?<=[a-z])(?:No|Nr|Num|Number|Code))")
+"""Name of a column of the numbers by which something is called."""
 _NUMBER: Final = re.compile(r"[+-]?\d+(?:[.,]\d+)?(?:e[+-]?\d+)?", re.IGNORECASE)
 _FRACTION: Final = re.compile(r"[+-]?\d*[.,]\d*[1-9]\d*(?:e[+-]?\d+)?", re.IGNORECASE)
 _LABELED_BOXES: Final = re.compile(r"[^\s\d]\S*(?:\s+\d+){4}(?:\s+[^\s\d]\S*(?:\s+\d+){4})*")
@@ -42,7 +51,7 @@ _STATES: Final = frozenset({
 })  # fmt: skip
 """Columns of yes and no that say of each photo what a program for photos knows, and are no classes."""
 _OF_MESSAGES: Final = frozenset({"fromid", "authorid", "senderid", "sendername", "messageid"})
-"""Columns of a chat that was exported with its photos: no word in it is a label."""
+"""Columns of a chat that was exported with its photos: no word in it is a label, unless its column is called so."""
 _OF_FILES: Final = frozenset({"mimetype", "filetype", "exiftoolversion", "filetypeextension"})
 """Columns of what a program reads out of photos, in which a quality or a type is the file's."""
 _WEAK: Final = frozenset({"quality", "type", "kind", "grade", "level", "sort", "product", "object", "objects"})
@@ -69,6 +78,10 @@ _SEVERAL: Final = frozenset({
     "labelnames", "species", "targets", "diagnoses",
 })  # fmt: skip
 """Names of columns that hold several labels of an image."""
+_TAGS: Final = frozenset({"tags", "keywords"})
+"""Names of columns that hold several words about an image."""
+_NUMBERS: Final = re.compile(r"\d+(?: \d+)*")
+"""Whole numbers, with blanks between them."""
 SCORES: Final = frozenset({"conf", "confidence", "confidencevalue", "score", "probability", "prob"})
 """Names of what says how sure a label is, as `names.normal` spells them."""
 _AXES: Final = frozenset({"x", "y"})
@@ -135,17 +148,27 @@ class _Columns:
         values = self.values(column)
         return bool(values) and all(isinstance(cell, str) and pattern.fullmatch(cell.strip()) for cell in values)
 
+    def identifies(self, column: int) -> bool:
+        """Return whether a column holds hashes and the like, each of one row."""
+        values = self.values(column)
+        return len(set(values)) == len(values) > 1 and all(_IDENTIFIER.fullmatch(str(value)) for value in values)
+
     def counts(self, column: int) -> bool:
         """Return whether a column holds the numbers of the rows, or other identifiers of them."""
-        values = self.values(column)
-        if len(set(values)) == len(values) > 1 and all(_IDENTIFIER.fullmatch(str(value)) for value in values):
+        if self.identifies(column):
             return True
+        values = self.values(column)
         begin = str(values[0]) if values else ""
         return (
             len(values) > 2
             and begin in {"0", "1"}
             and values == [str(int(begin) + place) for place in range(len(values))]
         )
+
+    def codes(self, column: int) -> bool:
+        """Return whether a column holds numbers by which something is called, rather than counts of it."""
+        zeros = any(_LEADING_ZERO.fullmatch(str(value)) for value in self.values(column))
+        return zeros or _CODE.fullmatch(self.header[column]) is not None
 
     def distinct(self, column: int) -> int:
         return len(set(self.values(column)))
@@ -409,7 +432,8 @@ def _separator(columns: _Columns, labels: list[int], path: int) -> str:
     """Return what stands between several labels in one cell, "" where cells hold one each.
 
     Each is the label of another image too, or in lines without a header the folder of one. Words with blanks between
-    them are rather one label: there, one of them is the folder of the image, or there are several combinations of them.
+    them are rather one label: there, one of them is the folder of the image, or there are several combinations of them,
+    or the column is one of tags, and each cell has a word that stands in another mix. Numbers are always several.
     """
     if not labels:
         return ""
@@ -419,7 +443,10 @@ def _separator(columns: _Columns, labels: list[int], path: int) -> str:
         if max(labels[0], path) < len(row) and isinstance(cell := row[labels[0]], str)
     }
     cells = {cell for cell, _ in placed}
-    plural = names.normal(columns.header[labels[0]]) in _SEVERAL
+    header = names.normal(columns.header[labels[0]])
+    if (header in _SEVERAL or header.endswith("ids")) and columns.holds(_NUMBERS, labels[0]):
+        return " "
+    plural = header in _SEVERAL
     lines = not columns.table.header and labels[0] > path
     folders = {folder for _, folder in placed} if lines else set()
     for separator in ("|", ";", ",", " "):
@@ -436,7 +463,30 @@ def _separator(columns: _Columns, labels: list[int], path: int) -> str:
         )
         if (plural and (known or spaced)) or (known and (not blank or (lines and combined))):
             return separator
+    if any(re.search(r"[|;,\[{]", cell) for cell in cells):
+        return ""
+    mixes = [cell.split() for cell in cells]
+    if (header in _TAGS and _are_mixed(mixes, alone=True)) or (
+        header in _SEVERAL - _KINDS and len(mixes) >= _MIN_COMBINATIONS and _are_mixed(mixes, alone=False)
+    ):
+        columns.table.notes.append(f"each word in the column “{shown(columns.header[labels[0]])}” is taken for a label")
+        return " "
     return ""
+
+
+def _are_mixed(mixes: Sequence[Sequence[str]], *, alone: bool) -> bool:
+    """Return whether each mix of words has one that stands elsewhere in others, and so is no part of a name.
+
+    `alone`: one that is all of another mix will do.
+    """
+    places: dict[str, list[tuple[int, int]]] = {}
+    for mix in mixes:
+        for place, word in enumerate(mix):
+            places.setdefault(word, []).append((place, len(mix) - place))
+    moving = {word for word, held in places.items() if all(len(set(one)) > 1 for one in zip(*held, strict=True))}
+    moving |= {mix[0] for mix in mixes if alone and len(mix) == 1}
+    several = [mix for mix in mixes if len(mix) > 1]
+    return bool(several) and all(moving.intersection(mix) for mix in several)
 
 
 def _label_columns(columns: _Columns, taken: set[int | None], path: int) -> tuple[list[int], list[int]]:
@@ -452,7 +502,8 @@ def _label_columns(columns: _Columns, taken: set[int | None], path: int) -> tupl
     ]
     headers = [names.normal(header) for header in columns.header]
     logged = not columns.table.header and any(columns.holds(_LOGGED, column) for column in free)
-    if logged or _OF_MESSAGES.intersection(headers):
+    chat = _OF_MESSAGES.intersection(headers)
+    if logged or (chat and not any(names.is_label_header(columns.header[column]) for column in free)):
         return [], []
     of_files = bool(_OF_FILES.intersection(headers))
     constant = {
@@ -474,7 +525,9 @@ def _label_columns(columns: _Columns, taken: set[int | None], path: int) -> tupl
         return (known if columns.table.sparse else known[:1]), []
     if scores := _score_columns(columns, free):
         return [], scores
-    if one_hot:
+    flags = one_hot if not columns.table.sparse and _are_flags(columns, one_hot, free) else []
+    if one_hot and not flags:
+        columns.table.flags = not _is_one_class(columns, one_hot)
         return [], one_hot
     named_labels = [column for role in ("label_name", "label") for column in columns.role(role)]
     empty = [column for column in named_labels if columns.table.header and not columns.values(column)]
@@ -486,35 +539,67 @@ def _label_columns(columns: _Columns, taken: set[int | None], path: int) -> tupl
         columns.table.notes.append(f"the masks in the column “{shown(columns.header[column])}” are no labels")
     free = [column for column in free if not columns.holds(_DATA, column) and not columns.holds(_POINTS, column)]
     free = [column for column in free if not _ID_HEADER.fullmatch(columns.header[column])]
-    if not columns.table.header:
+    if columns.table.header:
+        free = [column for column in free if not columns.identifies(column)]
+    else:
         free = [column for column in free if column > path or not columns.counts(column)]
     guessed = (_guess_by_header if columns.table.header else _guess_by_place)(columns, free)
     guessed = guessed or _titles(columns, path)
-    if not guessed and columns.table.header and not columns.table.sparse:
-        _note_candidates(columns, free)
+    if columns.table.header and not columns.table.sparse:
+        if guessed:
+            _note_ids(columns, guessed[0], (*taken, path))
+        else:
+            _note_candidates(columns, path, free, flags)
     return guessed, []
 
 
-def _note_candidates(columns: _Columns, free: list[int]) -> None:
+def _note_ids(columns: _Columns, guessed: int, taken: Iterable[int | None]) -> None:
+    """Notify of columns of ids that repeat, beside one of numbers that is taken for the labels."""
+    ids = [
+        column
+        for column, header in enumerate(columns.header)
+        if column not in (guessed, *taken)
+        and _ID_HEADER.fullmatch(header)
+        and 1 < columns.distinct(column) < len(columns.values(column))
+    ]
+    if ids and columns.numeric(guessed):
+        columns.table.notes.append(
+            f"the labels are those of the column “{shown(columns.header[guessed])}”, not of {', '.join(_listed(columns, ids))}"
+        )
+
+
+def _note_candidates(columns: _Columns, path: int, free: list[int], flags: list[int]) -> None:
     """Notify of columns without a usual name that may be labels: rather words and numbers that repeat, else any numbers."""
     unknown = [
         column
         for column in free
-        if names.rank(columns.header[column], "other") is None
+        if column not in flags
+        and names.rank(columns.header[column], "other") is None
         and names.normal(columns.header[column]) != "id"
         and columns.distinct(column) > 1
         and not any(looks_like_path(str(cell)) for cell in columns.values(column))
     ]
     words = [column for column in unknown if not columns.numeric(column)]
+    fractions = {
+        column for column in unknown if any(_FRACTION.fullmatch(str(cell).strip()) for cell in columns.values(column))
+    }
+    if fractions and not words and path not in columns.role("path") and _count_rows(columns.table, path):
+        return  # of epochs, not of photos
     numbers = [
         column
         for column in unknown
-        if not any(_FRACTION.fullmatch(str(cell).strip()) for cell in columns.values(column))
+        if column not in fractions
         and columns.distinct(column) < len(columns.values(column))
+        and not columns.codes(column)
     ]
     if candidates := [column for column in unknown if column in words or column in numbers] if words else unknown:
         listed = ("one of " if len(candidates) > 1 else "") + ", ".join(_listed(columns, candidates))
-        columns.table.notes.append(f"no column is called “label”: if {listed} holds the labels, rename it")
+        left = (
+            f"; {', '.join(_listed(columns, flags))} say yes and no, and are taken for no labels beside it"
+            if flags
+            else ""
+        )
+        columns.table.notes.append(f"no column is called “label”: if {listed} holds the labels, rename it{left}")
 
 
 def _listed(columns: _Columns, chosen: list[int]) -> list[str]:
@@ -584,6 +669,8 @@ def _guess_by_header(columns: _Columns, free: list[int]) -> list[int]:
     found = few if len(words) > 1 else words
     if len(found) == 1 and columns.distinct(found[0]) == 1 < len(words):  # the same for all, beside others
         found = []
+    if len(found) == 1 and columns.distinct(found[0]) == len(columns.values(found[0])) >= _MANY:  # each its own
+        found = []
     if (
         not words
         and len(free) == 1
@@ -601,6 +688,11 @@ def _guess_by_place(columns: _Columns, free: list[int]) -> list[int]:
     words = [column for column in free if not columns.numeric(column)]
     if words:
         return [min(words, key=lambda column: (-len(columns.values(column)), columns.distinct(column)))]
+    if len(free) > _MAX_UNNAMED:
+        columns.table.notes.append(
+            f"{len(free)} columns of numbers have no names: write a line of names above them, with “label” for the labels"
+        )
+        return []
     return free[-1:] if len(free) != 4 else []  # four numbers are a box
 
 
@@ -613,7 +705,8 @@ def _more_labels(columns: _Columns, labels: list[int], taken: set[int | None]) -
     first = max((*labels, *(column for column in taken if column is not None)), default=0)
     if columns.table.delimited and len(lengths) > 1 and not any(map(columns.numeric, labels)):
         ends = [column for column in range(first + 1, columns.width) if column >= min(lengths)]
-        if ends and set(ends) <= set(free) and not any(columns.holds(_DATA, column) for column in ends):
+        directly = min(lengths) <= first + 1
+        if directly and ends and set(ends) <= set(free) and not any(columns.holds(_DATA, column) for column in ends):
             return ends
     return [column for column in free if known.issuperset(columns.values(column) or [""])]
 
@@ -633,6 +726,33 @@ def _one_hot(columns: _Columns, free: list[int]) -> list[int]:
     return found if len(found) > 1 else []
 
 
+def _is_one_class(columns: _Columns, one_hot: Sequence[int]) -> bool:
+    """Return whether columns of yes and no are classes, of which each image has one."""
+    asked = any(_QUALITY.fullmatch(columns.header[column]) for column in one_hot)
+    return not asked and all(len(_chosen(cells, one_hot)) == 1 for _, cells in columns.table.rows)
+
+
+def _are_flags(columns: _Columns, one_hot: Sequence[int], free: Iterable[int]) -> bool:
+    """Return whether columns say by words what is true of an image, beside a column of other words that may be its label."""
+    said = {str(value).strip().lower() for column in one_hot for value in columns.values(column)}
+    if not one_hot or not said <= names.YES | names.NO or _is_one_class(columns, one_hot):
+        return False
+    return any(
+        column not in one_hot
+        and not columns.numeric(column)
+        and 1 < columns.distinct(column) < len(columns.values(column))
+        and names.rank(columns.header[column], "other") is None
+        and not _ID_HEADER.fullmatch(columns.header[column])
+        and not any(columns.holds(pattern, column) for pattern in (_DATA, _POINTS, _MASK))
+        for column in free
+    )
+
+
+def _chosen(cells: Sequence[Cell], one_hot: Iterable[int]) -> list[int]:
+    """Return the columns of yes and no that say yes in a row."""
+    return [column for column in one_hot if str(_first_of(cells, [column])).strip().lower() in _ONE]
+
+
 def _score_columns(columns: _Columns, free: list[int]) -> list[int]:
     """Return the columns of votes for classes, or of their probabilities: those of a row come to the same sum."""
     found = [
@@ -642,6 +762,7 @@ def _score_columns(columns: _Columns, free: list[int]) -> list[int]:
         and columns.numeric(column)
         and columns.distinct(column) > 1
         and names.rank(columns.header[column], "other") is None
+        and not columns.codes(column)
     ]
     rows = [_scores(cells, found) for _, cells in columns.table.rows]
     values = {value for row in rows for value in row}
@@ -699,11 +820,7 @@ def _entries(columns: _Columns, roles: _Roles) -> Iterator[ListEntry]:
             labels = _highest(columns, cells, roles.one_hot)
             tied += not labels
         elif roles.one_hot:
-            labels = [
-                columns.header[column].strip()
-                for column in roles.one_hot
-                if str(_first_of(cells, [column])).strip().lower() in _ONE
-            ]
+            labels = [columns.header[column].strip() for column in _chosen(cells, roles.one_hot)]
         else:
             cell = _first_of(cells, roles.labels)
             labels, several = ([_clean(str(cell))], False) if fractions and cell else labels_in(cell)

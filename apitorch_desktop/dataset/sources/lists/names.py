@@ -28,17 +28,17 @@ _LABEL_NAMES: Final = _words(
     "display_name species_name breed_name class_str target_name tag_name text_label human_label common_name label_title"
 )
 _LABELS: Final = _words(
-    "true_label y_true gt_label gold_label actual_label manual_label "
+    "corrected_label clean_label true_label y_true gt_label gold_label actual_label manual_label "
     "label labels class category annotation annotations target ground_truth tag y choice choices species breed "
     "scientific_name "
-    "groundtruth gt truth diagnosis dx finding finding_labels variety classification classes categories category_label "
-    "expression type kind sentiment emotion object objects object_name region_attributes file_attributes landmark disease "
-    "expected answer prediction predicted classifications verdict product sort klasse etikett kategorie bezeichnung classe "
-    "etiquette categorie clase etiqueta categoria art tags level grade quality"
+    "groundtruth gt truth diagnosis diagnostic dx finding finding_labels variety classification classes categories "
+    "category_label expression type kind sentiment emotion object objects object_name region_attributes file_attributes landmark "
+    "disease expected answer prediction predicted classifications verdict product sort klasse etikett kategorie bezeichnung "
+    "classe etiquette categorie clase etiqueta categoria art tags level grade quality"
 )
 _LABEL_IDS: Final = _words(
-    "class_id label_id category_id target_id class_index label_index class_idx label_idx class_number class_no classid "
-    "labelid cls landmark_id species_id breed_id variety_id disease_id type_id kind_id taxon_id"
+    "class_id label_id category_id target_id class_index label_index label_group class_idx label_idx class_number class_no "
+    "classid labelid cls landmark_id species_id breed_id variety_id disease_id type_id kind_id taxon_id"
 )
 _SPLITS: Final = _words(
     "split set subset partition usage ml_use mluse phase data_split dataset_split part fold purpose mode dataset"
@@ -103,6 +103,17 @@ _FILLERS: Final = frozenset(
         "集 数据 数据集 图片 图像 用 データ セット データセット 画像"
     )
 )
+YES: Final = frozenset(
+    _words(
+        "true yes wahr ja vrai oui verdadero vero verdadeiro waar prawda истина да doğru sant sand sann tosi igaz pravda"
+    )
+)
+NO: Final = frozenset(
+    _words(
+        "false no falsch nein faux non falso onwaar fałsz ложь нет yanlış yanliş falskt falsk usann epätosi hamis nepravda"
+    )
+)
+"""Yes and no in the words of people and of spreadsheets in their languages."""
 _DERIVED: Final = frozenset(
     _words(
         "aug augmented augmentation augmentations resized rescaled cropped backup bak copy copies kopie sicherung copie copia "

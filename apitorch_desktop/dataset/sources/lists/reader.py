@@ -63,6 +63,7 @@ class ListContent:
     where they are nothing but names of lists within it, `guessed` where nothing calls them labels, `scored` where each has a
     score. `bare`: there is nothing but paths in it. `plain`: it is a table without a header. `counted`: its labels are the
     numbers of its rows; `by_number`: they are numbers that nothing calls labels, which names beside it may have replaced.
+    `flags`: they are names of columns of yes and no, which may be of anything.
     `of_objects`: it has annotations, which may be of objects in images. `unlabeled`: it has a place for labels, which is
     empty.
     """
@@ -77,6 +78,7 @@ class ListContent:
     plain: bool = False
     counted: bool = False
     by_number: bool = False
+    flags: bool = False
     of_objects: bool = False
     unlabeled: bool = False
 
@@ -202,6 +204,11 @@ def counts_rows(content: ListContent) -> bool:
     return content.counted and unnamed and len(content.entries) > max(2, len(folders))
 
 
+def repeated_by(name: str) -> str:
+    """Return how the sentence begins that a list gives images several labels."""
+    return f"“{shown(name)}” gives several labels to "
+
+
 def _repeated(entries: list[ListEntry], name: str) -> list[str]:
     """Return a sentence about images that a list gives several labels."""
     labels: dict[str, list[str]] = {}
@@ -213,9 +220,7 @@ def _repeated(entries: list[ListEntry], name: str) -> list[str]:
         return []
     path, given = repeated[0]
     more = f" and so to {plural(len(repeated) - 1, 'more photo')}" if len(repeated) > 1 else ""
-    return [
-        f"“{shown(name)}” gives several labels to “{shown(path)}” ({', '.join(given[:5])}){more}: it comes under each."
-    ]
+    return [f"{repeated_by(name)}“{shown(path)}” ({', '.join(given[:5])}){more}: it comes under each."]
 
 
 def _entries(
@@ -267,7 +272,7 @@ def _entries(
         content.bare = all(len(cells) == 1 for _, cells in table.rows)
         content.plain = not table.header
     entries = entries_of(table, locate, class_names)
-    content.counted, content.by_number = table.counted, table.by_number
+    content.counted, content.by_number, content.flags = table.counted, table.by_number, table.flags
     content.unlabeled = table.unlabeled
     content.notes += [f"“{shown(name)}”: {sentence}." for sentence in table.notes]
     if table.unread:

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from typing import Final, Literal
 
 from apitorch_desktop.dataset.sources.lists.index import IMAGE_SUFFIXES
-from apitorch_desktop.dataset.sources.lists.names import is_known_header, is_path_header
+from apitorch_desktop.dataset.sources.lists.names import is_known_header, is_path_header, is_view, split_of
 from apitorch_desktop.dataset.sources.name_encoding import decode_text
 from apitorch_desktop.dataset.sources.pasted_text import data_image, is_url
 from apitorch_desktop.utils.text import restored, shown
@@ -21,12 +21,21 @@ Located = Callable[[str], bool]
 
 _SAMPLE: Final = 60
 _MAX_PREAMBLE: Final = 20
+_MAX_TYPED: Final = 3
+"""Lines at the begin of a table among which may be types of its columns."""
+_MAX_LISTED: Final = 6
 _MAX_COLUMNS: Final = 200
 """Columns of a row that are looked at: a text without line ends is one row of a million."""
 _SUFFIXES: Final = "|".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))
 _PATH_FIRST: Final = re.compile(rf"\s*(.*?\.(?:{_SUFFIXES}))(?:(?:\s*(?:[:=]|[-=]>)\s*|\s+)(.*?))?\s*", re.IGNORECASE)
 _PATH_LAST: Final = re.compile(rf"\s*(\S+)\s+(.*\.(?:{_SUFFIXES}))\s*", re.IGNORECASE)
 _ODD_WORD: Final = re.compile(r"\w*[^\x00-\x7f](?:\w|[^\x00-\x7f])*")
+_JOINED: Final = re.compile(rf"(.+?\.(?:{_SUFFIXES}))_([^\s.]+)", re.IGNORECASE)
+"""Name of an image and a class in one cell."""
+_TYPE: Final = re.compile(
+    r"\[\w\]|string|text|discrete|continuous|numeric|float|int|integer|meta|class|ignore", re.IGNORECASE
+)
+"""Type of a column, as programs write it below the header."""
 _BOX: Final = re.compile(r"-?\d+(?:\.\d+)?(?:,-?\d+(?:\.\d+)?){4}")
 """x,y,x,y,class of one object."""
 _RULE: Final = re.compile(r"[\s|+:=-]*[-=]{3}[\s|+:=-]*|\(\d+ rows?\)")
@@ -56,6 +65,8 @@ class Table:
     """True where its labels are the numbers of its rows, in their order."""
     by_number: bool = False
     """True where its labels are numbers that nothing in it calls labels, named or not."""
+    flags: bool = False
+    """True where its labels are names of columns that say yes and no, which may be of anything."""
     unlabeled: bool = False
     """True where a column is called a label, and is empty."""
     above: frozenset[str] = frozenset()
@@ -111,7 +122,7 @@ def read_table(text: str, locate: Located, alike: str = "") -> Table:
                 continue
     if best is None or not any(best[0][:3]):
         raise ValueError("no column looks like paths or web addresses")
-    table = _with_header(best[2], best[1], locate)
+    table = _unfolded(_with_header(best[2], best[1], locate), locate)
     table.delimited = delimited
     return table
 
@@ -130,6 +141,8 @@ def _parsers(text: str, separator: str, alike: str) -> Iterator[tuple[Parse, boo
         if delimiter in text:
             for quote in quotes:
                 yield partial(_delimited, text, delimiter, quote), True
+            if any(map(_JOINED.match, text[: 2**12].splitlines()[1:])):
+                yield partial(_joined, text, delimiter), True
             if '\\"' in text:
                 yield partial(_delimited, text, delimiter, '"', "\\"), True
     yield partial(_lines, text, lambda line: [line]), False
@@ -152,6 +165,17 @@ def _delimited(
         if any(cell.strip() for cell in cells):
             yield before + 1, [restored(cell) for cell in cells]
         before = reader.line_num
+
+
+def _joined(text: str, delimiter: str) -> Iterator[tuple[int, list[Cell]]]:
+    """Yield the rows of a table that has an image and a class in its first cell, and nothing or 0 behind one that is absent."""
+    for line, cells in _delimited(text, delimiter, '"'):
+        if found := _JOINED.fullmatch(str(cells[0]).strip()):
+            absent = len(cells) > 1 and all(str(cell).strip() in {"", "0"} for cell in cells[1:])
+            yield line, [found[1], "" if absent else found[2], *cells[1:]]
+        else:
+            name, _, label = str(cells[0]).rpartition("_")
+            yield line, [name, label, *cells[1:]]
 
 
 def _lines(text: str, split: Callable[[str], list[Cell]]) -> Iterator[tuple[int, list[Cell]]]:
@@ -197,7 +221,7 @@ def _rank(rows: list[tuple[int, list[Cell]]], locate: Located) -> tuple[tuple[fl
     counts = []
     for column in range(min(width, _MAX_COLUMNS)):
         cells = [cells[column] for _, cells in rows if column < len(cells)]
-        found = sum(isinstance(cell, str) and (is_image_address(cell) or locate(cell)) for cell in cells)
+        found = sum(isinstance(cell, str) and (is_image_address(cell) or locate(_unpadded(cell))) for cell in cells)
         alike = sum(isinstance(cell, str) and looks_like_path(cell) for cell in cells)
         counts.append((found, alike))
     if not counts:
@@ -213,6 +237,11 @@ def _rank(rows: list[tuple[int, list[Cell]]], locate: Located) -> tuple[tuple[fl
             (place for cells in headers for place, cell in enumerate(cells) if _is_known(cell, is_path_header)), 0
         )
     return (*counts[column], known, even), column
+
+
+def _unpadded(cell: str) -> str:
+    """Return a number without the blanks that make a column of them even; anything else as it is."""
+    return number if (number := cell.strip()).isdigit() else cell
 
 
 def _is_known(cell: Cell, known: Callable[[str], bool] = is_known_header) -> bool:
@@ -242,6 +271,11 @@ def _with_header(rows: list[tuple[int, list[Cell]]], column: int, locate: Locate
         first = cells[0] if cells and isinstance(cells[0], str) else ""
         return first.lstrip().startswith(("#", "//")) and not is_image(cells)
 
+    rows = [
+        row
+        for place, row in enumerate(rows)
+        if not 0 < place < _MAX_TYPED or is_image(row[1]) or not _are_types(row[1])
+    ]
     first = next((number for number, (_, cells) in enumerate(rows) if is_image(cells)), len(rows))
     known = next(
         (
@@ -269,4 +303,39 @@ def _with_header(rows: list[tuple[int, list[Cell]]], column: int, locate: Locate
             for line, cells in body
             if not is_comment(cells) and cells != repeated and not _RULE.fullmatch(" ".join(map(str, cells)).strip())
         ],
+    )
+
+
+def _are_types(cells: list[Cell]) -> bool:
+    """Return whether most cells are types of columns."""
+    types = sum(_TYPE.fullmatch(str(cell).strip()) is not None for cell in cells)
+    return types > max(1, len(cells) // 2)
+
+
+def _unfolded(table: Table, locate: Located) -> Table:
+    """Return a table of columns of images, each below the name of a class, as one with a column of images and one of labels.
+
+    They are of several lengths; else the columns may be of images that belong together, which is noted.
+    """
+    header = [name.strip() for name in table.header]
+    held = [
+        (line, name, str(cell)) for line, cells in table.rows for name, cell in zip(header, cells, strict=False) if cell
+    ]
+    if (
+        len(set(header)) < max(2, len(header), *(len(cells) for _, cells in table.rows))
+        or any(not name or is_known_header(name) or is_view(name) for name in header)
+        or not all(locate(cell.strip()) for _, _, cell in held)
+        or len({cell for _, _, cell in held}) < len(held)
+    ):
+        return table
+    listed = ", ".join(f"“{shown(name)}”" for name in header[:_MAX_LISTED])
+    if len(held) == len(header) * len(table.rows):
+        table.notes.append(
+            f"the columns {listed} hold photos: if they are classes, write one photo a line, with its label in a column “label”"
+        )
+        return table
+    what, role = ("parts of the set", "split") if all(map(split_of, header)) else ("labels", "label")
+    rows: list[tuple[int, list[Cell]]] = [(line, [cell, name]) for line, name, cell in held]
+    return Table(
+        ["file", role], rows, notes=[f"the names of the columns {listed} are taken for {what} of the photos in them"]
     )
