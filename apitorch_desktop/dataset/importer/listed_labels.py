@@ -13,6 +13,7 @@ from typing import Final
 from apitorch_desktop.api.types import LONGEST_LABEL
 from apitorch_desktop.dataset.importer.companions import companion_kind
 from apitorch_desktop.dataset.importer.folder_labels import quoted
+from apitorch_desktop.dataset.importer.photo_texts import PhotoTexts, labels_in_texts, speaks_of_others
 from apitorch_desktop.dataset.sources.lists import reader
 from apitorch_desktop.dataset.sources.lists.annotations import box_classes, is_of_numbers, yolo_classes
 from apitorch_desktop.dataset.sources.lists.columns import ListEntry, labels_in
@@ -41,6 +42,7 @@ _MOST_DISTINCT: Final = 0.95
 """Part of the names in a list that are distinct, up to which they are labels of photos rather than names of classes."""
 _FIRST: Final = 20
 """Entries of a list that say whether it names images that are there."""
+_TABLES: Final = frozenset({".csv", ".tsv", ".tab", ".txt", ".lst"})
 _MAX_ALIKE: Final = 2**15
 """Bytes of a list that say how others of its form are read."""
 _AGREEING: Final = 0.8
@@ -75,6 +77,8 @@ class ListedLabels:
         """Image → name of the list that gives its label."""
         self._by_number: set[Parts] = set()
         """Images whose label is the name of a number that nothing calls a label."""
+        self._plain: set[Parts] = set()
+        """Images whose label is that number, named or not, in a list of nothing but paths and numbers."""
         self._classes: set[str] = set()
         """Names of classes from files that number them."""
         self._keyed: list[tuple[reader.ListContent, Parts]] = []
@@ -104,11 +108,13 @@ class ListedLabels:
         folders = {part for parts in images for part in parts[:-1]}
         names = _ClassNames(lists, index, folders, len(images))
         self.folder_names = names.mapping_for(folders)
+        names.count_as_lists()
         self._classes = names.normal_names()
         self.notes += names.notes
         parts_of_set = _parts_by_list(parts for parts, _ in lists)
         alike = _alike(lists, parts_of_set)
         boxes: list[tuple[Parts, list[str]]] = []
+        texts: dict[Parts, tuple[Parts, bytes]] = {}
         alone = [one for one in lists if reader.is_label_file(one[0][-1])]
         for parts, load in sorted(
             lists, key=lambda one: (_rank_of_list(one[0][-1]), [natural(part) for part in one[0]])
@@ -126,6 +132,8 @@ class ListedLabels:
             elif image is not None and is_of_numbers(data):  # about this image: no number in it is another one
                 self.unused.append(parts)
                 self._fail(f"“{shown(parts[-1])}” is not understood: it is called as a photo, and has numbers.")
+            elif image is not None and not speaks_of_others(data):
+                texts[image] = parts, data[:_MAX_ALIKE]
             else:
                 self._use(data, parts, index, names, folders, parts_of_set.get(parts, ""), alike)
         self._drop_numbers_of_rows()
@@ -135,6 +143,7 @@ class ListedLabels:
         self._join(lists, index, names)
         self._merge_boxes(boxes, names)
         self._merge_label_files(alone, images, names)
+        self._merge_texts(texts)
         self._note_absent()
         for failed in self._failed.values():
             more = f" And so with {plural(len(failed) - 1, 'more file')}." if len(failed) > 1 else ""
@@ -280,6 +289,8 @@ class ListedLabels:
             self._note_spellings(name, adding.paths[image], entry.path, self.labels[image])
         if content.by_number and not adding.numbered:
             self._by_number.add(image)
+        if content.by_number and content.plain:
+            self._plain.add(image)
         if adding.weak:
             self.weak.add(image)
             if content.of_albums:
@@ -394,15 +405,23 @@ class ListedLabels:
         self.weak.update(
             image
             for image in self._by_number
-            if folders[image] in self.folder_names or normal(folders[image]) in self._classes
+            if (folders[image] in self.folder_names and not (image in self._plain and folders[image].isdecimal()))
+            or normal(folders[image]) in self._classes
         )
         if len(set(filter(None, folders.values()))) < 2:  # one folder for all says less than a list
             return
-        self.weak.update(image for image in guessed if folders[image])
+        kept = self._plain - self.weak if self._are_numbers(folders.values()) else set()
+        self.weak.update(image for image in guessed - kept if folders[image])
+        if numbers := [
+            label for image in kept for label in self.labels[image] if label.isdecimal() and label != folders[image]
+        ]:
+            self.notes.append(
+                f"A list gives photos {few(numbers)} for labels, which count, not the numbers of the folders."
+            )
         self._weigh_scored(folders)
         differing = [
             label
-            for image in guessed - self.numbered
+            for image in (guessed & self.weak) - self.numbered
             for label in self.labels[image]
             if label.casefold() != folders[image].casefold() != ""
         ]
@@ -418,6 +437,11 @@ class ListedLabels:
             if split_of(folders[image]):
                 given.setdefault(folders[image], set()).update(self.labels[image])
         return {image: "" if len(given.get(label, ())) > 1 else label for image, label in folders.items()}
+
+    def _are_numbers(self, folders: Iterable[str]) -> bool:
+        """Return whether folders have nothing but numbers for names, which say less than those that a list repeats."""
+        own = [label for image in self._plain for label in self.labels[image]]
+        return len(set(own)) < len(own) and all(map(str.isdecimal, filter(None, folders)))
 
     def _weigh_scored(self, folders: Mapping[Parts, str]) -> None:
         """Let labels with scores give way to folders that are called by these labels."""
@@ -546,6 +570,20 @@ class ListedLabels:
                 if self.labels[image] == [label] and label.isdigit():
                     self.numbered.add(image)
 
+    def _merge_texts(self, texts: PhotoTexts) -> None:
+        """Add the labels in texts that are called as photos, where no list gave one."""
+        files = [parts for parts, _ in texts.values()]
+        if not (words := labels_in_texts(texts)):
+            self.unused += files
+            return
+        new = {image: [word] for image, word in words.items() if image not in self.labels}
+        self.labels.update(new)
+        self.guessed.update(new)
+        names = few(parts[-1] for parts in files)
+        self.notes.append(
+            f"The words in {names} are the labels of the photos of these names, unless folders say another."
+        )
+
 
 class _AddedList:
     """A list whose entries are being added, with what all of them share.
@@ -608,7 +646,7 @@ class _ClassNames:
             return False
         found = {entry.path: len(self._index.candidates(entry.path, parts[:-1], part)) for entry in entries}
         photos = [path for path, count in found.items() if count]
-        labels = [entry.label for entry in entries if entry.label]
+        labels = [names.get(entry.path, entry.label) for entry in entries if entry.label]
         if not photos or not labels:
             return False
         of_folders = len(self._folders.intersection(map(without_zeros, names)))
@@ -643,9 +681,42 @@ class _ClassNames:
             except reader.InvalidList:
                 continue
             labels = {label for entry in entries for label in (*entry.several, entry.label) if label}
-            if labels and labels <= names.keys():
+            if labels and (labels <= names.keys() or labels <= _counted_from_0(names).keys()):
                 return True
         return False
+
+    def count_as_lists(self) -> None:
+        """Count the names of classes from where the lists of photos count, whose numbers all have to have one."""
+        for folder, names in self._by_folder.items():
+            if not all(map(str.isdigit, names)):
+                continue
+            used = {number for parts, load in self._lists for number in self._numbers_in(parts, load, folder)}
+            from_0, from_1 = _counted_from_0(names), {str(int(key) + 1): name for key, name in names.items()}
+            if used and not used <= names.keys():
+                if used <= from_0.keys():
+                    self._by_folder[folder] = from_0
+                    self.notes.append(
+                        f"The names of classes count from 1, and the lists from 0: “0” is “{from_0['0']}”."
+                    )
+                elif used <= from_1.keys():
+                    self._by_folder[folder] = from_1
+
+    def _numbers_in(self, parts: Parts, load: Callable[[], bytes], folder: Parts) -> set[str]:
+        """Return the labels at both ends of a table of photos which has the names in a folder, where they are numbers."""
+        table = PurePosixPath(parts[-1]).suffix.lower() in _TABLES and parts not in self.used
+        if not table or self.near(parts[:-1]) is not self._by_folder[folder]:
+            return set()
+        if self._index.find(PurePosixPath(parts[-1]).stem, parts[:-1]):  # of one photo, as a text of boxes
+            return set()
+        with suppress(reader.InvalidList):
+            data = load()
+            if len(data) > 2 * _MAX_ALIKE:
+                head, tail = data[:_MAX_ALIKE], data[-_MAX_ALIKE:]
+                data = head[: head.rfind(b"\n") + 1] + tail[tail.find(b"\n") + 1 :]
+            locate = self._index.locator(parts[:-1], _words_of_list(parts[-1])[0])
+            labels = {entry.label for entry in reader.read_list(data, parts[-1], locate).entries if entry.label}
+            return labels if all(map(str.isdigit, labels)) else set()
+        return set()
 
     def near(self, folder: Parts) -> Mapping[str, str]:
         """Return the names that hold in a folder: of it, of one above, or the only ones."""
@@ -675,6 +746,13 @@ class _ClassNames:
                     )
                 return found
         return {}
+
+
+def _counted_from_0(names: Mapping[str, str]) -> dict[str, str]:
+    """Return names that are numbered from 1 with the numbers from 0; nothing for others."""
+    if not all(map(str.isdigit, names)) or min(map(int, names), default=0) != 1:
+        return {}
+    return {str(int(key) - 1): name for key, name in names.items()}
 
 
 def _alike(lists: Sequence[ListFile], parts_of_set: Mapping[Parts, str]) -> dict[tuple[Parts, tuple[str, ...]], bytes]:

@@ -1002,6 +1002,67 @@ def test_numbers_of_photos_are_no_names_of_classes(tmp_path):
     }
 
 
+def test_names_are_counted_as_all_lists_count_together(tmp_path):
+    for number in range(6):
+        put(tmp_path / f"images/0000{number}.jpg", photo(number))
+    put(tmp_path / "train.txt", b"00000.jpg 0\n00001.jpg 0\n00002.jpg 1\n")
+    put(tmp_path / "val.txt", b"00003.jpg 0\n00004.jpg 2\n")
+    put(tmp_path / "test.txt", b"00005.jpg 1\n")
+    put(tmp_path / "classes.txt", b"1    rice leaf roller   \n2    rice leaf caterpillar\n3    paddy stem maggot\n")
+    plan = scan([tmp_path])
+    assert {label: len(found) for label, found in labels(plan).items()} == {
+        "rice_leaf_roller": 3, "rice_leaf_caterpillar": 2, "paddy_stem_maggot": 1,
+    }  # fmt: skip
+    assert any("count from 1, and the lists from 0: “0” is “rice leaf roller”" in note for note in plan.notes)
+
+
+@pytest.mark.parametrize(
+    ("captions", "expected"),
+    [
+        (["1 girl with a hat", "1 girl", "2 dogs on the grass"], {"girl": 2, "dogs": 1}),
+        (["a photo of 1", "a photo of 2, a1", "1, 2"], {"girl": 2, "dogs": 1}),
+        (["cat", "cat", "dog"], {"girl": 2, "dogs": 1}),
+    ],
+)
+def test_a_text_called_as_a_photo_is_no_list_of_others(tmp_path, captions, expected):
+    for number, text in enumerate(captions, 1):
+        folder = tmp_path / ("girl" if number < 3 else "dogs")
+        put(folder / f"{number}.jpg", photo(number))
+        put(folder / f"{number}.txt", text.encode())
+    assert {label: len(found) for label, found in labels(scan([tmp_path])).items()} == expected
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (["cat\n", "cat", "dog"], {"cat": 2, "dog": 1}),
+        (["cat, indoors", "cat", "dog"], {"pets": 3}),
+        (["EXIT", "STOP", "TAXI"], {"pets": 3}),
+    ],
+)
+def test_a_word_beside_each_photo_is_its_label_where_it_recurs(tmp_path, texts, expected):
+    for number, text in enumerate(texts):
+        put(tmp_path / f"pets/p{number}.jpg", photo(number))
+        put(tmp_path / f"pets/p{number}.txt", text.encode())
+    plan = scan([tmp_path / "pets"])
+    assert {label: len(found) for label, found in labels(plan).items()} == expected
+    assert any("are the labels of the photos of these names" in note for note in plan.notes) == ("cat" in expected)
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"), [("T-Shirt\nShirt\nChiffon\n", {"t_shirt": 2, "chiffon": 1}), ("", {"0": 2, "2": 1})]
+)
+def test_a_number_in_a_list_goes_before_a_folder_that_is_a_number(tmp_path, names, expected):
+    paths = ["images/0/00/1,2.jpg", "images/0/01/3,4.jpg", "images/1/00/5,6.jpg"]
+    for number, path in enumerate(paths):
+        put(tmp_path / path, photo(number))
+    put(
+        tmp_path / "clean_label_kv.txt", "".join(f"{path} {n}\n" for path, n in zip(paths, "020", strict=True)).encode()
+    )
+    put(tmp_path / "category_names_eng.txt", names.encode())
+    assert {label: len(found) for label, found in labels(scan([tmp_path])).items()} == expected
+
+
 def test_albums_that_are_called_by_numbers_give_way_to_folders_with_their_names_too(tmp_path):
     for number, path in enumerate(CAT_AND_DOG):
         put(tmp_path / path, photo(number))

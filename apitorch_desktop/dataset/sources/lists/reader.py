@@ -392,7 +392,7 @@ def _json_lines(text: str, name: str, notes: list[str]) -> list[tuple[int, Any]]
 CLASS_NAME_FILES: Final = re.compile(
     r"(?:.*[._-])?(?:classes|class_?names|classnames|labels?|label_?names|names|categories|label_?map|class_?map(?:ping)?|class|category|(?:label|class|category)_?key|"
     r"labels?_list|class_?list|class_?dict|(?:cat|idx|id|index|label|class)_?(?:to|2)_?(?:name|class|label|cat|idx|index)s?|"
-    r"id2label|class_?indices|class_?index|synsets?|synset_?words|words|synset_mapping|categories_\w+|class-?descriptions(?:-\w+)*)(?:\.txt|\.json|\.csv|\.names|\.ya?ml|\.pbtxt)"
+    r"id2label|class_?indices|class_?index|synsets?|synset_?words|words|synset_mapping|categories_\w+|class-?descriptions(?:-\w+)*)(?:[._-](?:en|eng|english))?(?:\.txt|\.json|\.csv|\.names|\.ya?ml|\.pbtxt)"
     r"|README\.md|.*(?:label|class|categor|map).*\.json|.*\.names|data\.ya?ml|dataset\.ya?ml|.*\.labels|.*labels?\.txt",
     re.IGNORECASE,
 )
