@@ -77,6 +77,10 @@ class ListedLabels:
         """Image → name of the list that gives its label."""
         self._by_number: set[Parts] = set()
         """Images whose label is the name of a number that nothing calls a label."""
+        self._blank: set[Parts] = set()
+        """Images whose cell is empty in a column of labels."""
+        self._relabeled: set[str] = set()
+        """Folders of images that have labels by lists, so that their names are no labels of other images in lists."""
         self._plain: set[Parts] = set()
         """Images whose label is that number, named or not, in a list of nothing but paths and numbers."""
         self._classes: set[str] = set()
@@ -262,6 +266,9 @@ class ListedLabels:
             self.unlabeled.setdefault(image, _common_depth(adding.parts[:-1], image[:-1]))
         elif adding.of_objects and not adding.weak and not entry.label:
             self.unlabeled[image] = None
+        elif content.of_label and not (adding.weak or entry.label or entry.several):
+            self.unlabeled.setdefault(image, None)
+            self._blank.add(image)
         if split:
             self.splits.setdefault(image, split)
         if entry.original:
@@ -382,15 +389,23 @@ class ListedLabels:
     def without_label(self, image: Parts, folder_label: str) -> bool:
         """Return whether an image that lists name has no label, so that the name of its folder is none.
 
-        It is one where the lists give it to other images, or where it is below a list without labels.
+        It is one where the lists give it to other images, unless they leave the label of this one empty and name others in
+        its folder; or where it is below a list without labels.
         """
         if image not in self.unlabeled or image in self._of_several:
             return image in self._of_several
+        if image in self._blank:
+            return folder_label in self._relabeled and labels_in(folder_label)[0] != []
         if (depth := self.unlabeled[image]) is not None:
             return all(split_of(name) or is_container(name) for name in image[depth:-1])
         return (
             folder_label.casefold() not in self.given and labels_in(folder_label)[0] != []
         )  # a folder may be called nan
+
+    def decides(self, image: Parts) -> bool:
+        """Return whether lists give an image a label that no folder replaces, or none."""
+        gives_way = any(image in images for images in (self.weak, self.numbered, self.guessed, self.scored))
+        return image in self._blank or (image in self.labels and not gives_way)
 
     @cached_property
     def given(self) -> set[str]:
@@ -399,6 +414,7 @@ class ListedLabels:
 
     def weigh(self, folders: Mapping[Parts, str]) -> None:
         """Decide which labels give way to those of folders, the label of each image by its folders, "" for none."""
+        self._relabeled = {self.folder_names.get(folders[image], folders[image]) for image in self.labels}
         self._weigh_albums(folders)
         guessed = self.guessed - (self.numbered if self._name_numbers(folders) else set())
         folders = self._without_parts(folders)

@@ -1063,6 +1063,36 @@ def test_a_number_in_a_list_goes_before_a_folder_that_is_a_number(tmp_path, name
     assert {label: len(found) for label, found in labels(scan([tmp_path])).items()} == expected
 
 
+@pytest.mark.parametrize(
+    "places",
+    [
+        ["food/p0.jpg", "food/p1.jpg", "food/p2.jpg", "food/p3.jpg"],
+        ["food/cat/p0.jpg", "food/p1.jpg", "food/cat/p2.jpg", "food/dog/p3.jpg"],
+    ],
+)
+def test_a_photo_whose_label_is_empty_in_a_list_has_none_by_its_folder(tmp_path, places):
+    for number, place in enumerate(places):
+        put(tmp_path / place, photo(number))
+    put(tmp_path / "food/labels.csv", b"file_name,label\np0.jpg,cat\np1.jpg,\np2.jpg,cat\np3.jpg,dog\n")
+    put(tmp_path / "birds/bird/b0.jpg", photo(8))
+    put(tmp_path / "birds/dog/b1.jpg", photo(9))
+    put(tmp_path / "birds/labels.csv", b"file_name,label\nbird/b0.jpg,bird\ndog/b1.jpg,dog\n")
+    plan = scan([tmp_path])
+    assert labels(plan) == {
+        "cat": ["p0.jpg", "p2.jpg"], "": ["p1.jpg"], "dog": ["b1.jpg", "p3.jpg"], "bird": ["b0.jpg"],
+    }  # fmt: skip
+    assert [note for note in plan.notes if "holds folders of its own" in note] == []
+
+
+def test_a_label_that_was_emptied_in_a_list_is_not_that_of_the_folder(tmp_path):
+    for number, place in enumerate(["cat/p0.jpg", "cat/p1.jpg", "dog/p2.jpg"]):
+        put(tmp_path / place, photo(number))
+    put(tmp_path / "labels.csv", b"file_name,label\ncat/p0.jpg,cat\ncat/p1.jpg,\ndog/p2.jpg,dog\n")
+    plan = scan([tmp_path])
+    assert labels(plan) == {"cat": ["p0.jpg"], "": ["p1.jpg"], "dog": ["p2.jpg"]}
+    assert "1 photo in “cat” has no label in the list, which counts." in plan.notes
+
+
 def test_albums_that_are_called_by_numbers_give_way_to_folders_with_their_names_too(tmp_path):
     for number, path in enumerate(CAT_AND_DOG):
         put(tmp_path / path, photo(number))

@@ -213,6 +213,7 @@ def entries_of(table: Table, locate: Located, class_names: Mapping[str, str] | N
     guessed = bool(labels) and (made_up or not of_label) and (numbers_only or not made_up)
     parts = [cell for column in one_hot for cell in columns.values(column) if _FRACTION.fullmatch(str(cell).strip())]
     table.by_number = guessed and numbers_only
+    table.of_label = bool(table.header) and not table.sparse and names.is_label_header(header)
     table.counted = not table.header and bool(labels) and _count_rows(table, labels[0])
     scored = bool(parts) or (bool(labels) and _is_scored(columns))
     if of_album or guessed or scored:
