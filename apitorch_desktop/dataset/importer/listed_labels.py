@@ -10,7 +10,7 @@ from itertools import takewhile
 from pathlib import PurePosixPath
 from typing import Final
 
-from apitorch_desktop.api.types import LONGEST_LABEL
+from apitorch_desktop.api.types import LONGEST_LABEL, SPLITS
 from apitorch_desktop.dataset.importer.companions import companion_kind
 from apitorch_desktop.dataset.importer.folder_labels import quoted
 from apitorch_desktop.dataset.importer.photo_texts import PhotoTexts, labels_in_texts, speaks_of_others
@@ -79,6 +79,10 @@ class ListedLabels:
         """Images whose label is the name of a number that nothing calls a label."""
         self._blank: set[Parts] = set()
         """Images whose cell is empty in a column of labels."""
+        self._split_sources: dict[Parts, tuple[str, Parts]] = {}
+        """Image → part of the set, and the list that gives it."""
+        self._contradicting: dict[Parts, tuple[str, Parts]] = {}
+        """Image → another part, and the list that gives it."""
         self._relabeled: set[str] = set()
         """Folders of images that have labels by lists, so that their names are no labels of other images in lists."""
         self._plain: set[Parts] = set()
@@ -148,6 +152,7 @@ class ListedLabels:
         self._merge_boxes(boxes, names)
         self._merge_label_files(alone, images, names)
         self._merge_texts(texts)
+        self._drop_contradicting_splits()
         self._note_absent()
         for failed in self._failed.values():
             more = f" And so with {plural(len(failed) - 1, 'more file')}." if len(failed) > 1 else ""
@@ -270,12 +275,39 @@ class ListedLabels:
             self.unlabeled.setdefault(image, None)
             self._blank.add(image)
         if split:
-            self.splits.setdefault(image, split)
+            self._add_split(image, split, adding.parts)
         if entry.original:
             self.originals.setdefault(image, entry.original)
         if entry.label and not several:
             self._add_label(entry, image, adding)
         return content.unlabeled or bool(counts or split or entry.several)
+
+    def _add_split(self, image: Parts, split: str, parts: Parts) -> None:
+        """Add the part of a set that a list gives an image, or remember that it differs from that of a list before."""
+        self.splits.setdefault(image, split)
+        counted, by = self._split_sources.setdefault(image, (split, parts))
+        if split != counted and by != parts and {split, counted} <= set(SPLITS) and "trainval" not in normal(parts[-1]):
+            self._contradicting.setdefault(image, (split, parts))
+
+    def _drop_contradicting_splits(self) -> None:
+        """Take away the parts of a set where lists contradict each other, those of all images if they do so about most."""
+        if not self._contradicting:
+            return
+        of_all = 2 * len(self._contradicting) > len(self.splits)
+        image, (split, parts) = next(iter(self._contradicting.items()))
+        counted, by = self._split_sources[image]
+        others = len(self._contradicting) - 1
+        more = f", and so with {plural(others, 'more photo')}" if others else ""
+        self.notes.append(
+            f"“{shown(by[-1])}” puts “{shown(image[-1])}” into {counted}, “{shown(parts[-1])}” into {split}{more}: "
+            + (
+                "the lists contradict each other, and none of their splits is taken."
+                if of_all
+                else "no split is taken."
+            )
+        )
+        for one in list(self.splits) if of_all else self._contradicting:
+            del self.splits[one]
 
     def _add_label(self, entry: ListEntry, image: Parts, adding: "_AddedList") -> None:
         """Add the label of one image, or remember that it differs from that of a list before."""

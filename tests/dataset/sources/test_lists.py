@@ -1093,6 +1093,35 @@ def test_a_label_that_was_emptied_in_a_list_is_not_that_of_the_folder(tmp_path):
     assert "1 photo in “cat” has no label in the list, which counts." in plan.notes
 
 
+def test_lists_of_several_splits_contradict_each_other_and_give_none(tmp_path):
+    paths = ["cat/p0.jpg", "cat/p1.jpg", "dog/p2.jpg"]
+    for number, path in enumerate(paths):
+        put(tmp_path / "images" / path, photo(number))
+    for number in range(3):
+        put(tmp_path / f"splits/test{number}.txt", f"{paths[number]}\n".encode())
+        rest = [path for path in paths if path != paths[number]]
+        put(tmp_path / f"splits/train{number}.txt", "\n".join(rest).encode())
+    put(tmp_path / "splits/joint.txt", b"cat/p0.jpg cat grid\ncat/p1.jpg cat\ndog/p2.jpg dog\n")
+    plan = scan([tmp_path])
+    assert {label: len(found) for label, found in labels(plan).items()} == {"cat": 2, "grid": 1, "dog": 1}
+    assert {item.split for item in plan.items} == {""}
+    assert any("and so with 2 more photos: the lists contradict each other" in note for note in plan.notes)
+    assert any("gives several labels to “cat/p0.jpg” (cat, grid)" in note for note in plan.notes)
+
+
+def test_a_photo_in_two_parts_has_none_and_the_others_keep_theirs(tmp_path):
+    for number in range(5):
+        put(tmp_path / f"images/p{number}.jpg", photo(number))
+    put(tmp_path / "train.txt", b"p0.jpg\np1.jpg\np2.jpg\n")
+    put(tmp_path / "val.txt", b"p2.jpg\np3.jpg\np4.jpg\n")
+    put(tmp_path / "trainval.txt", b"p0.jpg\np1.jpg\np2.jpg\np3.jpg\np4.jpg\n")
+    plan = scan([tmp_path])
+    assert {item.name: item.split for item in plan.items} == {
+        "p0.jpg": "train", "p1.jpg": "train", "p2.jpg": "", "p3.jpg": "validation", "p4.jpg": "validation",
+    }  # fmt: skip
+    assert "“train.txt” puts “p2.jpg” into train, “val.txt” into validation: no split is taken." in plan.notes
+
+
 def test_albums_that_are_called_by_numbers_give_way_to_folders_with_their_names_too(tmp_path):
     for number, path in enumerate(CAT_AND_DOG):
         put(tmp_path / path, photo(number))

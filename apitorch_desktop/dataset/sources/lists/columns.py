@@ -410,7 +410,8 @@ def _separator(columns: _Columns, labels: list[int], path: int) -> str:
     """Return what stands between several labels in one cell, "" where cells hold one each.
 
     Each is the label of another image too, or in lines without a header the folder of one. Words with blanks between
-    them are rather one label: there, one of them is the folder of the image, or there are several combinations of them.
+    them are rather one label: there, one of them is the folder of the image, which others have alone, or there are several
+    combinations of them.
     """
     if not labels:
         return ""
@@ -432,10 +433,10 @@ def _separator(columns: _Columns, labels: list[int], path: int) -> str:
         known = all(map(all, alone)) or (separator == "|" and any(map(any, alone)))
         blank = separator == " "
         spaced = not blank or (any("_" in cell for cell in held) and all(map(any, alone)))
-        combined = len(held) >= _MIN_COMBINATIONS or all(
-            folder in cell.split(separator) for cell, folder in placed if separator in cell
-        )
-        if (plural and (known or spaced)) or (known and (not blank or (lines and combined))):
+        of_folder = all(folder in cell.split(separator) for cell, folder in placed if separator in cell)
+        combined = len(held) >= _MIN_COMBINATIONS or of_folder
+        joint = lines and blank and of_folder and any(cell == folder for cell, folder in placed)
+        if (plural and (known or spaced)) or (known and (not blank or (lines and combined))) or joint:
             return separator
     return ""
 
