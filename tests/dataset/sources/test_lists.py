@@ -571,6 +571,8 @@ NAMES = {
     "dataset.yaml": "names:\n  0: cat\n  1: dog\nnc: 2\n",
     "class_indices.json": '{"cat": 0, "dog": 1}',
     "id2label.json": '{"0": "cat", "1": "dog"}',
+    "categories.csv": "y,category_id,name\n0,0,cat\n1,20,dog\n",
+    "schema.json": '{"task": "labels", "categories": [{"id": 0, "name": "cat"}, {"id": 1, "name": "dog"}]}',
     "README.md": "---\ndataset_info:\n  features:\n  - name: label\n    dtype:\n      class_label:\n        names:\n          '0': cat\n          '1': dog\n---\n# Pets\n",
     "label_map.pbtxt": 'item {\n id: 0\n name: "cat"\n}\nitem {\n id: 1\n name: "dog"\n}\n',
 }
