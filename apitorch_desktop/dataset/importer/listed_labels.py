@@ -79,6 +79,11 @@ class ListedLabels:
         """Images whose label is the name of a number that nothing calls a label."""
         self._blank: set[Parts] = set()
         """Images whose cell is empty in a column of labels."""
+        self._bare: list[tuple[reader.ListContent, Parts]] = []
+        """Lists of nothing but photos, which say nothing of these."""
+        self._named_lists: set[str] = set()
+        """Those of them whose names are labels."""
+        self._images = 0
         self._split_sources: dict[Parts, tuple[str, Parts]] = {}
         """Image → part of the set, and the list that gives it."""
         self._contradicting: dict[Parts, tuple[str, Parts]] = {}
@@ -113,6 +118,7 @@ class ListedLabels:
             self.unused += [parts for parts, _ in lists]
             return
         index = ImageIndex(images)
+        self._images = len(images)
         folders = {part for parts in images for part in parts[:-1]}
         names = _ClassNames(lists, index, folders, len(images))
         self.folder_names = names.mapping_for(folders)
@@ -145,6 +151,7 @@ class ListedLabels:
             else:
                 self._use(data, parts, index, names, folders, parts_of_set.get(parts, ""), alike)
         self._drop_numbers_of_rows()
+        self._label_lists_by_name(index)
         for content, parts in sorted(self._last, key=lambda one: (one[0].guessed, one[0].by_number)):
             if not self._merge(content, parts, index, parts_of_set.get(parts, "")):
                 self.unused.append(parts)
@@ -196,6 +203,7 @@ class ListedLabels:
                     return
                 if self._merge(content, parts, index, part_of_set):
                     return
+                self._bare += [(content, parts)] if content.bare else []
                 break
         if reader.is_list(name) and (found := reader.labels_of_folders(data, name, folders)):
             self.folder_names = found | self.folder_names
@@ -368,6 +376,24 @@ class ListedLabels:
                 f"The numbers in {few(parts[-1] for _, parts in dropped)} count the lines there, and are no labels."
             )
 
+    def _label_lists_by_name(self, index: ImageIndex) -> None:
+        """Take lists of nothing but photos for those of a label each, after which they are called: cat.txt, dog.txt."""
+        by_folder: dict[Parts, list[tuple[reader.ListContent, Parts]]] = {}
+        for content, parts in self._bare:
+            if _label_of_list(parts[-1]):
+                by_folder.setdefault(parts[:-1], []).append((content, parts))
+        for base, lists in by_folder.items():
+            found = [index.find(entry.path, base) for content, _ in lists for entry in content.entries]
+            if len(lists) < 2 or None in found or len(set(found)) < max(len(found), self._images / 2):
+                continue
+            for content, parts in lists:
+                label = _label_of_list(parts[-1])
+                content.entries = [replace(entry, label=label) for entry in content.entries]
+                content.of_albums = True
+            self._last += lists
+            self.unused = [own for own in self.unused if own not in {parts for _, parts in lists}]
+            self._named_lists.update(parts[-1] for _, parts in lists)
+
     def _join(self, lists: Sequence[ListFile], index: ImageIndex, names: "_ClassNames") -> None:
         """Use tables that call images by ids which another list gives them."""
         keyed = {
@@ -448,6 +474,11 @@ class ListedLabels:
         """Decide which labels give way to those of folders, the label of each image by its folders, "" for none."""
         self._relabeled = {self.folder_names.get(folders[image], folders[image]) for image in self.labels}
         self._weigh_albums(folders)
+        if (
+            counted := {name for image, name in self._of_albums.items() if not (image in self.weak and folders[image])}
+            & self._named_lists
+        ):
+            self.notes.append(f"{few(counted)} are lists of nothing but photos: their names are the labels.")
         guessed = self.guessed - (self.numbered if self._name_numbers(folders) else set())
         folders = self._without_parts(folders)
         self.weak.update(
@@ -516,6 +547,8 @@ class ListedLabels:
         for lists, what in ((self._of_albums, "names of lists"), (self._of_detector, "answers of a detector")):
             differing: dict[str, list[str]] = {}
             for image, name in lists.items():
+                if name in self._named_lists:
+                    continue
                 label = self.folder_names.get(folders[image], folders[image]).casefold()
                 if label and label not in map(str.casefold, self.labels[image]):
                     differing.setdefault(name, []).extend(self.labels[image])
@@ -838,13 +871,21 @@ def _words_of_list(name: str) -> tuple[str, tuple[str, ...]]:
     return split_words(name.partition(".")[0])
 
 
+def _label_of_list(name: str) -> str:
+    """Return the words in the name of a list that are neither a part of a set nor say that it is a list."""
+    if not set(_words_of_list(name)[1]) - _LIST_WORDS:
+        return ""
+    words = re.split(r"[\W_]+", name.partition(".")[0])
+    return " ".join(word for word in words if word and word.casefold() not in _LIST_WORDS and not is_container(word))
+
+
 def _leads_to_images(data: bytes, parts: Parts, index: ImageIndex) -> bool:
     """Return whether most lines of a table name an image, which a list of classes does not."""
     if not parts[-1].lower().endswith((".csv", ".txt")):
         return False
     start = data[: data.rfind(b"\n", 0, 4096) + 1] or data[:4096]
     lines = [line for line in decode(start).splitlines()[:20] if line.strip()]
-    cells = [re.split(r"[,;|\t ]", line.replace('"', "")) for line in lines]
+    cells = [[*re.split(r"[,;|\t ]", line.replace('"', "")), *re.findall(r'"([^"]+)"', line)] for line in lines]
     found = [any(cell and not cell.isdigit() and index.find(cell, parts[:-1]) for cell in row) for row in cells]
     return 2 * sum(found) > len(lines)
 

@@ -101,6 +101,10 @@ LISTS: dict[str, str] = {
     "boxes.csv": table("filename,width,height,class,xmin,ymin,xmax,ymax", "{path},9,9,{label},1,2,3,4\n{path},9,9,{label},2,2,3,4"),
     "retina.csv": table("", "{path},1,2,3,4,{label}"),
     "put together.csv": table("file_name,label", "{path},{label}", ROWS[:2]) + table("file_name,label", "{path},{label}", ROWS[2:]),
+    "R.txt": table('"file" "label"', '"{n}" "{path}" "{label}"'),
+    "R without names of rows.txt": table('"file" "label"', '"{path}" "{label}"'),
+    "lines in quotes.csv": table('"filename,label"', '"{path},{label}"'),
+    "lines in quotes, with semicolons.csv": table('"filename;label;note"', '"{path};{label};""a, b"""'),
     "single quotes.csv": table("", "'{path}','{label}'"),
     "converted.csv": table("file_name,label", "{path},{label}").replace(".jpg", ".png"),
     "datastore.jsonl": "".join(json.dumps({"image_url": f"AmlDatastore://pets/{path}", "label": label}) + "\n" for path, label in ROWS),
@@ -1093,6 +1097,26 @@ def test_a_label_that_was_emptied_in_a_list_is_not_that_of_the_folder(tmp_path):
     plan = scan([tmp_path])
     assert labels(plan) == {"cat": ["p0.jpg"], "": ["p1.jpg"], "dog": ["p2.jpg"]}
     assert "1 photo in “cat” has no label in the list, which counts." in plan.notes
+
+
+@pytest.mark.parametrize(
+    ("places", "names", "expected"),
+    [
+        (["photos", "photos", "photos"], ["cat.txt", "dog.txt"], {"cat": 2, "dog": 1}),
+        (["set", "set", "set"], ["cat_list.txt", "dog_list.txt"], {"cat": 2, "dog": 1}),
+        (["red", "red", "blue"], ["cat.txt", "dog.txt"], {"red": 2, "blue": 1}),
+        (["set", "set", "set"], ["list.txt", "names.txt"], {"set": 3}),
+    ],
+)
+def test_lists_of_nothing_but_photos_are_called_after_their_label(tmp_path, places, names, expected):
+    paths = [f"{place}/p{number}.jpg" for number, place in enumerate(places)]
+    for number, path in enumerate(paths):
+        put(tmp_path / "root" / path, photo(number))
+    put(tmp_path / "root" / names[0], "\n".join(paths[:2]).encode())
+    put(tmp_path / "root" / names[1], paths[2].encode())
+    plan = scan([tmp_path / "root"])
+    assert {label: len(found) for label, found in labels(plan).items()} == expected
+    assert any("are lists of nothing but photos" in note for note in plan.notes) == ("cat" in expected)
 
 
 def test_lists_of_several_splits_contradict_each_other_and_give_none(tmp_path):
