@@ -225,7 +225,7 @@ class ListedLabels:
 
     def _merge(self, content: reader.ListContent, parts: Parts, index: ImageIndex, part_of_set: str) -> bool:
         """Add the entries of one list, where nothing is known yet; return whether it says anything of the images."""
-        missing, ambiguous = [], []
+        missing, ambiguous, named = [], [], []
         used = False
         name_part, _ = _words_of_list(parts[-1])
         of_part = not any(entry.label or entry.split or entry.several for entry in content.entries)
@@ -238,11 +238,14 @@ class ListedLabels:
             if image is None and len(content.entries) == 1:  # a file for each image is called as that
                 image = index.find(PurePosixPath(parts[-1]).stem, parts[:-1])
             if image is not None:
+                named.append(entry.path)
                 used = self._add(entry, image, adding, entry.split or part_of_set) or used
             elif found:
                 ambiguous.append(f"“{shown(entry.path)}” ({' or '.join(shown('/'.join(one)) for one in found[:2])})")
             else:
                 missing.append(entry.path)
+        if named and all(map(looks_like_path, named)):  # what is called otherwise is a header, a count, or a box
+            missing = [path for path in missing if looks_like_path(path) or "/" in path]
         differing = adding.differing
         if ambiguous:
             more = f", and {len(ambiguous) - 1:,} more" if len(ambiguous) > 1 else ""

@@ -1119,6 +1119,25 @@ def test_lists_of_nothing_but_photos_are_called_after_their_label(tmp_path, plac
     assert any("are lists of nothing but photos" in note for note in plan.notes) == ("cat" in expected)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cat/p0.jpg\n1\n449 330 122 149 0 0 \ndog/p1.jpg\n2\n361 98 263 339 0 0 \n1 2 3 4 0 0 \n",
+        "category\timage\nstring\tstring\nclass\tmeta\ncat\tcat/p0.jpg\ndog\tdog/p1.jpg\n",
+        "\ufefffilename,label\ncat/p0.jpg,cat\n\ufefffilename,label\ndog/p1.jpg,dog\n",
+    ],
+)
+def test_lines_that_name_no_photo_are_no_photos_that_are_missing(tmp_path, text):
+    put(tmp_path / "cat/p0.jpg", photo(0))
+    put(tmp_path / "dog/p1.jpg", photo(1))
+    put(tmp_path / "list.txt", text.encode())
+    plan = scan([tmp_path])
+    assert labels(plan) == {"cat": ["p0.jpg"], "dog": ["p1.jpg"]}
+    assert plan.notes == []
+    put(tmp_path / "train.txt", text.replace("dog/p1", "dog/p2").encode())
+    assert "1 photo in “train.txt” is not there: “dog/p2.jpg”." in scan([tmp_path]).notes
+
+
 def test_lists_of_several_splits_contradict_each_other_and_give_none(tmp_path):
     paths = ["cat/p0.jpg", "cat/p1.jpg", "dog/p2.jpg"]
     for number, path in enumerate(paths):
