@@ -282,7 +282,7 @@ class ListedLabels:
             self.unlabeled.setdefault(image, _common_depth(adding.parts[:-1], image[:-1]))
         elif adding.of_objects and not adding.weak and not entry.label:
             self.unlabeled[image] = None
-        elif content.of_label and not (adding.weak or entry.label or entry.several):
+        elif entry.blank and not adding.weak:
             self.unlabeled.setdefault(image, None)
             self._blank.add(image)
         if split:
@@ -730,7 +730,8 @@ class _ClassNames:
             return False
         found = {entry.path: len(self._index.candidates(entry.path, parts[:-1], part)) for entry in entries}
         photos = [path for path, count in found.items() if count]
-        labels = [names.get(entry.path, entry.label) for entry in entries if entry.label]
+        pairs = {(entry.path, names.get(entry.path, entry.label)) for entry in entries if entry.label}
+        labels = [label for _, label in pairs]
         if not photos or not labels:
             return False
         of_folders = len(self._folders.intersection(map(without_zeros, names)))

@@ -1090,6 +1090,40 @@ def test_a_photo_whose_label_is_empty_in_a_list_has_none_by_its_folder(tmp_path,
     assert [note for note in plan.notes if "holds folders of its own" in note] == []
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("l.csv", "p0.jpg,cat\np1.jpg,\np2.jpg,dog\n"),
+        ("l.csv", "image_id,class_id,class_name\np0,1,cat\np1,,\np2,2,dog\n"),
+        (
+            "metadata.jsonl",
+            "".join(
+                f'{{"file_name": "p{n}.jpg", "label": {label}}}\n' for n, label in enumerate(('"cat"', "null", '"dog"'))
+            ),
+        ),
+        (
+            "l.json",
+            json.dumps([{"file": "p0.jpg", "label": "cat"}, {"file": "p1.jpg"}, {"file": "p2.jpg", "label": "dog"}]),
+        ),
+    ],
+)
+def test_an_empty_label_in_any_form_of_list_is_none(tmp_path, name, text):
+    for number in range(3):
+        put(tmp_path / f"food/p{number}.jpg", photo(number))
+    put(tmp_path / "food" / name, text.encode())
+    assert labels(scan([tmp_path])) == {"cat": ["p0.jpg"], "": ["p1.jpg"], "dog": ["p2.jpg"]}
+
+
+def test_an_index_of_classes_is_no_list_of_the_photos_with_its_numbers(tmp_path):
+    for number, place in enumerate(("n01440764/0", "n01440764/1", "n01443537/0", "n01443537/1")):
+        put(tmp_path / f"train/{place}.JPEG", photo(number))
+    put(tmp_path / "synset_words.txt", b"n01440764 tench, Tinca\nn01443537 goldfish, Carassius\n")
+    put(tmp_path / "imagenet_class_index.json", b'{"0": ["n01440764", "tench"], "1": ["n01443537", "goldfish"]}')
+    plan = scan([tmp_path])
+    assert labels(plan) == {"tench": ["0.JPEG", "1.JPEG"], "goldfish": ["0.JPEG", "1.JPEG"]}
+    assert not any("gives several labels" in note for note in plan.notes)
+
+
 def test_a_label_that_was_emptied_in_a_list_is_not_that_of_the_folder(tmp_path):
     for number, place in enumerate(["cat/p0.jpg", "cat/p1.jpg", "dog/p2.jpg"]):
         put(tmp_path / place, photo(number))

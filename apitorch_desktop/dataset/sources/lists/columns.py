@@ -84,6 +84,7 @@ class ListEntry:
     `guessed`: True where its column is called otherwise, or holds numbers and is not called at all.
     `original`: the name that the image had once, "" where that is not known. `keys`: ids that other lists may call it by.
     `of_album`: True where the label is the name of the list that the image is in, which may be no class: “Holiday”.
+    `blank`: True where it has none in a column of labels.
     `scored`: True where a number below 1 beside the label says how sure it is, as a classifier does.
     """
 
@@ -95,6 +96,7 @@ class ListEntry:
     guessed: bool = False
     of_album: bool = False
     scored: bool = False
+    blank: bool = False
     original: str = ""
     keys: tuple[str, ...] = ()
 
@@ -213,11 +215,12 @@ def entries_of(table: Table, locate: Located, class_names: Mapping[str, str] | N
     guessed = bool(labels) and (made_up or not of_label) and (numbers_only or not made_up)
     parts = [cell for column in one_hot for cell in columns.values(column) if _FRACTION.fullmatch(str(cell).strip())]
     table.by_number = guessed and numbers_only
-    table.of_label = bool(table.header) and not table.sparse and names.is_label_header(header)
     table.counted = not table.header and bool(labels) and _count_rows(table, labels[0])
     scored = bool(parts) or (bool(labels) and _is_scored(columns))
     if of_album or guessed or scored:
         entries = [replace(entry, guessed=guessed, of_album=of_album, scored=scored) for entry in entries]
+    if labels and (of_label or not table.header) and not guessed:
+        entries = [entry if entry.label or entry.several else replace(entry, blank=True) for entry in entries]
     return named(entries, class_names or {})
 
 

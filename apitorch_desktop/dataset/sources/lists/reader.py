@@ -64,8 +64,7 @@ class ListContent:
     score. `bare`: there is nothing but paths in it. `plain`: it is a table without a header. `counted`: its labels are the
     numbers of its rows; `by_number`: they are numbers that nothing calls labels, which names beside it may have replaced.
     `of_objects`: it has annotations, which may be of objects in images. `unlabeled`: it has a place for labels, which is
-    empty;
-    `of_label`: a column is called a label, so that an empty cell there says that the image has none.
+    empty.
     """
 
     entries: list[ListEntry]
@@ -80,7 +79,6 @@ class ListContent:
     by_number: bool = False
     of_objects: bool = False
     unlabeled: bool = False
-    of_label: bool = False
 
 
 def is_list(name: str) -> bool:
@@ -270,7 +268,7 @@ def _entries(
         content.plain = not table.header
     entries = entries_of(table, locate, class_names)
     content.counted, content.by_number = table.counted, table.by_number
-    content.unlabeled, content.of_label = table.unlabeled, table.of_label
+    content.unlabeled = table.unlabeled
     content.notes += [f"“{shown(name)}”: {sentence}." for sentence in table.notes]
     if table.unread:
         more = f" and {plural(len(table.unread) - 1, 'more line')} like it" if len(table.unread) > 1 else ""

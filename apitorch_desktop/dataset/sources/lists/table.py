@@ -60,8 +60,6 @@ class Table:
     """True where its labels are numbers that nothing in it calls labels, named or not."""
     unlabeled: bool = False
     """True where a column is called a label, and is empty."""
-    of_label: bool = False
-    """True where a column is called a label, and has some."""
     above: frozenset[str] = frozenset()
     """Columns of what stands above lists of images in JSON: an album's name rather than an image's label."""
     unread: list[str] = field(default_factory=list)
