@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -89,13 +89,19 @@ SameImages = Callable[[list[tuple[int, int]]], bool]
 
 
 def folder_labels(
-    images: Sequence[Parts], root: str, *, labeled: bool = False, same: SameImages = lambda _: False
+    images: Sequence[Parts],
+    root: str,
+    *,
+    labeled: bool = False,
+    listed: Collection[int] = (),
+    same: SameImages = lambda _: False,
 ) -> tuple[list[FolderLabel], list[str]]:
     """Return the label of each image by the folders above it, and sentences about what was taken for what.
 
     `images` are paths below the folder `root`. With `labeled`, some images have labels anyway, so that the name of the
     root is no label for the others, and images without a label are not mentioned; else a folder of nothing but images is
-    one label. `same` is called for images of the same name in folders that may be copies.
+    one label. `listed` are the numbers of images that have or lack a label by a list, about which no sentence has to be.
+    `same` is called for images of the same name in folders that may be copies.
     """
     top = _Folder(root)
     for number, parts in enumerate(images):
@@ -103,7 +109,7 @@ def folder_labels(
         for name in map(named_value, parts[:-1][:_DEEPEST]):
             folder = folder.folders.setdefault(name, _Folder(name))
         folder.images.append(number)
-    finder = _Finder(images, same)
+    finder = _Finder(images, same, listed)
     finder.tidy(top)
     finder.descend(top, split_of(root), root if split_of(root) else "")
     found, notes = finder.found, [*finder.index_note(), *dict.fromkeys(finder.notes), *finder.unused_names()]
@@ -140,9 +146,10 @@ class _Finder:
     6. else each is a label, with all that is below it.
     """
 
-    def __init__(self, images: Sequence[Parts], same: SameImages) -> None:
+    def __init__(self, images: Sequence[Parts], same: SameImages, listed: Collection[int]) -> None:
         self.images = images
         self.same = same
+        self.listed = listed
         self.found = [FolderLabel() for _ in images]
         self.notes: list[str] = []
         self.unlabeled: dict[str, int] = {}
@@ -390,10 +397,11 @@ class _Finder:
                 own = child.name if child.name in splits else part
                 self.descend(child, splits.get(child.name, "") or split, own, innermost=innermost or None)
             else:
-                for image, inner, name in child.everything():
+                held = list(child.everything())
+                for image, inner, name in held:
                     self.found[image] = FolderLabel(name if innermost else child.name, split or inner)
                 names = sorted(filter(_is_word, _classes(child)))
-                if names and not innermost:
+                if names and not innermost and not all(image in self.listed for image, *_ in held):
                     self.unused.setdefault(child.name, names)
 
     def _set_albums_aside(self, folder: _Folder) -> None:

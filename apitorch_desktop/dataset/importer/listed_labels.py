@@ -10,9 +10,10 @@ from itertools import takewhile
 from pathlib import PurePosixPath
 from typing import Final
 
-from apitorch_desktop.api.types import LONGEST_LABEL
+from apitorch_desktop.api.types import LONGEST_LABEL, SPLITS
 from apitorch_desktop.dataset.importer.companions import companion_kind
 from apitorch_desktop.dataset.importer.folder_labels import quoted
+from apitorch_desktop.dataset.importer.photo_texts import PhotoTexts, labels_in_texts, speaks_of_others
 from apitorch_desktop.dataset.sources.lists import reader
 from apitorch_desktop.dataset.sources.lists.annotations import box_classes, is_of_numbers, yolo_classes
 from apitorch_desktop.dataset.sources.lists.columns import ListEntry, labels_in
@@ -41,6 +42,7 @@ _MOST_DISTINCT: Final = 0.95
 """Part of the names in a list that are distinct, up to which they are labels of photos rather than names of classes."""
 _FIRST: Final = 20
 """Entries of a list that say whether it names images that are there."""
+_TABLES: Final = frozenset({".csv", ".tsv", ".tab", ".txt", ".lst"})
 _MAX_ALIKE: Final = 2**15
 """Bytes of a list that say how others of its form are read."""
 _AGREEING: Final = 0.8
@@ -75,6 +77,21 @@ class ListedLabels:
         """Image → name of the list that gives its label."""
         self._by_number: set[Parts] = set()
         """Images whose label is the name of a number that nothing calls a label."""
+        self._blank: set[Parts] = set()
+        """Images whose cell is empty in a column of labels."""
+        self._bare: list[tuple[reader.ListContent, Parts]] = []
+        """Lists of nothing but photos, which say nothing of these."""
+        self._named_lists: set[str] = set()
+        """Those of them whose names are labels."""
+        self._images = 0
+        self._split_sources: dict[Parts, tuple[str, Parts]] = {}
+        """Image → part of the set, and the list that gives it."""
+        self._contradicting: dict[Parts, tuple[str, Parts]] = {}
+        """Image → another part, and the list that gives it."""
+        self._relabeled: set[str] = set()
+        """Folders of images that have labels by lists, so that their names are no labels of other images in lists."""
+        self._plain: set[Parts] = set()
+        """Images whose label is that number, named or not, in a list of nothing but paths and numbers."""
         self._classes: set[str] = set()
         """Names of classes from files that number them."""
         self._keyed: list[tuple[reader.ListContent, Parts]] = []
@@ -103,14 +120,17 @@ class ListedLabels:
             self.unused += [parts for parts, _ in lists]
             return
         index = ImageIndex(images)
+        self._images = len(images)
         folders = {part for parts in images for part in parts[:-1]}
         names = _ClassNames(lists, index, folders, len(images))
         self.folder_names = names.mapping_for(folders)
+        names.count_as_lists()
         self._classes = names.normal_names()
         self.notes += names.notes
         parts_of_set = _parts_by_list(parts for parts, _ in lists)
         alike = _alike(lists, parts_of_set)
         boxes: list[tuple[Parts, list[str]]] = []
+        texts: dict[Parts, tuple[Parts, bytes]] = {}
         alone = [one for one in lists if reader.is_label_file(one[0][-1])]
         for parts, load in sorted(
             lists, key=lambda one: (_rank_of_list(one[0][-1]), [natural(part) for part in one[0]])
@@ -128,15 +148,20 @@ class ListedLabels:
             elif image is not None and is_of_numbers(data):  # about this image: no number in it is another one
                 self.unused.append(parts)
                 self._fail(f"“{shown(parts[-1])}” is not understood: it is called as a photo, and has numbers.")
+            elif image is not None and not speaks_of_others(data):
+                texts[image] = parts, data[:_MAX_ALIKE]
             else:
                 self._use(data, parts, index, names, folders, parts_of_set.get(parts, ""), alike)
         self._drop_numbers_of_rows()
+        self._label_lists_by_name(index)
         for content, parts in sorted(self._last, key=lambda one: (one[0].guessed, one[0].by_number)):
             if not self._merge(content, parts, index, parts_of_set.get(parts, "")):
                 self.unused.append(parts)
         self._join(lists, index, names)
         self._merge_boxes(boxes, names)
         self._merge_label_files(alone, images, names)
+        self._merge_texts(texts)
+        self._drop_contradicting_splits()
         self._note_absent()
         for failed in self._failed.values():
             more = f" And so with {plural(len(failed) - 1, 'more file')}." if len(failed) > 1 else ""
@@ -183,6 +208,7 @@ class ListedLabels:
                     return
                 there = any(index.candidates(entry.path, base) for entry in content.entries)
                 elsewhere = not there and name not in dict(self._absent)
+                self._bare += [(content, parts)] if content.bare else []
                 break
         if reader.is_list(name) and (found := reader.labels_of_folders(data, name, folders)):
             self.folder_names = found | self.folder_names
@@ -204,7 +230,7 @@ class ListedLabels:
 
     def _merge(self, content: reader.ListContent, parts: Parts, index: ImageIndex, part_of_set: str) -> bool:
         """Add the entries of one list, where nothing is known yet; return whether it says anything of the images."""
-        missing, ambiguous = [], []
+        missing, ambiguous, named = [], [], []
         used = False
         name_part, _ = _words_of_list(parts[-1])
         of_part = not any(entry.label or entry.split or entry.several for entry in content.entries)
@@ -217,11 +243,14 @@ class ListedLabels:
             if image is None and len(content.entries) == 1:  # a file for each image is called as that
                 image = index.find(PurePosixPath(parts[-1]).stem, parts[:-1])
             if image is not None:
+                named.append(entry.path)
                 used = self._add(entry, image, adding, entry.split or part_of_set) or used
             elif found:
                 ambiguous.append(f"“{shown(entry.path)}” ({' or '.join(shown('/'.join(one)) for one in found[:2])})")
             else:
                 missing.append(entry.path)
+        if named and all(map(looks_like_path, named)):  # what is called otherwise is a header, a count, or a box
+            missing = [path for path in missing if looks_like_path(path) or "/" in path]
         differing = adding.differing
         if ambiguous:
             more = f", and {len(ambiguous) - 1:,} more" if len(ambiguous) > 1 else ""
@@ -258,13 +287,43 @@ class ListedLabels:
             self.unlabeled.setdefault(image, _common_depth(adding.parts[:-1], image[:-1]))
         elif adding.of_objects and not adding.weak and not entry.label:
             self.unlabeled[image] = None
+        elif entry.blank and not adding.weak:
+            self.unlabeled.setdefault(image, None)
+            self._blank.add(image)
         if split:
-            self.splits.setdefault(image, split)
+            self._add_split(image, split, adding.parts)
         if entry.original:
             self.originals.setdefault(image, entry.original)
         if entry.label and not several:
             self._add_label(entry, image, adding)
         return content.unlabeled or bool(counts or split or entry.several)
+
+    def _add_split(self, image: Parts, split: str, parts: Parts) -> None:
+        """Add the part of a set that a list gives an image, or remember that it differs from that of a list before."""
+        self.splits.setdefault(image, split)
+        counted, by = self._split_sources.setdefault(image, (split, parts))
+        if split != counted and by != parts and {split, counted} <= set(SPLITS) and "trainval" not in normal(parts[-1]):
+            self._contradicting.setdefault(image, (split, parts))
+
+    def _drop_contradicting_splits(self) -> None:
+        """Take away the parts of a set where lists contradict each other, those of all images if they do so about most."""
+        if not self._contradicting:
+            return
+        of_all = 2 * len(self._contradicting) > len(self.splits)
+        image, (split, parts) = next(iter(self._contradicting.items()))
+        counted, by = self._split_sources[image]
+        others = len(self._contradicting) - 1
+        more = f", and so with {plural(others, 'more photo')}" if others else ""
+        self.notes.append(
+            f"“{shown(by[-1])}” puts “{shown(image[-1])}” into {counted}, “{shown(parts[-1])}” into {split}{more}: "
+            + (
+                "the lists contradict each other, and none of their splits is taken."
+                if of_all
+                else "no split is taken."
+            )
+        )
+        for one in list(self.splits) if of_all else self._contradicting:
+            del self.splits[one]
 
     def _add_label(self, entry: ListEntry, image: Parts, adding: "_AddedList") -> None:
         """Add the label of one image, or remember that it differs from that of a list before."""
@@ -285,6 +344,8 @@ class ListedLabels:
             self._note_spellings(name, adding.paths[image], entry.path, self.labels[image])
         if content.by_number and not adding.numbered:
             self._by_number.add(image)
+        if content.by_number and content.plain:
+            self._plain.add(image)
         if adding.weak:
             self.weak.add(image)
             if content.of_albums:
@@ -324,6 +385,24 @@ class ListedLabels:
             self.notes.append(
                 f"The numbers in {few(parts[-1] for _, parts in dropped)} count the lines there, and are no labels."
             )
+
+    def _label_lists_by_name(self, index: ImageIndex) -> None:
+        """Take lists of nothing but photos for those of a label each, after which they are called: cat.txt, dog.txt."""
+        by_folder: dict[Parts, list[tuple[reader.ListContent, Parts]]] = {}
+        for content, parts in self._bare:
+            if _label_of_list(parts[-1]):
+                by_folder.setdefault(parts[:-1], []).append((content, parts))
+        for base, lists in by_folder.items():
+            found = [index.find(entry.path, base) for content, _ in lists for entry in content.entries]
+            if len(lists) < 2 or None in found or len(set(found)) < max(len(found), self._images / 2):
+                continue
+            for content, parts in lists:
+                label = _label_of_list(parts[-1])
+                content.entries = [replace(entry, label=label) for entry in content.entries]
+                content.of_albums = True
+            self._last += lists
+            self.unused = [own for own in self.unused if own not in {parts for _, parts in lists}]
+            self._named_lists.update(parts[-1] for _, parts in lists)
 
     def _join(self, lists: Sequence[ListFile], index: ImageIndex, names: "_ClassNames") -> None:
         """Use tables that call images by ids which another list gives them."""
@@ -378,15 +457,23 @@ class ListedLabels:
     def without_label(self, image: Parts, folder_label: str) -> bool:
         """Return whether an image that lists name has no label, so that the name of its folder is none.
 
-        It is one where the lists give it to other images, or where it is below a list without labels.
+        It is one where the lists give it to other images, unless they leave the label of this one empty and name others in
+        its folder; or where it is below a list without labels.
         """
         if image not in self.unlabeled or image in self._of_several:
             return image in self._of_several
+        if image in self._blank:
+            return folder_label in self._relabeled and labels_in(folder_label)[0] != []
         if (depth := self.unlabeled[image]) is not None:
             return all(split_of(name) or is_container(name) for name in image[depth:-1])
         return (
             folder_label.casefold() not in self.given and labels_in(folder_label)[0] != []
         )  # a folder may be called nan
+
+    def decides(self, image: Parts) -> bool:
+        """Return whether lists give an image a label that no folder replaces, or none."""
+        gives_way = any(image in images for images in (self.weak, self.numbered, self.guessed, self.scored))
+        return image in self._blank or (image in self.labels and not gives_way)
 
     @cached_property
     def given(self) -> set[str]:
@@ -396,21 +483,35 @@ class ListedLabels:
     def weigh(self, folders: Mapping[Parts, str]) -> None:
         """Decide which labels give way to those of folders, the label of each image by its folders, "" for none."""
         self._weigh_flags(folders)
+        self._relabeled = {self.folder_names.get(folders[image], folders[image]) for image in self.labels}
         self._weigh_albums(folders)
+        if (
+            counted := {name for image, name in self._of_albums.items() if not (image in self.weak and folders[image])}
+            & self._named_lists
+        ):
+            self.notes.append(f"{few(counted)} are lists of nothing but photos: their names are the labels.")
         guessed = self.guessed - (self.numbered if self._name_numbers(folders) else set())
         folders = self._without_parts(folders)
         self.weak.update(
             image
             for image in self._by_number
-            if folders[image] in self.folder_names or normal(folders[image]) in self._classes
+            if (folders[image] in self.folder_names and not (image in self._plain and folders[image].isdecimal()))
+            or normal(folders[image]) in self._classes
         )
         if len(set(filter(None, folders.values()))) < 2:  # one folder for all says less than a list
             return
-        self.weak.update(image for image in guessed if folders[image])
+        kept = self._plain - self.weak if self._are_numbers(folders.values()) else set()
+        self.weak.update(image for image in guessed - kept if folders[image])
+        if numbers := [
+            label for image in kept for label in self.labels[image] if label.isdecimal() and label != folders[image]
+        ]:
+            self.notes.append(
+                f"A list gives photos {few(numbers)} for labels, which count, not the numbers of the folders."
+            )
         self._weigh_scored(folders)
         differing = [
             label
-            for image in guessed - self.numbered
+            for image in (guessed & self.weak) - self.numbered
             for label in self.labels[image]
             if label.casefold() != folders[image].casefold() != ""
         ]
@@ -426,6 +527,11 @@ class ListedLabels:
             if split_of(folders[image]):
                 given.setdefault(folders[image], set()).update(self.labels[image])
         return {image: "" if len(given.get(label, ())) > 1 else label for image, label in folders.items()}
+
+    def _are_numbers(self, folders: Iterable[str]) -> bool:
+        """Return whether folders have nothing but numbers for names, which say less than those that a list repeats."""
+        own = [label for image in self._plain for label in self.labels[image]]
+        return len(set(own)) < len(own) and all(map(str.isdecimal, filter(None, folders)))
 
     def _weigh_scored(self, folders: Mapping[Parts, str]) -> None:
         """Let labels with scores give way to folders that are called by these labels."""
@@ -473,6 +579,8 @@ class ListedLabels:
         ):
             differing: dict[str, list[str]] = {}
             for image, name in lists.items():
+                if name in self._named_lists:
+                    continue
                 label = self.folder_names.get(folders[image], folders[image]).casefold()
                 if label and label not in map(str.casefold, self.labels[image]):
                     differing.setdefault(name, []).extend(self.labels[image])
@@ -575,6 +683,20 @@ class ListedLabels:
                 if self.labels[image] == [label] and label.isdigit():
                     self.numbered.add(image)
 
+    def _merge_texts(self, texts: PhotoTexts) -> None:
+        """Add the labels in texts that are called as photos, where no list gave one."""
+        files = [parts for parts, _ in texts.values()]
+        if not (words := labels_in_texts(texts)):
+            self.unused += files
+            return
+        new = {image: [word] for image, word in words.items() if image not in self.labels}
+        self.labels.update(new)
+        self.guessed.update(new)
+        names = few(parts[-1] for parts in files)
+        self.notes.append(
+            f"The words in {names} are the labels of the photos of these names, unless folders say another."
+        )
+
 
 class _AddedList:
     """A list whose entries are being added, with what all of them share.
@@ -637,7 +759,8 @@ class _ClassNames:
             return False
         found = {entry.path: len(self._index.candidates(entry.path, parts[:-1], part)) for entry in entries}
         photos = [path for path, count in found.items() if count]
-        labels = [entry.label for entry in entries if entry.label]
+        pairs = {(entry.path, names.get(entry.path, entry.label)) for entry in entries if entry.label}
+        labels = [label for _, label in pairs]
         if not photos or not labels:
             return False
         of_folders = len(self._folders.intersection(map(without_zeros, names)))
@@ -672,9 +795,42 @@ class _ClassNames:
             except reader.InvalidList:
                 continue
             labels = {label for entry in entries for label in (*entry.several, entry.label) if label}
-            if labels and labels <= names.keys():
+            if labels and (labels <= names.keys() or labels <= _counted_from_0(names).keys()):
                 return True
         return False
+
+    def count_as_lists(self) -> None:
+        """Count the names of classes from where the lists of photos count, whose numbers all have to have one."""
+        for folder, names in self._by_folder.items():
+            if not all(map(str.isdigit, names)):
+                continue
+            used = {number for parts, load in self._lists for number in self._numbers_in(parts, load, folder)}
+            from_0, from_1 = _counted_from_0(names), {str(int(key) + 1): name for key, name in names.items()}
+            if used and not used <= names.keys():
+                if used <= from_0.keys():
+                    self._by_folder[folder] = from_0
+                    self.notes.append(
+                        f"The names of classes count from 1, and the lists from 0: “0” is “{from_0['0']}”."
+                    )
+                elif used <= from_1.keys():
+                    self._by_folder[folder] = from_1
+
+    def _numbers_in(self, parts: Parts, load: Callable[[], bytes], folder: Parts) -> set[str]:
+        """Return the labels at both ends of a table of photos which has the names in a folder, where they are numbers."""
+        table = PurePosixPath(parts[-1]).suffix.lower() in _TABLES and parts not in self.used
+        if not table or self.near(parts[:-1]) is not self._by_folder[folder]:
+            return set()
+        if self._index.find(PurePosixPath(parts[-1]).stem, parts[:-1]):  # of one photo, as a text of boxes
+            return set()
+        with suppress(reader.InvalidList):
+            data = load()
+            if len(data) > 2 * _MAX_ALIKE:
+                head, tail = data[:_MAX_ALIKE], data[-_MAX_ALIKE:]
+                data = head[: head.rfind(b"\n") + 1] + tail[tail.find(b"\n") + 1 :]
+            locate = self._index.locator(parts[:-1], _words_of_list(parts[-1])[0])
+            labels = {entry.label for entry in reader.read_list(data, parts[-1], locate).entries if entry.label}
+            return labels if all(map(str.isdigit, labels)) else set()
+        return set()
 
     def near(self, folder: Parts) -> Mapping[str, str]:
         """Return the names that hold in a folder: of it, of one above, or the only ones."""
@@ -704,6 +860,13 @@ class _ClassNames:
                     )
                 return found
         return {}
+
+
+def _counted_from_0(names: Mapping[str, str]) -> dict[str, str]:
+    """Return names that are numbered from 1 with the numbers from 0; nothing for others."""
+    if not all(map(str.isdigit, names)) or min(map(int, names), default=0) != 1:
+        return {}
+    return {str(int(key) - 1): name for key, name in names.items()}
 
 
 def _alike(lists: Sequence[ListFile], parts_of_set: Mapping[Parts, str]) -> dict[tuple[Parts, tuple[str, ...]], bytes]:
@@ -741,13 +904,21 @@ def _words_of_list(name: str) -> tuple[str, tuple[str, ...]]:
     return split_words(name.partition(".")[0])
 
 
+def _label_of_list(name: str) -> str:
+    """Return the words in the name of a list that are neither a part of a set nor say that it is a list."""
+    if not set(_words_of_list(name)[1]) - _LIST_WORDS:
+        return ""
+    words = re.split(r"[\W_]+", name.partition(".")[0])
+    return " ".join(word for word in words if word and word.casefold() not in _LIST_WORDS and not is_container(word))
+
+
 def _leads_to_images(data: bytes, parts: Parts, index: ImageIndex) -> bool:
     """Return whether most lines of a table name an image, which a list of classes does not."""
     if not parts[-1].lower().endswith((".csv", ".txt")):
         return False
     start = data[: data.rfind(b"\n", 0, 4096) + 1] or data[:4096]
     lines = [line for line in decode(start).splitlines()[:20] if line.strip()]
-    cells = [re.split(r"[,;|\t ]", line.replace('"', "")) for line in lines]
+    cells = [[*re.split(r"[,;|\t ]", line.replace('"', "")), *re.findall(r'"([^"]+)"', line)] for line in lines]
     found = [any(cell and not cell.isdigit() and index.find(cell, parts[:-1]) for cell in row) for row in cells]
     return 2 * sum(found) > len(lines)
 

@@ -49,6 +49,8 @@ _DEVELOPED: Final = frozenset({".jpg", ".jpeg", ".heic", ".heif", ".hif"})
 """Suffixes of what a camera saves beside a raw photo."""
 _PIXEL_SHOT: Final = re.compile(r"\.RAW-\d+\..*$", re.IGNORECASE)
 """End of the names of a Pixel's shot: PXL_1.RAW-01.COVER.jpg and PXL_1.RAW-02.ORIGINAL.dng."""
+_MAX_MERGED: Final = 3
+"""Labels of several names that are said one by one."""
 _THREADS = 4
 _TICK = 0.05
 
@@ -470,21 +472,27 @@ def _mark(item: PlanItem) -> str:
 
 
 def _merged_names(items: Iterable[PlanItem], labels_there: Collection[str]) -> list[str]:
-    """Return sentences about names that differ in more than case and separators and become one label."""
+    """Return sentences about names that become one label and differ in more than case and separators, or are letters."""
     spellings: dict[str, dict[str, str]] = {}
     for label, name in dict.fromkeys((item.label, item.original_label) for item in items):
         if label and name:
-            spellings.setdefault(label, {}).setdefault(_plain(name), name)
-    notes = []
+            letter = name.strip()  # “A” and “a” are two characters, and may be two classes
+            spellings.setdefault(label, {}).setdefault(letter if len(letter) == 1 else _plain(name), name)
+    notes, merged = [], 0
     for label, names in spellings.items():
         if len(names) > 1:
+            merged += 1
+            if merged > _MAX_MERGED:
+                continue
             notes.append(
                 f"{quoted(names.values())} become one label, “{label}”: rename one of them if they are not the same."
             )
-        elif label in labels_there and _plain(label) not in names:
+        elif label in labels_there and _plain(label) not in map(_plain, names.values()):
             notes.append(
                 f"{quoted(names.values())} goes to the label “{label}”, which is there: rename it if it is another."
             )
+    if merged > _MAX_MERGED:
+        notes.append(f"So it is with {plural(merged - _MAX_MERGED, 'more label')}.")
     return notes
 
 

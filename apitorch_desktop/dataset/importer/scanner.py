@@ -60,7 +60,7 @@ from apitorch_desktop.dataset.sources.lists.index import IMAGE_SUFFIXES, FolderI
 from apitorch_desktop.dataset.sources.lists.names import normal, split_of, split_words
 from apitorch_desktop.dataset.sources.name_encoding import decode_each
 from apitorch_desktop.dataset.sources.pasted_text import data_image, file_path, in_text, is_url
-from apitorch_desktop.utils.text import natural, plural, reason, shown
+from apitorch_desktop.utils.text import few, natural, plural, reason, shown
 from apitorch_desktop.vision.file_kinds import begins_as_image, image_kind
 
 SUFFIXES: Final = IMAGE_SUFFIXES
@@ -484,11 +484,13 @@ class Scanner:
             [tuple(spelled.get(part, part) for part in parts) for parts in images],
             spelled.get(root, root),
             labeled=bool(self._default or listed.labels or None in listed.unlabeled.values()),
+            listed={number for number, parts in enumerate(images) if listed.decides(parts)},
             same=lambda pairs: are_same([(contents.images[one], contents.images[other]) for one, other in pairs]),
         )
         listed.weigh({entry.parts: own.label for entry, own in zip(contents.images, found, strict=True)})
         self.notes += [*listed.notes, *notes]
         differing = 0
+        emptied: list[str] = []
         chosen: list[tuple[ContainedImage, str, str]] = []
         for entry, by_folder in zip(contents.images, found, strict=True):
             if by_folder.deleted:
@@ -499,6 +501,7 @@ class Scanner:
             split = listed.splits.get(entry.parts, "") or _split_of_folders(entry.parts, labels, by_folder.split)
             folder_label = listed.folder_names.get(by_folder.label, by_folder.label)
             if not folder_label or listed.without_label(entry.parts, folder_label):
+                emptied += [folder_label] if not labels and folder_label.casefold() in listed.given else []
                 folder_label = self._default
             own = folder_label.casefold()
             differing += bool(labels) and own in listed.given and own not in [label.casefold() for label in labels]
@@ -518,6 +521,11 @@ class Scanner:
             self.notes.append(
                 f"{plural(differing, 'photo')} lie{'s' if differing == 1 else ''} in the folder of another label than "
                 "the list gives: the list counts."
+            )
+        if emptied:
+            has = "has" if len(emptied) == 1 else "have"
+            self.notes.append(
+                f"{plural(len(emptied), 'photo')} in {few(emptied)} {has} no label in the list, which counts."
             )
         self.ignored += [shown("/".join(parts)) for parts in [*contents.others, *listed.unused]]
 

@@ -31,7 +31,7 @@ _IMAGE_FIRST: Final = re.compile(r"(?:img|image|photo|rgb)[\W_]+(?P<photo>.+)")
 _PART_LAST: Final = re.compile(r"(?P<photo>.+)[\W_][^\W_]{1,10}")
 _EXACT: Final = frozenset({".png", ".gif", ".bmp", ".tif", ".tiff"})
 """Suffixes of formats that keep each pixel as it is, in which masks are saved."""
-_COPIES: Final = frozenset({"thumb", "thumbs", "thumbnail", "thumbnails", "preview", "previews"})
+_COPIES: Final = frozenset({"thumb", "thumbs", "thumbnail", "thumbnails", "preview", "previews", "resized"})
 """Names of folders of small copies."""
 _MOST: Final = 0.5
 """Share of the images in a folder of annotations that have the name of a photo, from which all of them are such."""
@@ -208,15 +208,21 @@ class _PhotoLookup:
         return mirrored or not is_counter(_stem(parts))
 
     def is_copy(self, number: int, folder: Parts, is_smaller: IsSmaller) -> bool:
-        """Return whether an image in a folder of copies is smaller than the photo of its name around that, or in a container."""
+        """Return whether an image in a folder of copies is smaller than the photo of its name around that, or in a container.
+
+        Where copies lie in one folder, that photo may lie in any, if it is the only one of a name that is no number.
+        """
         depth = len(folder) - 1
         own = self._images[number]
         telling = self._telling(own[depth + 1 : -1])
-        originals = [
+        called = [
             photo
             for photo in self._below.get((folder[:-1], "".join(telling[-1:]), _stem(own)), ())
-            if self._telling(self._images[photo][depth:-1]) == telling and _stem(self._images[photo]) == _stem(own)
+            if _stem(self._images[photo]) == _stem(own)
         ]
+        originals = [photo for photo in called if self._telling(self._images[photo][depth:-1]) == telling]
+        if not (originals or telling or is_counter(_stem(own))) and len(called) == 1:
+            originals = called
         return any(is_smaller(number, photo) for photo in originals)
 
     def is_drawn_beside(self, number: int) -> bool:

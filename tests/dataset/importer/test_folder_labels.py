@@ -428,13 +428,22 @@ def test_backslashes_in_the_names_of_files_are_folders(tmp_path):
     assert not scan([tmp_path / "set"]).notes
 
 
-@pytest.mark.parametrize("names", [("C", "C++", "C#"), ("0.5", "0,5", "0_5"), ("+1", "-1"), ("α", "α!")])
+@pytest.mark.parametrize("names", [("C", "C++", "C#"), ("0.5", "0,5", "0_5"), ("+1", "-1"), ("α", "α!"), ("A", "a")])
 def test_names_that_become_one_label_are_told(tmp_path, names):
     for number, name in enumerate(names):
         put(tmp_path / name / "a.jpg", picture(number))
     (note,) = scan([tmp_path]).notes
     assert all(f"“{name}”" in note for name in names)
     assert "become one label" in note
+
+
+def test_many_names_that_become_one_label_are_counted(tmp_path):
+    for number in range(10):
+        put(tmp_path / "img" / f"{number}.jpg", picture(number))
+    rows = "".join(f"img/{number}.jpg,{name}\n" for number, name in enumerate("AaBbCcDdEe"))
+    put(tmp_path / "english.csv", f"image,label\n{rows}".encode())
+    assert len(scan([tmp_path]).notes) == 4
+    assert scan([tmp_path]).notes[-1] == "So it is with 2 more labels."
 
 
 def test_a_name_that_becomes_a_label_that_is_there_is_told(tmp_path):

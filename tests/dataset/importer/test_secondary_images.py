@@ -173,3 +173,15 @@ def test_small_copies_in_a_folder_of_thumbnails_are_no_photos(tmp_path):
     ]
     larger = {place: picture(9, size=(240, 160)) if "thumbs/" in place else data for place, data in files.items()}
     assert len(scan([made(tmp_path / "larger", larger)]).items) == 12
+
+
+def test_small_copies_that_lie_in_one_folder_are_no_photos_where_their_names_are_of_one(tmp_path):
+    names = [f"{label}/{label} {number}.jpg" for label in ("van_gogh", "von_dürer") for number in range(3)]
+    files = {f"images/images/{name}": picture(seed, size=(240, 160)) for seed, name in enumerate(names)}
+    copies = [f"resized/resized/{name.partition('/')[2]}" for name in names]
+    files |= {name: picture(seed, size=(24, 16)) for seed, name in enumerate(copies, 9)}
+    plan = scan([made(tmp_path / "set", files)])
+    assert {label: len(found) for label, found in of_labels(plan).items()} == {"van_gogh": 3, "von_dürer": 3}
+    assert "6 files in “resized” are small copies of photos of the same names and stay out." in plan.notes
+    by_number = {name.replace("van_gogh ", "").replace("von_dürer ", ""): data for name, data in files.items()}
+    assert len(scan([made(tmp_path / "numbers", by_number)]).items) == len(by_number)

@@ -101,6 +101,10 @@ LISTS: dict[str, str] = {
     "boxes.csv": table("filename,width,height,class,xmin,ymin,xmax,ymax", "{path},9,9,{label},1,2,3,4\n{path},9,9,{label},2,2,3,4"),
     "retina.csv": table("", "{path},1,2,3,4,{label}"),
     "put together.csv": table("file_name,label", "{path},{label}", ROWS[:2]) + table("file_name,label", "{path},{label}", ROWS[2:]),
+    "R.txt": table('"file" "label"', '"{n}" "{path}" "{label}"'),
+    "R without names of rows.txt": table('"file" "label"', '"{path}" "{label}"'),
+    "lines in quotes.csv": table('"filename,label"', '"{path},{label}"'),
+    "lines in quotes, with semicolons.csv": table('"filename;label;note"', '"{path};{label};""a, b"""'),
     "single quotes.csv": table("", "'{path}','{label}'"),
     "converted.csv": table("file_name,label", "{path},{label}").replace(".jpg", ".png"),
     "datastore.jsonl": "".join(json.dumps({"image_url": f"AmlDatastore://pets/{path}", "label": label}) + "\n" for path, label in ROWS),
@@ -620,6 +624,8 @@ NAMES = {
     "dataset.yaml": "names:\n  0: cat\n  1: dog\nnc: 2\n",
     "class_indices.json": '{"cat": 0, "dog": 1}',
     "id2label.json": '{"0": "cat", "1": "dog"}',
+    "categories.csv": "y,category_id,name\n0,0,cat\n1,20,dog\n",
+    "schema.json": '{"task": "labels", "categories": [{"id": 0, "name": "cat"}, {"id": 1, "name": "dog"}]}',
     "README.md": "---\ndataset_info:\n  features:\n  - name: label\n    dtype:\n      class_label:\n        names:\n          '0': cat\n          '1': dog\n---\n# Pets\n",
     "label_map.pbtxt": 'item {\n id: 0\n name: "cat"\n}\nitem {\n id: 1\n name: "dog"\n}\n',
 }
@@ -1062,6 +1068,199 @@ def test_numbers_of_photos_are_no_names_of_classes(tmp_path):
         "oak_titmouse": 2,
         "blue_jay": 1,
     }
+
+
+def test_names_are_counted_as_all_lists_count_together(tmp_path):
+    for number in range(6):
+        put(tmp_path / f"images/0000{number}.jpg", photo(number))
+    put(tmp_path / "train.txt", b"00000.jpg 0\n00001.jpg 0\n00002.jpg 1\n")
+    put(tmp_path / "val.txt", b"00003.jpg 0\n00004.jpg 2\n")
+    put(tmp_path / "test.txt", b"00005.jpg 1\n")
+    put(tmp_path / "classes.txt", b"1    rice leaf roller   \n2    rice leaf caterpillar\n3    paddy stem maggot\n")
+    plan = scan([tmp_path])
+    assert {label: len(found) for label, found in labels(plan).items()} == {
+        "rice_leaf_roller": 3, "rice_leaf_caterpillar": 2, "paddy_stem_maggot": 1,
+    }  # fmt: skip
+    assert any("count from 1, and the lists from 0: “0” is “rice leaf roller”" in note for note in plan.notes)
+
+
+@pytest.mark.parametrize(
+    ("captions", "expected"),
+    [
+        (["1 girl with a hat", "1 girl", "2 dogs on the grass"], {"girl": 2, "dogs": 1}),
+        (["a photo of 1", "a photo of 2, a1", "1, 2"], {"girl": 2, "dogs": 1}),
+        (["cat", "cat", "dog"], {"girl": 2, "dogs": 1}),
+    ],
+)
+def test_a_text_called_as_a_photo_is_no_list_of_others(tmp_path, captions, expected):
+    for number, text in enumerate(captions, 1):
+        folder = tmp_path / ("girl" if number < 3 else "dogs")
+        put(folder / f"{number}.jpg", photo(number))
+        put(folder / f"{number}.txt", text.encode())
+    assert {label: len(found) for label, found in labels(scan([tmp_path])).items()} == expected
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (["cat\n", "cat", "dog"], {"cat": 2, "dog": 1}),
+        (["cat, indoors", "cat", "dog"], {"pets": 3}),
+        (["EXIT", "STOP", "TAXI"], {"pets": 3}),
+    ],
+)
+def test_a_word_beside_each_photo_is_its_label_where_it_recurs(tmp_path, texts, expected):
+    for number, text in enumerate(texts):
+        put(tmp_path / f"pets/p{number}.jpg", photo(number))
+        put(tmp_path / f"pets/p{number}.txt", text.encode())
+    plan = scan([tmp_path / "pets"])
+    assert {label: len(found) for label, found in labels(plan).items()} == expected
+    assert any("are the labels of the photos of these names" in note for note in plan.notes) == ("cat" in expected)
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"), [("T-Shirt\nShirt\nChiffon\n", {"t_shirt": 2, "chiffon": 1}), ("", {"0": 2, "2": 1})]
+)
+def test_a_number_in_a_list_goes_before_a_folder_that_is_a_number(tmp_path, names, expected):
+    paths = ["images/0/00/1,2.jpg", "images/0/01/3,4.jpg", "images/1/00/5,6.jpg"]
+    for number, path in enumerate(paths):
+        put(tmp_path / path, photo(number))
+    put(
+        tmp_path / "clean_label_kv.txt", "".join(f"{path} {n}\n" for path, n in zip(paths, "020", strict=True)).encode()
+    )
+    put(tmp_path / "category_names_eng.txt", names.encode())
+    assert {label: len(found) for label, found in labels(scan([tmp_path])).items()} == expected
+
+
+@pytest.mark.parametrize(
+    "places",
+    [
+        ["food/p0.jpg", "food/p1.jpg", "food/p2.jpg", "food/p3.jpg"],
+        ["food/cat/p0.jpg", "food/p1.jpg", "food/cat/p2.jpg", "food/dog/p3.jpg"],
+    ],
+)
+def test_a_photo_whose_label_is_empty_in_a_list_has_none_by_its_folder(tmp_path, places):
+    for number, place in enumerate(places):
+        put(tmp_path / place, photo(number))
+    put(tmp_path / "food/labels.csv", b"file_name,label\np0.jpg,cat\np1.jpg,\np2.jpg,cat\np3.jpg,dog\n")
+    put(tmp_path / "birds/bird/b0.jpg", photo(8))
+    put(tmp_path / "birds/dog/b1.jpg", photo(9))
+    put(tmp_path / "birds/labels.csv", b"file_name,label\nbird/b0.jpg,bird\ndog/b1.jpg,dog\n")
+    plan = scan([tmp_path])
+    assert labels(plan) == {
+        "cat": ["p0.jpg", "p2.jpg"], "": ["p1.jpg"], "dog": ["b1.jpg", "p3.jpg"], "bird": ["b0.jpg"],
+    }  # fmt: skip
+    assert [note for note in plan.notes if "holds folders of its own" in note] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("l.csv", "p0.jpg,cat\np1.jpg,\np2.jpg,dog\n"),
+        ("l.csv", "image_id,class_id,class_name\np0,1,cat\np1,,\np2,2,dog\n"),
+        (
+            "metadata.jsonl",
+            "".join(
+                f'{{"file_name": "p{n}.jpg", "label": {label}}}\n' for n, label in enumerate(('"cat"', "null", '"dog"'))
+            ),
+        ),
+        (
+            "l.json",
+            json.dumps([{"file": "p0.jpg", "label": "cat"}, {"file": "p1.jpg"}, {"file": "p2.jpg", "label": "dog"}]),
+        ),
+    ],
+)
+def test_an_empty_label_in_any_form_of_list_is_none(tmp_path, name, text):
+    for number in range(3):
+        put(tmp_path / f"food/p{number}.jpg", photo(number))
+    put(tmp_path / "food" / name, text.encode())
+    assert labels(scan([tmp_path])) == {"cat": ["p0.jpg"], "": ["p1.jpg"], "dog": ["p2.jpg"]}
+
+
+def test_an_index_of_classes_is_no_list_of_the_photos_with_its_numbers(tmp_path):
+    for number, place in enumerate(("n01440764/0", "n01440764/1", "n01443537/0", "n01443537/1")):
+        put(tmp_path / f"train/{place}.JPEG", photo(number))
+    put(tmp_path / "synset_words.txt", b"n01440764 tench, Tinca\nn01443537 goldfish, Carassius\n")
+    put(tmp_path / "imagenet_class_index.json", b'{"0": ["n01440764", "tench"], "1": ["n01443537", "goldfish"]}')
+    plan = scan([tmp_path])
+    assert labels(plan) == {"tench": ["0.JPEG", "1.JPEG"], "goldfish": ["0.JPEG", "1.JPEG"]}
+    assert not any("gives several labels" in note for note in plan.notes)
+
+
+def test_a_label_that_was_emptied_in_a_list_is_not_that_of_the_folder(tmp_path):
+    for number, place in enumerate(["cat/p0.jpg", "cat/p1.jpg", "dog/p2.jpg"]):
+        put(tmp_path / place, photo(number))
+    put(tmp_path / "labels.csv", b"file_name,label\ncat/p0.jpg,cat\ncat/p1.jpg,\ndog/p2.jpg,dog\n")
+    plan = scan([tmp_path])
+    assert labels(plan) == {"cat": ["p0.jpg"], "": ["p1.jpg"], "dog": ["p2.jpg"]}
+    assert "1 photo in “cat” has no label in the list, which counts." in plan.notes
+
+
+@pytest.mark.parametrize(
+    ("places", "names", "expected"),
+    [
+        (["photos", "photos", "photos"], ["cat.txt", "dog.txt"], {"cat": 2, "dog": 1}),
+        (["set", "set", "set"], ["cat_list.txt", "dog_list.txt"], {"cat": 2, "dog": 1}),
+        (["red", "red", "blue"], ["cat.txt", "dog.txt"], {"red": 2, "blue": 1}),
+        (["set", "set", "set"], ["list.txt", "names.txt"], {"set": 3}),
+    ],
+)
+def test_lists_of_nothing_but_photos_are_called_after_their_label(tmp_path, places, names, expected):
+    paths = [f"{place}/p{number}.jpg" for number, place in enumerate(places)]
+    for number, path in enumerate(paths):
+        put(tmp_path / "root" / path, photo(number))
+    put(tmp_path / "root" / names[0], "\n".join(paths[:2]).encode())
+    put(tmp_path / "root" / names[1], paths[2].encode())
+    plan = scan([tmp_path / "root"])
+    assert {label: len(found) for label, found in labels(plan).items()} == expected
+    assert any("are lists of nothing but photos" in note for note in plan.notes) == ("cat" in expected)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "cat/p0.jpg\n1\n449 330 122 149 0 0 \ndog/p1.jpg\n2\n361 98 263 339 0 0 \n1 2 3 4 0 0 \n",
+        "category\timage\nstring\tstring\nclass\tmeta\ncat\tcat/p0.jpg\ndog\tdog/p1.jpg\n",
+        "\ufefffilename,label\ncat/p0.jpg,cat\n\ufefffilename,label\ndog/p1.jpg,dog\n",
+    ],
+)
+def test_lines_that_name_no_photo_are_no_photos_that_are_missing(tmp_path, text):
+    put(tmp_path / "cat/p0.jpg", photo(0))
+    put(tmp_path / "dog/p1.jpg", photo(1))
+    put(tmp_path / "list.txt", text.encode())
+    plan = scan([tmp_path])
+    assert labels(plan) == {"cat": ["p0.jpg"], "dog": ["p1.jpg"]}
+    assert plan.notes == []
+    put(tmp_path / "train.txt", text.replace("dog/p1", "dog/p2").encode())
+    assert "1 photo in “train.txt” is not there: “dog/p2.jpg”." in scan([tmp_path]).notes
+
+
+def test_lists_of_several_splits_contradict_each_other_and_give_none(tmp_path):
+    paths = ["cat/p0.jpg", "cat/p1.jpg", "dog/p2.jpg"]
+    for number, path in enumerate(paths):
+        put(tmp_path / "images" / path, photo(number))
+    for number in range(3):
+        put(tmp_path / f"splits/test{number}.txt", f"{paths[number]}\n".encode())
+        rest = [path for path in paths if path != paths[number]]
+        put(tmp_path / f"splits/train{number}.txt", "\n".join(rest).encode())
+    put(tmp_path / "splits/joint.txt", b"cat/p0.jpg cat grid\ncat/p1.jpg cat\ndog/p2.jpg dog\n")
+    plan = scan([tmp_path])
+    assert {label: len(found) for label, found in labels(plan).items()} == {"cat": 2, "grid": 1, "dog": 1}
+    assert {item.split for item in plan.items} == {""}
+    assert any("and so with 2 more photos: the lists contradict each other" in note for note in plan.notes)
+    assert any("gives several labels to “cat/p0.jpg” (cat, grid)" in note for note in plan.notes)
+
+
+def test_a_photo_in_two_parts_has_none_and_the_others_keep_theirs(tmp_path):
+    for number in range(5):
+        put(tmp_path / f"images/p{number}.jpg", photo(number))
+    put(tmp_path / "train.txt", b"p0.jpg\np1.jpg\np2.jpg\n")
+    put(tmp_path / "val.txt", b"p2.jpg\np3.jpg\np4.jpg\n")
+    put(tmp_path / "trainval.txt", b"p0.jpg\np1.jpg\np2.jpg\np3.jpg\np4.jpg\n")
+    plan = scan([tmp_path])
+    assert {item.name: item.split for item in plan.items} == {
+        "p0.jpg": "train", "p1.jpg": "train", "p2.jpg": "", "p3.jpg": "validation", "p4.jpg": "validation",
+    }  # fmt: skip
+    assert "“train.txt” puts “p2.jpg” into train, “val.txt” into validation: no split is taken." in plan.notes
 
 
 def test_albums_that_are_called_by_numbers_give_way_to_folders_with_their_names_too(tmp_path):

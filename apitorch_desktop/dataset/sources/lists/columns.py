@@ -97,6 +97,7 @@ class ListEntry:
     `guessed`: True where its column is called otherwise, or holds numbers and is not called at all.
     `original`: the name that the image had once, "" where that is not known. `keys`: ids that other lists may call it by.
     `of_album`: True where the label is the name of the list that the image is in, which may be no class: “Holiday”.
+    `blank`: True where it has none in a column of labels.
     `scored`: True where a number below 1 beside the label says how sure it is, as a classifier does.
     """
 
@@ -108,6 +109,7 @@ class ListEntry:
     guessed: bool = False
     of_album: bool = False
     scored: bool = False
+    blank: bool = False
     original: str = ""
     keys: tuple[str, ...] = ()
 
@@ -240,6 +242,8 @@ def entries_of(table: Table, locate: Located, class_names: Mapping[str, str] | N
     scored = bool(parts) or (bool(labels) and _is_scored(columns))
     if of_album or guessed or scored:
         entries = [replace(entry, guessed=guessed, of_album=of_album, scored=scored) for entry in entries]
+    if labels and (of_label or not table.header) and not guessed:
+        entries = [entry if entry.label or entry.several else replace(entry, blank=True) for entry in entries]
     return named(entries, class_names or {})
 
 
@@ -432,8 +436,9 @@ def _separator(columns: _Columns, labels: list[int], path: int) -> str:
     """Return what stands between several labels in one cell, "" where cells hold one each.
 
     Each is the label of another image too, or in lines without a header the folder of one. Words with blanks between
-    them are rather one label: there, one of them is the folder of the image, or there are several combinations of them,
-    or the column is one of tags, and each cell has a word that stands in another mix. Numbers are always several.
+    them are rather one label: there, one of them is the folder of the image, which others have alone, or there are several
+    combinations of them, or the column is one of tags, and each cell has a word that stands in another mix. Numbers are
+    always several.
     """
     if not labels:
         return ""
@@ -458,10 +463,10 @@ def _separator(columns: _Columns, labels: list[int], path: int) -> str:
         known = all(map(all, alone)) or (separator == "|" and any(map(any, alone)))
         blank = separator == " "
         spaced = not blank or (any("_" in cell for cell in held) and all(map(any, alone)))
-        combined = len(held) >= _MIN_COMBINATIONS or all(
-            folder in cell.split(separator) for cell, folder in placed if separator in cell
-        )
-        if (plural and (known or spaced)) or (known and (not blank or (lines and combined))):
+        of_folder = all(folder in cell.split(separator) for cell, folder in placed if separator in cell)
+        combined = len(held) >= _MIN_COMBINATIONS or of_folder
+        joint = lines and blank and of_folder and any(cell == folder for cell, folder in placed)
+        if (plural and (known or spaced)) or (known and (not blank or (lines and combined))) or joint:
             return separator
     if any(re.search(r"[|;,\[{]", cell) for cell in cells):
         return ""

@@ -6,7 +6,7 @@ import json
 import lzma
 import re
 import zlib
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from io import BufferedIOBase, BytesIO
@@ -397,8 +397,8 @@ def _json_lines(text: str, name: str, notes: list[str]) -> list[tuple[int, Any]]
 CLASS_NAME_FILES: Final = re.compile(
     r"(?:.*[._-])?(?:classes|class_?names|classnames|labels?|label_?names|names|categories|label_?map|class_?map(?:ping)?|class|category|(?:label|class|category)_?key|"
     r"labels?_list|class_?list|class_?dict|(?:cat|idx|id|index|label|class)_?(?:to|2)_?(?:name|class|label|cat|idx|index)s?|"
-    r"id2label|class_?indices|class_?index|synsets?|synset_?words|words|synset_mapping|categories_\w+|class-?descriptions(?:-\w+)*)(?:\.txt|\.json|\.csv|\.names|\.ya?ml|\.pbtxt)"
-    r"|README\.md|.*(?:label|class|categor|map).*\.json|.*\.names|data\.ya?ml|dataset\.ya?ml|.*\.labels|.*labels?\.txt",
+    r"id2label|class_?indices|class_?index|synsets?|synset_?words|words|synset_mapping|categories_\w+|class-?descriptions(?:-\w+)*)(?:[._-](?:en|eng|english))?(?:\.txt|\.json|\.csv|\.names|\.ya?ml|\.pbtxt)"
+    r"|README\.md|.*(?:label|class|categor|map|schema).*\.json|.*\.names|data\.ya?ml|dataset\.ya?ml|.*\.labels|.*labels?\.txt",
     re.IGNORECASE,
 )
 """Names of files that may hold class names."""
@@ -423,7 +423,8 @@ def class_names(data: bytes, name: str) -> dict[str, str]:
     suffix = name.lower().rpartition(".")[2]
     if suffix == "json":
         try:
-            return _from_json(json.loads(text))
+            value = json.loads(text)
+            return _from_json(value) or _from_schema(value)
         except (ValueError, RecursionError):
             return {}
     if suffix == "md":
@@ -504,6 +505,12 @@ def _from_json(value: Any) -> dict[str, str]:
     return {}
 
 
+def _from_schema(value: Any) -> dict[str, str]:
+    """Return the names in an object that has its classes, and nothing else but words and numbers."""
+    held = [key for key, part in value.items() if isinstance(part, (dict, list))] if isinstance(value, dict) else []
+    return _own_names(value) if len(held) == 1 and names.normal(str(held[0])) in _NAME_KEYS else {}
+
+
 def _from_yaml(text: str) -> dict[str, str]:
     """Read `names:` of a YOLO data.yaml, in each of its three forms, or a file of nothing but numbers and names."""
     found = re.search(r"^[ \t]*names\s*:[ \t]*(.*)((?:\n(?:[ \t]+.*|[ \t]*-.*|[ \t]*))*)", text, re.MULTILINE)
@@ -552,6 +559,19 @@ def _scalar(text: str) -> str:
     return re.sub(r"(?:^|\s)#.*", "", text).strip()
 
 
+def _has_words(rows: Sequence[Sequence[str]], column: int) -> bool:
+    return any(not cell.strip().isdigit() for row in rows for cell in row[column : column + 1] if cell.strip())
+
+
+def _of_several_ids(rows: Sequence[Sequence[str]], name: int) -> dict[str, str]:
+    """Return number → name of rows that begin with several numbers: by all of them, where no number means two names."""
+    if name < 2 or not all(len(row) > name and all(cell.strip().isdigit() for cell in row[:name]) for row in rows):
+        return {}
+    first = {row[0].strip(): row[name].strip() for row in rows}
+    pairs = {(cell.strip(), row[name].strip()) for row in rows for cell in row[:name]}
+    return dict(pairs) if len(dict(pairs)) == len(pairs) else first
+
+
 def _from_lines(text: str) -> dict[str, str]:
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
     if lines and any(names.is_path_header(cell) for cell in re.split(r"[,;\t|]", lines[0])[:-1]):
@@ -562,7 +582,11 @@ def _from_lines(text: str) -> dict[str, str]:
     if len(header) > 1 and any(
         names.rank(cell, role) is not None for cell in header for role in ("label", "label_id", "label_name")
     ):
-        lines = [",".join(re.split(r"[,;\t]", line)[:2]) for line in lines[1:]]
+        rows = [re.split(r"[,;\t]", line) for line in lines[1:]]
+        name = next((number for number in range(1, len(header)) if _has_words(rows, number)), 1)
+        if ids := _of_several_ids(rows, name):
+            return ids
+        lines = [",".join(row[:2]) for row in rows]
         if not all(re.match(r"(?:\d+|n\d{8}|/[mgt]/\w+),", line) for line in lines) and not all(
             re.search(r",\d+$", line) for line in lines
         ):

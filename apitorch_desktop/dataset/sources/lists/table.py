@@ -36,6 +36,8 @@ _TYPE: Final = re.compile(
     r"\[\w\]|string|text|discrete|continuous|numeric|float|int|integer|meta|class|ignore", re.IGNORECASE
 )
 """Type of a column, as programs write it below the header."""
+_DELIMITERS: Final = (",", ";", "\t", "|", "^")
+_QUOTED_LINE: Final = re.compile(r'"(?:[^"]++|"")*+"')
 _BOX: Final = re.compile(r"-?\d+(?:\.\d+)?(?:,-?\d+(?:\.\d+)?){4}")
 """x,y,x,y,class of one object."""
 _RULE: Final = re.compile(r"[\s|+:=-]*[-=]{3}[\s|+:=-]*|\(\d+ rows?\)")
@@ -137,7 +139,7 @@ Parse = Callable[[], Iterator[tuple[int, list[Cell]]]]
 def _parsers(text: str, separator: str, alike: str) -> Iterator[tuple[Parse, bool]]:
     """Yield functions that parse the rows, with True where they are split by a delimiter."""
     quotes: list[str | None] = ['"', *([None] if '"' in text else []), *(["'"] if "'" in text else [])]
-    for delimiter in [separator] if separator else [",", ";", "\t", "|", "^"]:
+    for delimiter in [separator] if separator else _DELIMITERS:
         if delimiter in text:
             for quote in quotes:
                 yield partial(_delimited, text, delimiter, quote), True
@@ -145,12 +147,26 @@ def _parsers(text: str, separator: str, alike: str) -> Iterator[tuple[Parse, boo
                 yield partial(_joined, text, delimiter), True
             if '\\"' in text:
                 yield partial(_delimited, text, delimiter, '"', "\\"), True
+    if '" "' in text:  # as R writes tables
+        yield partial(_delimited, text, " ", '"'), True
+    if inner := _unquoted_lines(text):
+        for delimiter in _DELIMITERS:
+            if delimiter in inner:
+                yield partial(_delimited, inner, delimiter, '"'), True
     yield partial(_lines, text, lambda line: [line]), False
     if _has_numbered_names(f"{text}\n{alike}"):
         yield partial(_lines, text, _split_after_name), False
     yield partial(_lines, text, _split_after_path), False
     yield partial(_lines, text, _split_before_path), False
     yield partial(_lines, text, lambda line: list(line.split())), False
+
+
+def _unquoted_lines(text: str) -> str:
+    """Return a table each of whose lines stands in quotes as a whole, without these; "" for another."""
+    lines = [line.strip() for line in io.StringIO(text, newline=None)]
+    if not all(map(_QUOTED_LINE.fullmatch, filter(None, lines))):
+        return ""
+    return "\n".join(line[1:-1].replace('""', '"') for line in lines)
 
 
 def _delimited(
