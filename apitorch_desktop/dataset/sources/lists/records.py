@@ -9,6 +9,7 @@ from typing import Any, Final
 from apitorch_desktop.dataset.sources.lists import names
 from apitorch_desktop.dataset.sources.lists.columns import (
     SCORES,
+    WEAK,
     ListEntry,
     Objects,
     entries_of,
@@ -303,7 +304,8 @@ def records_table(records: list[tuple[int, dict[str, Any]]], above: frozenset[st
                     record[inner[0]] = record.pop(key)
     keys = list(dict.fromkeys(key for _, record in flat for key in record))
     header = keys
-    if not any(names.has_label_role(key) and any(record.get(key) for _, record in flat[:_SAMPLE]) for key in keys):
+    known = [key for key in keys if names.has_label_role(key) and names.normal(key.rpartition(".")[2]) not in WEAK]
+    if not any(record.get(key) for key in known for _, record in flat[:_SAMPLE]):
         objects = {key for _, record in flat[:_SAMPLE] for key, cell in record.items() if isinstance(cell, Objects)}
         named = {key for key in objects if any(holds_label(_field(record, key)) for _, record in records[:_SAMPLE])}
         header = [f"{key}.label" if key in named else key for key in keys]  # what names the classes of objects
