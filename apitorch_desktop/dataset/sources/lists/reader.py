@@ -28,6 +28,7 @@ from apitorch_desktop.dataset.sources.lists.table import (
 )
 from apitorch_desktop.utils.errors import UserError
 from apitorch_desktop.utils.text import plural, reason, shown
+from apitorch_desktop.vision.file_kinds import pointer_of
 
 _MAX_DEPTH: Final = 4
 _NAMES_IMAGE: Final = re.compile(
@@ -47,6 +48,7 @@ _UNREAD: Final = {
 
 
 _MAX_SPOKEN: Final = 2**24
+_POINTER_BYTES: Final = 64
 _MAX_STRINGS: Final = 1000
 _MENTIONED: Final = re.compile(r"[\w./-]+\.\w{3,4}\b")
 
@@ -79,6 +81,11 @@ class ListContent:
     by_number: bool = False
     of_objects: bool = False
     unlabeled: bool = False
+
+    @property
+    def labeled(self) -> bool:
+        """Return whether an image has a label, or several."""
+        return any(entry.label or entry.several for entry in self.entries)
 
 
 def is_list(name: str) -> bool:
@@ -144,6 +151,36 @@ def speaks_of_labels(data: bytes, name: str, locate: Located) -> bool:
     return holds_label(value) and (locate(PurePosixPath(name).stem) or any(map(locate, strings)))
 
 
+def unused_labels(content: ListContent, data: bytes, name: str) -> str:
+    """Return a sentence about a JSON of images with fields of labels, of which no image has one; else "".
+
+    It may name classes that no image has.
+    """
+    if content.labeled or PurePosixPath(name).suffix.lower() != ".json" or len(data) > _MAX_SPOKEN:
+        return ""
+    try:
+        value = json.loads(decode(data))
+    except (ValueError, RecursionError):
+        return ""
+    if isinstance(value, dict):
+        value = [part for key, part in value.items() if names.normal(str(key)) not in _NAME_KEYS]
+    unread = f"“{shown(name)}” has labels in a form that is not read: no photo gets one of them."
+    return unread if _holds_label_field(value) else ""
+
+
+def _holds_label_field(value: Any) -> bool:
+    if isinstance(value, list):
+        return any(map(_holds_label_field, value))
+    return isinstance(value, dict) and any(
+        (part not in (None, "", [], {}) and _is_label_field(str(key))) or _holds_label_field(part)
+        for key, part in value.items()
+    )
+
+
+def _is_label_field(key: str) -> bool:
+    return names.is_label_header(key) or names.rank(key, "label_id") is not None
+
+
 def _strings(value: Any) -> Iterator[str]:
     for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
         if isinstance(part, str):
@@ -157,9 +194,18 @@ def load(path: Path) -> bytes:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise InvalidList(f"“{shown(path.name)}” is too long for a list of photos.")
-        return path.read_bytes()
+        return without_pointer(path.read_bytes(), path.name)
     except OSError as error:
         raise InvalidList(f"“{shown(path.name)}” cannot be read: {reason(error)}.") from None
+
+
+def without_pointer(data: bytes, name: str) -> bytes:
+    """Return the bytes of a list. Raises InvalidList for those of a pointer to it."""
+    if pointer := pointer_of(data[:_POINTER_BYTES]):
+        raise InvalidList(
+            f"“{shown(name)}” is a pointer of {pointer[0]} in place of the list: run “{pointer[1]}” first."
+        )
+    return data
 
 
 def read_list(
