@@ -20,6 +20,7 @@ from apitorch_desktop.dataset.sources.lists.columns import ListEntry, labels_in
 from apitorch_desktop.dataset.sources.lists.index import ImageIndex, JoinedIndex, Parts
 from apitorch_desktop.dataset.sources.lists.names import is_container, normal, split_of, split_words, without_zeros
 from apitorch_desktop.dataset.sources.lists.table import decode, looks_like_path
+from apitorch_desktop.dataset.sources.lists.text_forms import TABLES
 from apitorch_desktop.utils.text import few, natural, plural, shown
 
 _META: Final = ("metadata.jsonl", "metadata.csv")
@@ -739,4 +740,4 @@ def _leads_to_images(data: bytes, parts: Parts, index: ImageIndex) -> bool:
 
 def _is_meant(name: str) -> bool:
     """Return True for a list whose name says that it is about images; a text or JSON may be about anything."""
-    return name in _META or (_MEANT.search(name) is not None and not name.lower().endswith((".txt", ".json")))
+    return name in _META or (_MEANT.search(name) is not None and not name.lower().endswith((".txt", ".json", *TABLES)))

@@ -220,6 +220,10 @@ LISTS: dict[str, str] = {
     "clarifai.json": json.dumps([
         {"id": f"i{path}", "data": {"image": {"url": f"gs://e/{path}"}, "concepts": [
             {"id": one, "name": one, "value": int(one == label)} for one in NUMBERS]}} for path, label in ROWS]),
+    "weka.arff": "% pets\n@relation pets\n@attribute 'file name' string\n@attribute class {cat,dog}\n@data\n" + table("", "{path},{label}"),
+    "labels.md": "# Pets\n\n" + table("| file | label |\n|:-----|------:|", "| {path} | {label} |") + "\nThat is all.\n",
+    "pets.yaml": "# who is who\npets:\n" + table("", "  {path}: '{label}'  # seen"),
+    "records.xml": "<pets>" + "".join(f"<pet><file>{path}</file><class>{label}</class></pet>" for path, label in ROWS) + "</pets>",
     "lvis.json": json.dumps({**COCO, "images": [{"id": n, "coco_url": f"http://e.org/train2017/{path}"} for n, (path, _) in enumerate(ROWS)]}),
     "crlf.jsonl": "".join(json.dumps({"image": path, "category": label}) + "\r\n" for path, label in ROWS),
     "cvat.xml": "<?xml version='1.0'?><annotations>" + "".join(
@@ -707,12 +711,16 @@ def test_one_file_of_annotations_for_each_image(tmp_path):
         put(tmp_path / "labelme" / path, photo(number))
         shapes = {"imagePath": path, "shapes": [{"label": label, "points": [[1, 2]]}], "flags": {}}
         put(tmp_path / "labelme" / f"{path[:2]}.json", json.dumps(shapes).encode())
+        put(tmp_path / "plants" / path, photo(number))
+        plant = f"<Image><MediaId>{path[:2]}</MediaId><ClassId>7</ClassId><Genus>x</Genus><Species>{label}</Species></Image>"
+        put(tmp_path / "plants" / f"{path[:2]}.xml", plant.encode())
         put(tmp_path / "labelbee" / path, photo(number))
         step = {"toolName": "tagTool", "result": [{"id": "a", "sourceID": "", "result": {"class1": label}}]}
         put(tmp_path / "labelbee" / f"{path}.json", json.dumps({"width": 9, "valid": True, "step_1": step}).encode())
     assert labels(scan([tmp_path / "voc"])) == PETS
     assert labels(scan([tmp_path / "labelme"])) == PETS
-    assert labels(scan([tmp_path / "labelbee"])) == PETS
+    for name in ("labelbee", "plants"):
+        assert labels(scan([tmp_path / name])) == PETS
 
 
 BIG, ODD_NAME = "'dog, [big]'", r'"it\'s \"so\" # x"'.replace(r"\'", "'")

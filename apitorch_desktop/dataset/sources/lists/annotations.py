@@ -340,12 +340,7 @@ def _task(entry: dict[str, Any], number: int) -> ListEntry:
 
 def entries_of_xml(data: bytes) -> list[ListEntry]:
     """Return the entries of Pascal VOC or CVAT. Raises ValueError with the reason, which ends the caller's sentence."""
-    if b"<!ENTITY" in data:
-        raise ValueError("it defines entities of its own")
-    try:
-        root = ET.fromstring(data)  # noqa: S314 - expat bounds what entities expand to, and there are none
-    except ET.ParseError as error:
-        raise ValueError(str(error)) from None
+    root = _root(data)
     if root.tag == "annotation":
         path = (root.findtext("filename") or root.findtext("path") or "").strip()
         labels = [(found.findtext("name") or "").strip() for found in root.iter("object")]
@@ -360,6 +355,29 @@ def entries_of_xml(data: bytes) -> list[ListEntry]:
             own = image.get("label") or image.get("class") or ""
             entries.append(_of_objects(path, tags or ([own] if own else objects), number, split))
     return join_objects(entries)
+
+
+def value_of_xml(data: bytes) -> Any:
+    """Return XML as a value of JSON: elements with their parts by name, those of one name as a list. Raises ValueError."""
+    return _value(_root(data))
+
+
+def _root(data: bytes) -> ET.Element:
+    if b"<!ENTITY" in data:
+        raise ValueError("it defines entities of its own")
+    try:
+        return ET.fromstring(data)  # noqa: S314 - expat bounds what entities expand to, and there are none
+    except ET.ParseError as error:
+        raise ValueError(str(error)) from None
+
+
+def _value(element: ET.Element) -> Any:
+    parts: dict[str, Any] = dict(element.attrib)
+    of_tags: dict[str, list[Any]] = {}
+    for child in element:
+        of_tags.setdefault(child.tag.rpartition("}")[2], []).append(_value(child))
+    parts |= {tag: found[0] if len(found) == 1 else found for tag, found in of_tags.items()}
+    return parts or (element.text or "").strip()
 
 
 _OF_CLASS: Final = re.compile(r"(.+)_(train|val|trainval|test)\.txt", re.IGNORECASE)

@@ -15,10 +15,20 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from apitorch_desktop.dataset.sources.lists import names
-from apitorch_desktop.dataset.sources.lists.annotations import entries_of_class, entries_of_json, entries_of_xml
+from apitorch_desktop.dataset.sources.lists.annotations import (
+    entries_of_class,
+    entries_of_json,
+    entries_of_xml,
+    value_of_xml,
+)
 from apitorch_desktop.dataset.sources.lists.columns import ListEntry, entries_of, holds_label, named, point_columns
 from apitorch_desktop.dataset.sources.lists.index import path_parts
-from apitorch_desktop.dataset.sources.lists.records import entries_of_value, is_of_detector, unfolded_table
+from apitorch_desktop.dataset.sources.lists.records import (
+    entries_of_value,
+    is_of_detector,
+    labeled_entries,
+    unfolded_table,
+)
 from apitorch_desktop.dataset.sources.lists.table import (
     Located,
     Table,
@@ -26,6 +36,7 @@ from apitorch_desktop.dataset.sources.lists.table import (
     decode_guessing,
     read_table,
 )
+from apitorch_desktop.dataset.sources.lists.text_forms import TABLES
 from apitorch_desktop.utils.errors import UserError
 from apitorch_desktop.utils.text import plural, reason, shown
 from apitorch_desktop.vision.file_kinds import pointer_of
@@ -37,7 +48,7 @@ _NAMES_IMAGE: Final = re.compile(
 )
 """Name of an image with a word behind or before it."""
 SUFFIXES: Final = frozenset(
-    {".csv", ".tsv", ".tab", ".json", ".jsonl", ".ndjson", ".manifest", ".txt", ".xml", ".lst", ".labels"}
+    {".csv", ".tsv", ".tab", ".json", ".jsonl", ".ndjson", ".manifest", ".txt", ".xml", ".lst", ".labels", *TABLES}
 )
 MAX_BYTES: Final = 256 * 2**20
 _UNREAD: Final = {
@@ -275,7 +286,7 @@ def _entries(
     suffix = PurePosixPath(name).suffix.lower()
     if suffix == ".xml":
         content.of_objects = True
-        return entries_of_xml(data)
+        return entries_of_xml(data) or labeled_entries(value_of_xml(data), locate)
     text, guessed = decode_guessing(data)
     if "\0" in text[:4096]:
         raise ValueError("it is no text")
@@ -308,6 +319,7 @@ def _entries(
             raise ValueError(f"it is no JSON, {what}") from None
         return _of_json(value, locate, class_names, name, content)
     else:
+        text = TABLES[suffix](text) if suffix in TABLES else text
         table = read_table(text, locate, decode(alike))
         table.last = "" if table.header else _last_column(name)
         content.bare = all(len(cells) == 1 for _, cells in table.rows)

@@ -87,6 +87,14 @@ def _annotated(value: dict[str, Any]) -> dict[str, Any]:
     return {key: part for key, part in value.items() if key in lists or not names.has_label_role(key)} if lists else {}
 
 
+def labeled_entries(value: Any, locate: Located) -> list[ListEntry]:
+    """Return the entries of a value, or of the record of one image, whose labels are called so. Raises ValueError for none."""
+    parts = value.items() if isinstance(value, dict) else ()
+    image = any(isinstance(part, str) and locate(part) for _, part in parts)
+    label = any(isinstance(part, str) and part and names.is_label_header(key) for key, part in parts)
+    return _labeled(entries_of_value([value] if image and label else value, locate, []))
+
+
 def _labeled(entries: list[ListEntry]) -> list[ListEntry]:
     """Return the entries that something calls labeled. Raises ValueError where there is none."""
     found = [entry for entry in entries if (entry.label or entry.several) and not entry.guessed]
