@@ -23,18 +23,23 @@ _ADVICE: Final = "labels are read from a CSV with the columns “file_name” an
 
 
 def unread_notes(files: Iterable[ListFile], index: ImageIndex, images: int, labels: Container[Parts]) -> Iterator[str]:
-    """Yield sentences about files that are called as photos without a label, or name as many as half of them or ten.
+    """Yield sentences about files that are called as photos without a label, or name photos.
 
-    `images`: how many there are; `labels`: those that have one by a list.
+    One that is called as a photo may be by chance, and so may the name of a photo in a text: there are several, or as many
+    as half of the photos. `images`: how many there are; `labels`: those that have one by a list.
     """
-    called, naming = [], []
+    of_suffixes: dict[str, list[str]] = {}
+    naming = []
     for parts, load in files:
         if companion_kind(parts[-1]):
             continue
-        if found := index.candidates(PurePosixPath(parts[-1]).stem, parts[:-1]):
-            called += [parts[-1]] if any(image not in labels for image in found) else []
+        name = PurePosixPath(parts[-1])
+        if found := index.candidates(name.stem, parts[:-1]):
+            if any(image not in labels for image in found):
+                of_suffixes.setdefault(name.suffix, []).append(parts[-1])
         elif _named_images(load, index, parts[:-1]) >= max(2, min(images / 2, _MANY)):
             naming.append(parts[-1])
+    called = [name for alike in of_suffixes.values() if 2 * len(alike) >= min(images, 4) for name in alike]
     for unread, one, several in (
         (called, "is called as a photo, and is", "are called as photos, and are"),
         (naming, "names photos, and is", "name photos, and are"),

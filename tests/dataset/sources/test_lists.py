@@ -1088,6 +1088,22 @@ def test_a_file_of_labels_that_is_not_used_is_named(tmp_path, name, text, said):
     assert any(note.startswith(said) for note in plan.notes), plan.notes
 
 
+def test_a_program_and_a_text_beside_a_labeled_photo_are_not_said_to_be_unread(tmp_path):
+    for number, (path, label) in enumerate(ROWS):
+        put(tmp_path / label / path, photo(number))
+        put(tmp_path / label / f"{path[:2]}.log", b"taken at noon")
+    put(tmp_path / "train.jpg", photo(5))
+    put(tmp_path / "train.py", b"open('cat/p0.jpg'), open('cat/p2.jpg')\n" + b"# on\n" * 99)
+    put(tmp_path / "labels.csv", table("file,label", "{path},{label}").encode())
+    assert not [note for note in scan([tmp_path]).notes if "not read" in note]
+    (tmp_path / "labels.csv").unlink()
+    assert [
+        note
+        for note in scan([tmp_path]).notes
+        if note.startswith("4 files are called as photos, and are not read (“p0.log”")
+    ]
+
+
 def test_addresses_in_a_list_stay_addresses(tmp_path):
     rows = b"url,label\nhttps://e.org/a.jpg?size=2,cat\ndata:image/png;base64,aaaa,dog\n"
     plan = scan([put(tmp_path / "l.csv", rows.replace(b"data:image/png;base64,aaaa", b'"data:image/png;base64,aaaa"'))])

@@ -50,6 +50,8 @@ _NAMES_IMAGE: Final = re.compile(
 SUFFIXES: Final = frozenset(
     {".csv", ".tsv", ".tab", ".json", ".jsonl", ".ndjson", ".manifest", ".txt", ".xml", ".lst", ".labels", *TABLES}
 )
+_LINES: Final = frozenset({".jsonl", ".ndjson", ".manifest"})
+"""Suffixes of texts with a JSON a line."""
 MAX_BYTES: Final = 256 * 2**20
 _UNREAD: Final = {
     **dict.fromkeys((".xlsx", ".xls", ".xlsm", ".ods", ".numbers"), "a spreadsheet, which is not read: save it as CSV"),
@@ -167,10 +169,12 @@ def unused_labels(content: ListContent, data: bytes, name: str) -> str:
 
     It may name classes that no image has.
     """
-    if content.labeled or PurePosixPath(name).suffix.lower() != ".json" or len(data) > _MAX_SPOKEN:
+    suffix = PurePosixPath(name).suffix.lower()
+    if content.labeled or suffix not in {".json", *_LINES} or len(data) > _MAX_SPOKEN:
         return ""
     try:
-        value = json.loads(decode(data))
+        text = decode(data)
+        value = [record for _, record in _json_lines(text, name, [])] if suffix in _LINES else json.loads(text)
     except (ValueError, RecursionError):
         return ""
     if isinstance(value, dict):
@@ -296,7 +300,7 @@ def _entries(
         return of_class
     if suffix in {".txt", ".labels"} and text.lstrip()[:1] in {"{", "["}:
         suffix = ".json"
-    if suffix in {".jsonl", ".ndjson", ".manifest"}:
+    if suffix in _LINES:
         records = _json_lines(text, name, content.notes)
         if len(records) == 1 and not isinstance(records[0][1], dict):
             return _of_json(records[0][1], locate, class_names, name, content)
