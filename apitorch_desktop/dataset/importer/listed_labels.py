@@ -147,7 +147,8 @@ class ListedLabels:
         for failed in self._failed.values():
             more = f" And so with {plural(len(failed) - 1, 'more file')}." if len(failed) > 1 else ""
             self.notes.append(f"{failed[0]}{more}")
-        unread = [one for one in lists if one[0] in self._unread.intersection(self.unused)]
+        self._unread.intersection_update(self.unused)
+        unread = [one for one in lists if one[0] in self._unread]
         self.notes += unread_notes([*unread, *texts], index, len(images), self.labels)
 
     def _fail(self, sentence: str) -> None:

@@ -98,7 +98,7 @@ def _name(category: dict[str, Any]) -> str:
     named = [
         (names.normal(key) != "name", not names.normal(key).endswith("name"), key)
         for key in category
-        if key == "name" or any(names.rank(key, role) is not None for role in ("label_name", "label"))
+        if names.normal(key) == "name" or any(names.rank(key, role) is not None for role in ("label_name", "label"))
     ]
     return _text(category[min(named)[2]]) if named else ""
 
