@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from apitorch_desktop.dataset.importer.listed_labels import ListFile
+from apitorch_desktop.dataset.importer.unread_texts import ListFile
 from apitorch_desktop.dataset.sources.image_source import ImageFile, Source
 from apitorch_desktop.dataset.sources.lists.index import Parts
 
@@ -42,6 +42,8 @@ class Contents:
     images: list[ContainedImage] = field(default_factory=list)
     lists: list[ListFile] = field(default_factory=list)
     others: list[Parts] = field(default_factory=list)
+    texts: list[ListFile] = field(default_factory=list)
+    """Those of the others that begin with text."""
     _places: set[Parts] = field(default_factory=set)
     _placed: tuple[int, int] = (0, 0)
     """Numbers of `lists` and `others` that are in `_places`."""
@@ -52,6 +54,7 @@ class Contents:
             [replace(entry, parts=entry.parts[depth:]) for entry in self.images],
             [(parts[depth:] or parts, load) for parts, load in self.lists],
             [parts[depth:] or parts for parts in self.others],
+            [(parts[depth:] or parts, load) for parts, load in self.texts],
         )
 
     def add(self, place: Parts, inner: "Contents") -> None:
@@ -59,6 +62,7 @@ class Contents:
         there = self._places_of_files()
         self.images += [replace(entry, parts=(*place, *entry.parts)) for entry in inner.images]
         self.lists += [(parts, load) for name, load in inner.lists if (parts := (*place, *name)) not in there]
+        self.texts += [(parts, load) for name, load in inner.texts if (parts := (*place, *name)) not in there]
         self.others += [parts for name in inner.others if (parts := (*place, *name)) not in there]
 
     def _places_of_files(self) -> set[Parts]:

@@ -14,16 +14,15 @@ from apitorch_desktop.api.types import LONGEST_LABEL, SPLITS
 from apitorch_desktop.dataset.importer.companions import companion_kind
 from apitorch_desktop.dataset.importer.folder_labels import quoted
 from apitorch_desktop.dataset.importer.photo_texts import PhotoTexts, labels_in_texts, speaks_of_others
+from apitorch_desktop.dataset.importer.unread_texts import ListFile, unread_notes
 from apitorch_desktop.dataset.sources.lists import reader
 from apitorch_desktop.dataset.sources.lists.annotations import box_classes, is_of_numbers, yolo_classes
 from apitorch_desktop.dataset.sources.lists.columns import ListEntry, labels_in
 from apitorch_desktop.dataset.sources.lists.index import ImageIndex, JoinedIndex, Parts
 from apitorch_desktop.dataset.sources.lists.names import is_container, normal, split_of, split_words, without_zeros
 from apitorch_desktop.dataset.sources.lists.table import decode, looks_like_path
+from apitorch_desktop.dataset.sources.lists.text_forms import TABLES
 from apitorch_desktop.utils.text import few, natural, plural, shown
-
-ListFile = tuple[Parts, Callable[[], bytes]]
-"""Parts of a file that may be a list, and a function that reads it, which raises InvalidList."""
 
 _META: Final = ("metadata.jsonl", "metadata.csv")
 """Names that a Hugging Face image folder gives to the list beside its images."""
@@ -113,10 +112,18 @@ class ListedLabels:
         """Image → name of the list that has names of columns of yes and no for its labels."""
         self._last: list[tuple[reader.ListContent, Parts]] = []
         """Lists of a classifier's answers, of albums, or of guessed or scored labels, which count where no other list does."""
+        self._unread: set[Parts] = set()
+        """Lists that are not understood, of which no sentence says so."""
 
-    def read(self, lists: Sequence[ListFile], images: Sequence[Parts], cancelled: Callable[[], bool]) -> None:
-        """Read lists that lie among images; `cancelled` ends it."""
-        if not lists or not images:
+    def read(
+        self,
+        lists: Sequence[ListFile],
+        images: Sequence[Parts],
+        cancelled: Callable[[], bool],
+        texts: Sequence[ListFile] = (),
+    ) -> None:
+        """Read lists that lie among images, and search other texts for their names; `cancelled` ends it."""
+        if not (lists or texts) or not images:
             self.unused += [parts for parts, _ in lists]
             return
         index = ImageIndex(images)
@@ -140,7 +147,8 @@ class ListedLabels:
             try:
                 data = load()
             except reader.InvalidList as error:
-                self._complain(str(error))
+                self._fail(str(error))
+                self.complete = False
                 continue
             image = index.find(parts[-1][:-4], parts[:-1]) if parts[-1].lower().endswith(".txt") else None
             if image is not None and (classes := box_classes(data)) is not None:
@@ -166,6 +174,9 @@ class ListedLabels:
         for failed in self._failed.values():
             more = f" And so with {plural(len(failed) - 1, 'more file')}." if len(failed) > 1 else ""
             self.notes.append(f"{failed[0]}{more}")
+        self._unread.intersection_update(self.unused)
+        unread = [one for one in lists if one[0] in self._unread]
+        self.notes += unread_notes([*unread, *texts], index, len(images), self.labels)
 
     def _fail(self, sentence: str) -> None:
         """Note a file that has labels and is not understood; of several alike, the first."""
@@ -198,6 +209,8 @@ class ListedLabels:
                 except reader.InvalidList as error:
                     problem = problem or str(error)
                     continue
+                if sentence := reader.unused_labels(content, data, name):
+                    self._fail(sentence)
                 if content.entries[0].keys:
                     self._keyed.append((content, parts))
                 unsure = content.answers or content.of_albums or content.guessed or content.by_number
@@ -226,6 +239,8 @@ class ListedLabels:
             and reader.speaks_of_labels(data, name, index.locator(base, several=True))
         ):
             self._fail(problem)
+        elif problem or not may_be:
+            self._unread.add(parts)
         self.unused.append(parts)
 
     def _merge(self, content: reader.ListContent, parts: Parts, index: ImageIndex, part_of_set: str) -> bool:
@@ -233,7 +248,7 @@ class ListedLabels:
         missing, ambiguous, named = [], [], []
         used = False
         name_part, _ = _words_of_list(parts[-1])
-        of_part = not any(entry.label or entry.split or entry.several for entry in content.entries)
+        of_part = not content.labeled and not any(entry.split for entry in content.entries)
         if of_part and (content.bare or _LIST_WORDS.issuperset(_words_of_list(parts[-1])[1])):
             part_of_set = name_part  # nothing but photos: the list is the part
         adding = _AddedList(content, parts, set(self.labels))
@@ -678,6 +693,7 @@ class ListedLabels:
                 label = ""
             if image is None or not 0 < len(label) <= LONGEST_LABEL or "\n" in label:
                 self.unused.append(parts)
+                self._unread.add(parts)
             elif image not in self.labels:
                 self.labels[image] = [names.near(parts[:-1]).get(label, label)]
                 if self.labels[image] == [label] and label.isdigit():
@@ -711,7 +727,7 @@ class _AddedList:
         self.known = known
         self.numbered = all(entry.label.isdigit() for entry in content.entries if entry.label)
         self.weak = content.answers or content.of_albums or _ANSWERS.search(parts[-1]) is not None
-        self.of_objects = content.of_objects and any(entry.label or entry.several for entry in content.entries)
+        self.of_objects = content.of_objects and content.labeled
         self.differing: list[tuple[Parts, str, str]] = []
         self.paths: dict[Parts, str] = {}
 
@@ -925,4 +941,4 @@ def _leads_to_images(data: bytes, parts: Parts, index: ImageIndex) -> bool:
 
 def _is_meant(name: str) -> bool:
     """Return True for a list whose name says that it is about images; a text or JSON may be about anything."""
-    return name in _META or (_MEANT.search(name) is not None and not name.lower().endswith((".txt", ".json")))
+    return name in _META or (_MEANT.search(name) is not None and not name.lower().endswith((".txt", ".json", *TABLES)))

@@ -35,6 +35,7 @@ from apitorch_desktop.dataset.importer.contents import (
 from apitorch_desktop.dataset.importer.folder_labels import folder_labels, quoted, same_numbers
 from apitorch_desktop.dataset.importer.listed_labels import ListedLabels
 from apitorch_desktop.dataset.importer.secondary_images import secondary_images
+from apitorch_desktop.dataset.importer.unread_texts import TEXT_BYTES
 from apitorch_desktop.dataset.sources.archives import (
     ARCHIVE_SUFFIXES,
     READ_SUFFIXES,
@@ -61,7 +62,7 @@ from apitorch_desktop.dataset.sources.lists.names import normal, split_of, split
 from apitorch_desktop.dataset.sources.name_encoding import decode_each
 from apitorch_desktop.dataset.sources.pasted_text import data_image, file_path, in_text, is_url
 from apitorch_desktop.utils.text import few, natural, plural, reason, shown
-from apitorch_desktop.vision.file_kinds import begins_as_image, image_kind
+from apitorch_desktop.vision.file_kinds import begins_as_image, image_kind, is_text
 
 SUFFIXES: Final = IMAGE_SUFFIXES
 OFFERED_SUFFIXES: Final = IMAGE_SUFFIXES.union(READ_SUFFIXES, reader.SUFFIXES)
@@ -254,14 +255,15 @@ class Scanner:
         folder = path.parent
         index = FolderIndex(folder, split_words(path.stem)[0])
         try:
-            content = reader.read_list(reader.load(path), path.name, index.locator(), _names_beside(path))
+            data = reader.load(path)
+            content = reader.read_list(data, path.name, index.locator(), _names_beside(path))
         except reader.InvalidList as error:
             if self._several and companion_kind(path.name):
                 self.ignored.append(shown(path.name))
             else:
                 self._complain(str(error))
             return
-        self.notes += content.notes
+        self.notes += [*content.notes, *filter(None, [reader.unused_labels(content, data, path.name)])]
         counting = reader.counts_rows(content)
         if counting:
             self.notes.append(f"The numbers in “{shown(path.name)}” count the lines there, and are no labels.")
@@ -300,7 +302,7 @@ class Scanner:
             elif reader.may_be_list(parts[-1], head):
                 contents.lists.append((parts, partial(reader.load, path)))
             else:
-                self._pass_over(contents, parts, head)
+                self._pass_over(contents, parts, head, partial(_head, path, TEXT_BYTES))
                 self.notes += filter(None, [reader.unread_list(parts[-1])])
                 if sentence := broken_archive(path):
                     self._complain(sentence)
@@ -316,10 +318,12 @@ class Scanner:
         name = _own_name(folder)
         self._assign(contents, "" if is_library(name) or is_live_photo(name) else name)
 
-    def _pass_over(self, contents: Contents, parts: Parts, head: bytes) -> None:
+    def _pass_over(self, contents: Contents, parts: Parts, head: bytes, load: Callable[[], bytes]) -> None:
         contents.others.append(parts)
         if kind := image_kind(head):
             self._unread.setdefault(kind, []).append(parts[-1])
+        elif is_text(head) and not reader.unread_list(parts[-1]):
+            contents.texts.append((parts, load))
 
     def _note_if_empty(self, path: Path, contents: Contents) -> None:
         if self.complete and not contents.images:
@@ -375,7 +379,8 @@ class Scanner:
                 elif reader.may_be_list(parts[-1], member.data[:_LIST_HEAD]):
                     contents.lists.append((place, partial(_data_of_list, member)))
                 else:
-                    self._pass_over(contents, place, member.data[:_HEAD])
+                    text = member.data[:TEXT_BYTES]
+                    self._pass_over(contents, place, text[:_HEAD], partial(bytes, text))
                     if parts[-1].lower().endswith(ARCHIVE_SUFFIXES):
                         inner.append(parts[-1])
                 if self._cancelled():
@@ -477,7 +482,7 @@ class Scanner:
         self._leave_out_secondary(contents)
         images = [entry.parts for entry in contents.images]
         listed = ListedLabels()
-        listed.read(contents.lists, images, self._cancelled)
+        listed.read(contents.lists, images, self._cancelled, contents.texts)
         self.complete = self.complete and listed.complete
         spelled = self._decoded_names(images, root)
         found, notes = folder_labels(
@@ -576,7 +581,7 @@ def _split_of_folders(image: Parts, labels: Sequence[str], split: str) -> str:
 def _data_of_list(member: Member) -> bytes:
     if member.problem or len(member.data) < member.size:
         raise reader.InvalidList(f"“{shown(member.path)}” cannot be read. {member.problem or 'It is too long.'}")
-    return member.data
+    return reader.without_pointer(member.data, member.path)
 
 
 def _names_beside(path: Path) -> dict[str, str]:
@@ -588,9 +593,9 @@ def _names_beside(path: Path) -> dict[str, str]:
     for other in beside:
         if other != path and reader.CLASS_NAME_FILES.fullmatch(other.name) and not not_plain(other):
             try:
-                if other.stat().st_size < 2**20 and (names := reader.class_names(other.read_bytes(), other.name)):
+                if other.stat().st_size < 2**20 and (names := reader.class_names(reader.load(other), other.name)):
                     return names
-            except OSError:
+            except (OSError, reader.InvalidList):
                 continue
     return {}
 
@@ -678,12 +683,13 @@ def not_plain(path: Path) -> str:
         return f"“{shown(path.name)}” cannot be read: {why}."
 
 
-def _head(path: Path) -> bytes:
+def _head(path: Path, size: int | None = None) -> bytes:
+    """Return the first bytes of a file that is no image by its name: as many as say its kind, or `size`."""
     if path.suffix.lower() in SUFFIXES:
         return b""
     try:
         with path.open("rb") as file:
-            return file.read(_HEAD if path.suffix else _LIST_HEAD)
+            return file.read(size or (_HEAD if path.suffix else _LIST_HEAD))
     except OSError:
         return b""
 

@@ -175,10 +175,10 @@ def test_what_is_no_picture_is_passed_over_and_named_unless_it_was_asked_for(tmp
     put(tmp_path / "hat/a.jpg", picture(1))
     put(tmp_path / "hat/no-suffix", picture(2, "PNG"))
     put(tmp_path / "hat/initials", b"BM are my initials, and this is no bitmap")
-    notes = put(tmp_path / "hat/notes.md", b"Hats, mostly.")
+    notes = put(tmp_path / "hat/notes.rst", b"Hats, mostly.")
     plan = scan([tmp_path])
     assert [item.name for item in plan.items] == ["a.jpg", "no-suffix"]
-    assert plan.ignored == ["hat/initials", "hat/notes.md"]
+    assert plan.ignored == ["hat/initials", "hat/notes.rst"]
     assert plan.complete
     asked = scan([notes], default_label="x").items[0]
     assert asked.standing is ItemStatus.PROBLEM

@@ -210,6 +210,24 @@ LISTS: dict[str, str] = {
         "data_title": path, "data_units": {f"u{path}": {"data_title": path, "labels": {"objects": [], "classifications": [{"name": "Animal", "classificationHash": "h"}]}}},
         "classification_answers": {"h": {"classifications": [{"name": "Animal", "answers": [{"name": label, "value": label}]}]}},
     } for path, label in ROWS]),
+    "herbarium.json": json.dumps({
+        "images": [{"image_id": f"i{n}", "file_name": path} for n, (path, _) in enumerate(ROWS)],
+        "annotations": [{"image_id": f"i{n}", "category_id": int(NUMBERS[label]), "genus_id": 1} for n, (_, label) in enumerate(ROWS)],
+        "categories": [{"category_id": int(n), "family": "pets", "genus": "x", "species": "y", "scientificName": label} for label, n in NUMBERS.items()],
+    }),
+    "vott.json": json.dumps({"name": "pets", "tags": [{"name": "cat", "color": "#5db300"}, {"name": "dog", "color": "#e81123"}], "assets": {
+        f"{n}0a": {"asset": {"format": "jpg", "id": f"{n}0a", "name": path, "path": f"file:C:/Users/me/{path}", "state": 2, "type": 1},
+                   "regions": [{"id": "r", "type": "RECTANGLE", "tags": [label], "points": []}], "version": "2.1.0"} for n, (path, label) in enumerate(ROWS)}}),
+    "labelu.json": json.dumps([
+        {"id": n, "fileName": path, "result": json.dumps({"width": 9, "annotations": {"tagTool": {
+            "toolName": "tagTool", "result": [{"id": "x", "type": "tag", "value": {"animal": [label]}}]}}})} for n, (path, label) in enumerate(ROWS)]),
+    "clarifai.json": json.dumps([
+        {"id": f"i{path}", "data": {"image": {"url": f"gs://e/{path}"}, "concepts": [
+            {"id": one, "name": one, "value": int(one == label)} for one in NUMBERS]}} for path, label in ROWS]),
+    "weka.arff": "% pets\n@relation pets\n@attribute 'file name' string\n@attribute class {cat,dog}\n@data\n" + table("", "{path},{label}"),
+    "labels.md": "# Pets\n\n" + table("| file | label |\n|:-----|------:|", "| {path} | {label} |") + "\nThat is all.\n",
+    "pets.yaml": "# who is who\npets:\n" + table("", "  {path}: '{label}'  # seen"),
+    "records.xml": "<pets>" + "".join(f"<pet><file>{path}</file><class>{label}</class></pet>" for path, label in ROWS) + "</pets>",
     "lvis.json": json.dumps({**COCO, "images": [{"id": n, "coco_url": f"http://e.org/train2017/{path}"} for n, (path, _) in enumerate(ROWS)]}),
     "crlf.jsonl": "".join(json.dumps({"image": path, "category": label}) + "\r\n" for path, label in ROWS),
     "cvat.xml": "<?xml version='1.0'?><annotations>" + "".join(
@@ -748,8 +766,16 @@ def test_one_file_of_annotations_for_each_image(tmp_path):
         put(tmp_path / "labelme" / path, photo(number))
         shapes = {"imagePath": path, "shapes": [{"label": label, "points": [[1, 2]]}], "flags": {}}
         put(tmp_path / "labelme" / f"{path[:2]}.json", json.dumps(shapes).encode())
+        put(tmp_path / "plants" / path, photo(number))
+        plant = f"<Image><MediaId>{path[:2]}</MediaId><ClassId>7</ClassId><Genus>x</Genus><Species>{label}</Species></Image>"
+        put(tmp_path / "plants" / f"{path[:2]}.xml", plant.encode())
+        put(tmp_path / "labelbee" / path, photo(number))
+        step = {"toolName": "tagTool", "result": [{"id": "a", "sourceID": "", "result": {"class1": label}}]}
+        put(tmp_path / "labelbee" / f"{path}.json", json.dumps({"width": 9, "valid": True, "step_1": step}).encode())
     assert labels(scan([tmp_path / "voc"])) == PETS
     assert labels(scan([tmp_path / "labelme"])) == PETS
+    for name in ("labelbee", "plants"):
+        assert labels(scan([tmp_path / name])) == PETS
 
 
 BIG, ODD_NAME = "'dog, [big]'", r'"it\'s \"so\" # x"'.replace(r"\'", "'")
@@ -1306,6 +1332,11 @@ def test_what_is_not_understood_is_said_with_its_line(tmp_path):
         ("labels.json", "[{'image': 'cat/a.jpg', 'label': 'cat'}]", "“labels.json” is not understood: it is no JSON, line 1: "),
         ("cat/a.json", '{"shape": {"label": "cat"}}', "“a.json” is not understood: it names no photo"),
         ("detector.json", json.dumps({"images": [{"file": "cat/a.jpg", "detections": [{"category": "1", "conf": 0.9}]}], "detection_categories": {"1": "animal"}}), "“detector.json” gives photos the answers of a detector for labels (“animal”): those of the folders count."),
+        ("labels.csv", "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n", "“labels.csv” is a pointer of Git LFS in place of the list: run “git lfs pull” first."),
+        ("panoptic.json", json.dumps({"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": [{"image_id": 1, "segments_info": [{"category_id": 1}]}]}), "“panoptic.json” has labels in a form that is not read: no photo gets one of them."),
+        ("boxes/a.txt", "684,8,273,116,0,4,0,0\n", "“a.txt” is not understood: it is called as a photo, and has numbers."),
+        ("boxes/a.txt", "gsd:0.15\n1.5 2 3 4 5 6 7 8 plane 0\n", "“a.txt” is called as a photo, and is not read: labels are read from a CSV"),
+        ("pets.toml", '[[pets]]\nfile = "a.jpg"\n[[pets]]\nfile = "b.jpg"\n', "“pets.toml” names photos, and is not read: labels are read from a CSV"),
         ("annotations.csv", "file,label\ngone.jpg,cat\n", "No photo in “annotations.csv” is there: “gone.jpg”. Its labels are not used."),
     ],
 )  # fmt: skip
@@ -1316,6 +1347,22 @@ def test_a_file_of_labels_that_is_not_used_is_named(tmp_path, name, text, said):
     plan = scan([tmp_path])
     assert labels(plan) == {"cat": ["a.jpg"], "dog": ["b.jpg"]}
     assert any(note.startswith(said) for note in plan.notes), plan.notes
+
+
+def test_a_program_and_a_text_beside_a_labeled_photo_are_not_said_to_be_unread(tmp_path):
+    for number, (path, label) in enumerate(ROWS):
+        put(tmp_path / label / path, photo(number))
+        put(tmp_path / label / f"{path[:2]}.log", b"taken at noon")
+    put(tmp_path / "train.jpg", photo(5))
+    put(tmp_path / "train.py", b"open('cat/p0.jpg'), open('cat/p2.jpg')\n" + b"# on\n" * 99)
+    put(tmp_path / "labels.csv", table("file,label", "{path},{label}").encode())
+    assert not [note for note in scan([tmp_path]).notes if "not read" in note]
+    (tmp_path / "labels.csv").unlink()
+    assert [
+        note
+        for note in scan([tmp_path]).notes
+        if note.startswith("4 files are called as photos, and are not read (“p0.log”")
+    ]
 
 
 def test_addresses_in_a_list_stay_addresses(tmp_path):

@@ -39,6 +39,8 @@ def entries_of_json(value: Any, locate: Located, stem: str = "") -> list[ListEnt
             and (not about or any("image_id" in one for one in about))
         ):
             return list(_coco(value, locate))
+        if stem and (results := _results(value)):
+            return [_of_objects(stem, results)]
         if isinstance(value.get("classes"), list) and isinstance(value.get("labels"), dict):
             return list(_fiftyone(value["classes"], value["labels"]))
         if isinstance(value.get("imagePath"), str) and ("shapes" in value or "flags" in value):
@@ -71,7 +73,7 @@ def _dicts(value: Any) -> list[dict[str, Any]]:
 
 
 def _coco(value: dict[str, Any], locate: Located) -> Iterator[ListEntry]:
-    categories = {_text(entry.get("id")): _text(entry.get("name")) for entry in _dicts(value.get("categories"))}
+    categories = {_key(entry, "category_id"): _name(entry) for entry in _dicts(value.get("categories"))}
     labels: dict[str, list[str]] = {}
     for annotation in _dicts(value.get("annotations")):
         ids = annotation.get("category_id", annotation.get("category_ids"))
@@ -83,7 +85,22 @@ def _coco(value: dict[str, Any], locate: Located) -> Iterator[ListEntry]:
         if is_url(path) and locate(here := unquote(urlsplit(path).path)):  # as LVIS names the images of COCO
             path = here
         if path:
-            yield _of_objects(path, labels.get(_text(image.get("id")), []), number)
+            yield _of_objects(path, labels.get(_key(image, "image_id"), []), number)
+
+
+def _key(entry: dict[str, Any], reference: str) -> str:
+    """Return what annotations refer to an entry by, which may be called as in them: id, image_id."""
+    return _text(entry.get("id", entry.get(reference)))
+
+
+def _name(category: dict[str, Any]) -> str:
+    """Return the name of a category: of fields that may be called so, rather one with the word: scientificName."""
+    named = [
+        (names.normal(key) != "name", not names.normal(key).endswith("name"), key)
+        for key in category
+        if names.normal(key) == "name" or any(names.rank(key, role) is not None for role in ("label_name", "label"))
+    ]
+    return _text(category[min(named)[2]]) if named else ""
 
 
 def _of_objects(path: str, labels: list[str], line: int = 1, split: str = "") -> ListEntry:
@@ -123,6 +140,19 @@ def _darwin(value: dict[str, Any]) -> ListEntry:
 def _supervisely(value: dict[str, Any], stem: str) -> ListEntry:
     tags = [_text(tag.get("name")) for tag in _dicts(value["tags"])]
     return _of_objects(stem, tags or [_text(found.get("classTitle")) for found in _dicts(value["objects"])])
+
+
+def _results(value: dict[str, Any]) -> list[str]:
+    """Return the labels in the steps of LabelBee: chosen for the image, else attributes of what is in it."""
+    results = [
+        one
+        for step in value.values()
+        if isinstance(step, dict) and isinstance(step.get("toolName"), str)
+        for one in _dicts(step.get("result"))
+    ]
+    chosen = [one["result"] for one in results if isinstance(one.get("result"), dict)]
+    labels = [label for answers in chosen for answer in answers.values() for label in _text(answer).split(";")]
+    return labels or [_text(one.get("attribute")) for one in results]
 
 
 def _is_choice(entry: Any) -> bool:
@@ -310,12 +340,7 @@ def _task(entry: dict[str, Any], number: int) -> ListEntry:
 
 def entries_of_xml(data: bytes) -> list[ListEntry]:
     """Return the entries of Pascal VOC or CVAT. Raises ValueError with the reason, which ends the caller's sentence."""
-    if b"<!ENTITY" in data:
-        raise ValueError("it defines entities of its own")
-    try:
-        root = ET.fromstring(data)  # noqa: S314 - expat bounds what entities expand to, and there are none
-    except ET.ParseError as error:
-        raise ValueError(str(error)) from None
+    root = _root(data)
     if root.tag == "annotation":
         path = (root.findtext("filename") or root.findtext("path") or "").strip()
         labels = [(found.findtext("name") or "").strip() for found in root.iter("object")]
@@ -330,6 +355,29 @@ def entries_of_xml(data: bytes) -> list[ListEntry]:
             own = image.get("label") or image.get("class") or ""
             entries.append(_of_objects(path, tags or ([own] if own else objects), number, split))
     return join_objects(entries)
+
+
+def value_of_xml(data: bytes) -> Any:
+    """Return XML as a value of JSON: elements with their parts by name, those of one name as a list. Raises ValueError."""
+    return _value(_root(data))
+
+
+def _root(data: bytes) -> ET.Element:
+    if b"<!ENTITY" in data:
+        raise ValueError("it defines entities of its own")
+    try:
+        return ET.fromstring(data)  # noqa: S314 - expat bounds what entities expand to, and there are none
+    except ET.ParseError as error:
+        raise ValueError(str(error)) from None
+
+
+def _value(element: ET.Element) -> Any:
+    parts: dict[str, Any] = dict(element.attrib)
+    of_tags: dict[str, list[Any]] = {}
+    for child in element:
+        of_tags.setdefault(child.tag.rpartition("}")[2], []).append(_value(child))
+    parts |= {tag: found[0] if len(found) == 1 else found for tag, found in of_tags.items()}
+    return parts or (element.text or "").strip()
 
 
 _OF_CLASS: Final = re.compile(r"(.+)_(train|val|trainval|test)\.txt", re.IGNORECASE)
@@ -368,7 +416,9 @@ def box_classes(data: bytes) -> list[str] | None:
 
 def is_of_numbers(data: bytes) -> bool:
     """Return whether each line of a text has several numbers, and none the name of an image."""
-    lines = [line.split() for line in data.decode("utf-8-sig", "replace").splitlines() if line.strip()]
+    lines = [
+        re.split(r"[\s,;]+", line.strip()) for line in data.decode("utf-8-sig", "replace").splitlines() if line.strip()
+    ]
     return bool(lines) and all(
         sum(map(bool, map(_A_NUMBER.fullmatch, words))) > 1 and not any(map(looks_like_path, words)) for words in lines
     )

@@ -54,7 +54,8 @@ _OF_MESSAGES: Final = frozenset({"fromid", "authorid", "senderid", "sendername",
 """Columns of a chat that was exported with its photos: no word in it is a label, unless its column is called so."""
 _OF_FILES: Final = frozenset({"mimetype", "filetype", "exiftoolversion", "filetypeextension"})
 """Columns of what a program reads out of photos, in which a quality or a type is the file's."""
-_WEAK: Final = frozenset({"quality", "type", "kind", "grade", "level", "sort", "product", "object", "objects"})
+WEAK: Final = frozenset({"quality", "type", "kind", "grade", "level", "sort", "product", "object", "objects"})
+"""Names of columns that may hold labels, or as well something else about the photos."""
 _LOGGED: Final = re.compile(r"[-dlbcps](?:[-r][-w][-xsStT]){3}[.+@]?|\[?\d{1,2}:\d{2}(?::\d{2})?[],]?")
 """Rights of a file, or a time: where a column without a name has them, the table is the listing of a folder, a log, a chat."""
 _DATA: Final = re.compile(
@@ -84,6 +85,8 @@ _NUMBERS: Final = re.compile(r"\d+(?: \d+)*")
 """Whole numbers, with blanks between them."""
 SCORES: Final = frozenset({"conf", "confidence", "confidencevalue", "score", "probability", "prob"})
 """Names of what says how sure a label is, as `names.normal` spells them."""
+_SAYING: Final = SCORES | {"value"}
+"""Names of what may say by 1 and 0 whether an image shows an object."""
 _AXES: Final = frozenset({"x", "y"})
 _NEUTRALIZED: Final = re.compile(r"'(?=[=+\-@\t\r])")
 """Apostrophe that an export puts before text that a spreadsheet would take for a formula."""
@@ -514,7 +517,7 @@ def _label_columns(columns: _Columns, taken: set[int | None], path: int) -> tupl
     constant = {
         column for column in free if columns.distinct(column) == 1 < min(len(columns.values(column)), len(free))
     }
-    free = [column for column in free if headers[column] not in _WEAK or not (of_files or column in constant)]
+    free = [column for column in free if headers[column] not in WEAK or not (of_files or column in constant)]
     known = [column for role in names.LABEL_ROLES for column in columns.role(role) if column in free]
     known.sort(key=columns.numeric)  # names before numbers
     of_classes = [*columns.role("label"), *columns.role("label_id")]
@@ -914,7 +917,7 @@ def labels_of(value: Any) -> tuple[str, ...]:
     if isinstance(value, (str, int, float)):
         return (str(value),)
     if isinstance(value, list):
-        found = tuple(label for part in value for label in labels_of(part))
+        found = tuple(label for part in _without_denied(value) for label in labels_of(part))
         return Objects(found) if any(isinstance(part, dict) for part in value) else found
     if isinstance(value, dict):
         named_fields = [
@@ -924,7 +927,9 @@ def labels_of(value: Any) -> tuple[str, ...]:
             if rank is not None and part not in (None, "", [])
         ]
         if named_fields:
-            return labels_of(min(named_fields, key=lambda field: field[0])[1])
+            rank, part = min(named_fields, key=lambda field: field[0])
+            chosen = value.get("value") if rank > _UNSURE else None  # the answer, rather than the type of the question
+            return (labels_of(chosen) if isinstance(chosen, (dict, list)) else ()) or labels_of(part)
         if value and all(isinstance(part, str) for part in value.values()) and len(value) == 1:
             return tuple(value.values())
         held = [part for part in value.values() if isinstance(part, (dict, list))]
@@ -934,6 +939,18 @@ def labels_of(value: Any) -> tuple[str, ...]:
         )  # {"cat": true, "dog": false}
         return chosen or tuple(label for part in held for label in labels_of(part))
     return ()
+
+
+def _without_denied(parts: list[Any]) -> list[Any]:
+    """Leave out the objects that an image does not show, where all have a number that says so by 1 and 0."""
+    given = [
+        next((number for key, number in part.items() if names.normal(str(key)) in _SAYING), None)
+        if isinstance(part, dict)
+        else None
+        for part in parts
+    ]
+    denies = all(number in (0, 1) for number in given)
+    return [part for part, number in zip(parts, given, strict=True) if number or not denies]
 
 
 def holds_label(value: Any) -> bool:

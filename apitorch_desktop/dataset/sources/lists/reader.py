@@ -15,10 +15,20 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from apitorch_desktop.dataset.sources.lists import names
-from apitorch_desktop.dataset.sources.lists.annotations import entries_of_class, entries_of_json, entries_of_xml
+from apitorch_desktop.dataset.sources.lists.annotations import (
+    entries_of_class,
+    entries_of_json,
+    entries_of_xml,
+    value_of_xml,
+)
 from apitorch_desktop.dataset.sources.lists.columns import ListEntry, entries_of, holds_label, named, point_columns
 from apitorch_desktop.dataset.sources.lists.index import path_parts
-from apitorch_desktop.dataset.sources.lists.records import entries_of_value, is_of_detector, unfolded_table
+from apitorch_desktop.dataset.sources.lists.records import (
+    entries_of_value,
+    is_of_detector,
+    labeled_entries,
+    unfolded_table,
+)
 from apitorch_desktop.dataset.sources.lists.table import (
     Located,
     Table,
@@ -26,8 +36,10 @@ from apitorch_desktop.dataset.sources.lists.table import (
     decode_guessing,
     read_table,
 )
+from apitorch_desktop.dataset.sources.lists.text_forms import TABLES
 from apitorch_desktop.utils.errors import UserError
 from apitorch_desktop.utils.text import plural, reason, shown
+from apitorch_desktop.vision.file_kinds import pointer_of
 
 _MAX_DEPTH: Final = 4
 _NAMES_IMAGE: Final = re.compile(
@@ -36,8 +48,10 @@ _NAMES_IMAGE: Final = re.compile(
 )
 """Name of an image with a word behind or before it."""
 SUFFIXES: Final = frozenset(
-    {".csv", ".tsv", ".tab", ".json", ".jsonl", ".ndjson", ".manifest", ".txt", ".xml", ".lst", ".labels"}
+    {".csv", ".tsv", ".tab", ".json", ".jsonl", ".ndjson", ".manifest", ".txt", ".xml", ".lst", ".labels", *TABLES}
 )
+_LINES: Final = frozenset({".jsonl", ".ndjson", ".manifest"})
+"""Suffixes of texts with a JSON a line."""
 MAX_BYTES: Final = 256 * 2**20
 _UNREAD: Final = {
     **dict.fromkeys((".xlsx", ".xls", ".xlsm", ".ods", ".numbers"), "a spreadsheet, which is not read: save it as CSV"),
@@ -47,6 +61,7 @@ _UNREAD: Final = {
 
 
 _MAX_SPOKEN: Final = 2**24
+_POINTER_BYTES: Final = 64
 _MAX_STRINGS: Final = 1000
 _MENTIONED: Final = re.compile(r"[\w./-]+\.\w{3,4}\b")
 
@@ -81,6 +96,11 @@ class ListContent:
     flags: bool = False
     of_objects: bool = False
     unlabeled: bool = False
+
+    @property
+    def labeled(self) -> bool:
+        """Return whether an image has a label, or several."""
+        return any(entry.label or entry.several for entry in self.entries)
 
 
 def is_list(name: str) -> bool:
@@ -146,6 +166,38 @@ def speaks_of_labels(data: bytes, name: str, locate: Located) -> bool:
     return holds_label(value) and (locate(PurePosixPath(name).stem) or any(map(locate, strings)))
 
 
+def unused_labels(content: ListContent, data: bytes, name: str) -> str:
+    """Return a sentence about a JSON of images with fields of labels, of which no image has one; else "".
+
+    It may name classes that no image has.
+    """
+    suffix = PurePosixPath(name).suffix.lower()
+    if content.labeled or suffix not in {".json", *_LINES} or len(data) > _MAX_SPOKEN:
+        return ""
+    try:
+        text = decode(data)
+        value = [record for _, record in _json_lines(text, name, [])] if suffix in _LINES else json.loads(text)
+    except (ValueError, RecursionError):
+        return ""
+    if isinstance(value, dict):
+        value = [part for key, part in value.items() if names.normal(str(key)) not in _NAME_KEYS]
+    unread = f"“{shown(name)}” has labels in a form that is not read: no photo gets one of them."
+    return unread if _holds_label_field(value) else ""
+
+
+def _holds_label_field(value: Any) -> bool:
+    if isinstance(value, list):
+        return any(map(_holds_label_field, value))
+    return isinstance(value, dict) and any(
+        (part not in (None, "", [], {}) and _is_label_field(str(key))) or _holds_label_field(part)
+        for key, part in value.items()
+    )
+
+
+def _is_label_field(key: str) -> bool:
+    return names.is_label_header(key) or names.rank(key, "label_id") is not None
+
+
 def _strings(value: Any) -> Iterator[str]:
     for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
         if isinstance(part, str):
@@ -159,9 +211,18 @@ def load(path: Path) -> bytes:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise InvalidList(f"“{shown(path.name)}” is too long for a list of photos.")
-        return path.read_bytes()
+        return without_pointer(path.read_bytes(), path.name)
     except OSError as error:
         raise InvalidList(f"“{shown(path.name)}” cannot be read: {reason(error)}.") from None
+
+
+def without_pointer(data: bytes, name: str) -> bytes:
+    """Return the bytes of a list. Raises InvalidList for those of a pointer to it."""
+    if pointer := pointer_of(data[:_POINTER_BYTES]):
+        raise InvalidList(
+            f"“{shown(name)}” is a pointer of {pointer[0]} in place of the list: run “{pointer[1]}” first."
+        )
+    return data
 
 
 def read_list(
@@ -234,7 +295,7 @@ def _entries(
     suffix = PurePosixPath(name).suffix.lower()
     if suffix == ".xml":
         content.of_objects = True
-        return entries_of_xml(data)
+        return entries_of_xml(data) or labeled_entries(value_of_xml(data), locate)
     text, guessed = decode_guessing(data)
     if "\0" in text[:4096]:
         raise ValueError("it is no text")
@@ -244,7 +305,7 @@ def _entries(
         return of_class
     if suffix in {".txt", ".labels"} and text.lstrip()[:1] in {"{", "["}:
         suffix = ".json"
-    if suffix in {".jsonl", ".ndjson", ".manifest"}:
+    if suffix in _LINES:
         records = _json_lines(text, name, content.notes)
         if len(records) == 1 and not isinstance(records[0][1], dict):
             return _of_json(records[0][1], locate, class_names, name, content)
@@ -267,6 +328,7 @@ def _entries(
             raise ValueError(f"it is no JSON, {what}") from None
         return _of_json(value, locate, class_names, name, content)
     else:
+        text = TABLES[suffix](text) if suffix in TABLES else text
         table = read_table(text, locate, decode(alike))
         table.last = "" if table.header else _last_column(name)
         content.bare = all(len(cells) == 1 for _, cells in table.rows)

@@ -9,6 +9,7 @@ from typing import Any, Final
 from apitorch_desktop.dataset.sources.lists import names
 from apitorch_desktop.dataset.sources.lists.columns import (
     SCORES,
+    WEAK,
     ListEntry,
     Objects,
     entries_of,
@@ -84,6 +85,14 @@ def _annotated(value: dict[str, Any]) -> dict[str, Any]:
     """Return the record of one image with a list of what is in it, without other fields called labels; {} for any other."""
     lists = {key for key, part in value.items() if isinstance(part, list) and holds_label(part)}
     return {key: part for key, part in value.items() if key in lists or not names.has_label_role(key)} if lists else {}
+
+
+def labeled_entries(value: Any, locate: Located) -> list[ListEntry]:
+    """Return the entries of a value, or of the record of one image, whose labels are called so. Raises ValueError for none."""
+    parts = value.items() if isinstance(value, dict) else ()
+    image = any(isinstance(part, str) and locate(part) for _, part in parts)
+    label = any(isinstance(part, str) and part and names.is_label_header(key) for key, part in parts)
+    return _labeled(entries_of_value([value] if image and label else value, locate, []))
 
 
 def _labeled(entries: list[ListEntry]) -> list[ListEntry]:
@@ -303,7 +312,8 @@ def records_table(records: list[tuple[int, dict[str, Any]]], above: frozenset[st
                     record[inner[0]] = record.pop(key)
     keys = list(dict.fromkeys(key for _, record in flat for key in record))
     header = keys
-    if not any(names.has_label_role(key) and any(record.get(key) for _, record in flat[:_SAMPLE]) for key in keys):
+    known = [key for key in keys if names.has_label_role(key) and names.normal(key.rpartition(".")[2]) not in WEAK]
+    if not any(record.get(key) for key in known for _, record in flat[:_SAMPLE]):
         objects = {key for _, record in flat[:_SAMPLE] for key, cell in record.items() if isinstance(cell, Objects)}
         named = {key for key in objects if any(holds_label(_field(record, key)) for _, record in records[:_SAMPLE])}
         header = [f"{key}.label" if key in named else key for key in keys]  # what names the classes of objects
