@@ -41,6 +41,7 @@ from apitorch_desktop.dataset.sources.archives import (
     Archives,
     InvalidArchive,
     Member,
+    archive_of,
     broken_archive,
     is_archive,
     packed_name,
@@ -60,6 +61,7 @@ from apitorch_desktop.dataset.sources.lists.index import IMAGE_SUFFIXES, FolderI
 from apitorch_desktop.dataset.sources.lists.names import normal, split_of, split_words
 from apitorch_desktop.dataset.sources.name_encoding import decode_each
 from apitorch_desktop.dataset.sources.pasted_text import data_image, file_path, in_text, is_url
+from apitorch_desktop.dataset.sources.split_files import parts_of, whole_name
 from apitorch_desktop.utils.text import natural, plural, reason, shown
 from apitorch_desktop.vision.file_kinds import begins_as_image, image_kind
 
@@ -137,6 +139,8 @@ class Scanner:
         self._hidden_folders: list[str] = []
         self._hidden_photos: list[str] = []
         self._unread: dict[str, list[str]] = {}
+        self._joined: set[Path] = set()
+        """Parts of archives that were read."""
         self._several = several
         self._default = default_label
         self._archives = archives
@@ -215,7 +219,10 @@ class Scanner:
             self._add_list(path)
         elif sentence := reader.unread_list(path.name) or program_file(path):
             self._complain(sentence)
-        elif path.suffix.lower() not in SUFFIXES and is_archive(path):
+        elif path.suffix.lower() not in SUFFIXES and is_archive(path := archive_of(path) or path):
+            if path in self._joined:
+                return
+            self._joined |= set(parts_of(path))
             contents = Contents()
             self._collect_archive(path, (), contents)
             if packed_name(path) or is_live_photo(path.name):
@@ -286,7 +293,9 @@ class Scanner:
         archives: list[tuple[Path, Parts, Contents]] = []
         self._empty = []
         for parts, path, sentence in self._walk(folder):
-            if not sentence and path.suffix.lower() in ARCHIVE_SUFFIXES and is_archive(path):
+            if not sentence and (archive := archive_of(path)):
+                if archive != path:  # it comes with the first part
+                    continue
                 inner = Contents()
                 self._collect_archive(path, (), inner)
                 archives.append((path, parts[:-1], inner))
@@ -601,7 +610,8 @@ def _source_of(entry: ListEntry, folder: Path, index: ImageIndex) -> Source:
 
 
 def without_suffixes(name: str) -> str:
-    """Return the name of an archive without the suffixes of archives: photos.tar.gz."""
+    """Return the name of an archive without the suffixes of archives and their parts: photos.tar.gz, photos.zip.001."""
+    name = whole_name(name)
     while (suffix := PurePosixPath(name).suffix.lower()) in ARCHIVE_SUFFIXES:
         name = name[: -len(suffix)]
     return name
