@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from apitorch_desktop.dataset.importer.folder_labels import quoted
@@ -48,6 +48,8 @@ _CLOSED: Final = frozenset(
     {".lrdata", ".lrcat-data", ".app", ".imovielibrary", ".fcpbundle", ".theater", ".tvlibrary", ".musiclibrary", ".download"}
 )  # fmt: skip
 """Suffixes of folders that belong to a program: caches, previews, projects."""
+_MARKED: Final = {"thumbs/.immich": frozenset({"thumbs", "encoded-video", "profile", "backups"})}
+"""Path of a file that marks the folder around as that of a program → folders there that the program keeps for itself."""
 _LIBRARIES: Final = {
     ".photoslibrary": 1, ".photolibrary": 1, ".migratedphotolibrary": 1, ".aplibrary": 1, ".cocatalog": 1, ".lrlibrary": 2,
 }  # fmt: skip
@@ -98,6 +100,11 @@ def _depth_of_library(name: str) -> int:
 def is_of_program(name: str) -> bool:
     """Return True for a folder that a program keeps for itself, a library of photos included."""
     return is_library(name) or PurePosixPath(name).suffix.lower() in _CLOSED
+
+
+def marked_folders(folder: Path) -> frozenset[str]:
+    """Return the names of those folders in a folder that a program, by a file that it left there, keeps for itself."""
+    return frozenset[str]().union(*(names for mark, names in _MARKED.items() if (folder / mark).is_file()))
 
 
 def folders_of_user(folders: Parts) -> Parts | None:

@@ -21,6 +21,7 @@ from apitorch_desktop.dataset.importer.companions import (
     is_library,
     is_live_photo,
     left_out_note,
+    marked_folders,
     placeholder_of,
     unread_note,
 )
@@ -315,6 +316,7 @@ class Scanner:
                     self._complain(sentence)
             if self._cancelled():
                 break
+        self._leave_out_targets(contents)
         files = UnpackedImages()
         files.add(contents.images if archives else ())
         for path, above, inner in archives:
@@ -324,6 +326,24 @@ class Scanner:
             self.notes.append(f"{quoted(self._empty[:5])}{more} {are} empty.")
         name = _own_name(folder)
         self._assign(contents, "" if is_library(name) or is_live_photo(name) else name)
+
+    def _leave_out_targets(self, contents: Contents) -> None:
+        """Leave out the images without a suffix to which links with one lead, as in the caches of downloads."""
+        paths = {entry.parts: entry.source.path for entry in contents.images if isinstance(entry.source, ImageFile)}
+        nameless = {parts: os.path.realpath(path) for parts, path in paths.items() if not path.suffix}
+        links = (
+            {os.path.realpath(path) for path in paths.values() if path.suffix and path.is_symlink()} if nameless else ()
+        )
+        if targets := {parts for parts, place in nameless.items() if place in links}:
+            folders = sorted({parts[-2] for parts in targets if len(parts) > 1})
+            where = f" in {quoted(folders[:5])}" if folders else ""
+            come = (
+                "comes under the name of the link to it"
+                if len(targets) == 1
+                else "come under the names of the links to them"
+            )
+            self.notes.append(f"{plural(len(targets), 'photo')}{where} {come}.")
+            contents.images = [entry for entry in contents.images if entry.parts not in targets]
 
     def _pass_over(self, contents: Contents, parts: Parts, head: bytes) -> None:
         contents.others.append(parts)
@@ -432,6 +452,7 @@ class Scanner:
                 self._empty.append(above[-1])
             below: list[tuple[Parts, Path]] = []
             place = (folders_of_user((own_name, *above)) or ())[1:]
+            marked = marked_folders(folder)
             with_folders = 2 * sum("\\" in entry.name for entry in entries) > len(entries)
             for entry in entries:
                 if is_hidden(entry.name):
@@ -443,8 +464,9 @@ class Scanner:
                     inside = path_parts(entry.name) if with_folders else ()
                     yield (*place, *(inside or (entry.name,))), path, sentence
                     continue
-                if folders_of_user((own_name, *parts)) is None:
-                    self._closed += [entry.name] if folders_of_user((entry.name,)) is None else []
+                if folders_of_user((own_name, *parts)) is None or entry.name in marked:
+                    is_closed = entry.name in marked or folders_of_user((entry.name,)) is None
+                    self._closed += [entry.name] if is_closed else []
                     continue
                 if is_library(entry.name):
                     self._note_library(entry.name)
@@ -545,6 +567,7 @@ class Scanner:
             images,
             lambda one, other: is_smaller(entries[one], entries[other]),
             lambda number: images[number] in labels(),
+            contents.others,
         )
         self.notes += notes
         if secondary:

@@ -214,6 +214,15 @@ def test_hidden_photos_are_counted_and_hidden_folders_named_once(made, tmp_path,
     assert len(scan([folder / "cat/.IMG_2.jpg"]).sending()) == 1  # asked for by name
 
 
+def test_folders_that_a_program_marks_as_its_own_are_not_entered(made):
+    plan = scan(
+        [made({"library/anna/1.jpg": None, "thumbs/.immich": b"1", "thumbs/a/1.webp": None, "profile/a/me.png": None})]
+    )
+    assert [item.name for item in plan.items] == ["1.jpg"]
+    assert "“profile” and “thumbs” belong to programs: what is in them stays out." in plan.notes
+    assert len(scan([made({"library/1.jpg": None, "thumbs/2.jpg": None, "profile/3.png": None}, "pets")]).items) == 3
+
+
 def test_hidden_folders_of_photos_are_named_once(made):
     plan = scan([made({".photos/cat/1.jpg": None})])
     assert not plan.items
@@ -350,3 +359,13 @@ def test_an_archive_of_takeout_with_one_album_has_its_label(made, tmp_path):
             archive.write(path, path.relative_to(tmp_path))
     for dropped in (folder, tmp_path / "takeout-20230101T000000Z-001.zip"):
         assert sent(scan([dropped])) == {("photos_from_2023", "a.jpg")}
+
+
+def test_who_sent_a_photo_is_no_label_where_no_folder_has_one(made):
+    chat = (
+        json.dumps(SERVICES["Telegram"]["result.json"])
+        .replace("a.jpg", "photos/a.jpg")
+        .replace("b.jpg", "photos/b.jpg")
+    )
+    plan = scan([made({"photos/a.jpg": None, "photos/b.jpg": None, "result.json": chat.encode()}, "chat")])
+    assert sent(plan) == {("chat", "a.jpg"), ("chat", "b.jpg")}
