@@ -179,6 +179,20 @@ def unread_note(kind: str, names: Sequence[str]) -> str:
     )
 
 
+def alike_note(sentences: Sequence[str]) -> str:
+    """Return the first of several sentences that say the same of a file each, and the number of the others."""
+    are = "is" if len(sentences) == 2 else "are"
+    more = f" So {are} {plural(len(sentences) - 1, 'more file')}." if len(sentences) > 1 else ""
+    return f"{sentences[0]}{more}"
+
+
+def array_note(kind: str, names: Sequence[str]) -> str:
+    """Return a sentence about files of numbers of one kind, with its article, which may be photos."""
+    return alike_note(
+        [f"{quoted([name])} is {kind}, which is not read: export the images in it as files." for name in names]
+    )
+
+
 def away_note(photos: Iterable[str]) -> str:
     """Return a sentence about photos that a cloud has in place of the disk; "" where there is none."""
     names = list(photos)

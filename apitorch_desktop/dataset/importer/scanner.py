@@ -11,6 +11,8 @@ from typing import Final
 
 from apitorch_desktop.dataset.importer.companions import (
     CLUTTER,
+    alike_note,
+    array_note,
     away_note,
     closed_note,
     companion_kind,
@@ -60,7 +62,7 @@ from apitorch_desktop.dataset.sources.lists import reader
 from apitorch_desktop.dataset.sources.lists.columns import ListEntry
 from apitorch_desktop.dataset.sources.lists.index import IMAGE_SUFFIXES, FolderIndex, ImageIndex, Parts, path_parts
 from apitorch_desktop.dataset.sources.lists.names import normal, split_of, split_words
-from apitorch_desktop.dataset.sources.name_encoding import decode_each
+from apitorch_desktop.dataset.sources.name_encoding import decode_each, unescaped
 from apitorch_desktop.dataset.sources.pasted_text import data_image, file_path, in_text, is_url
 from apitorch_desktop.dataset.sources.split_files import parts_of, whole_name
 from apitorch_desktop.utils.text import natural, plural, reason, shown
@@ -142,6 +144,10 @@ class Scanner:
         self._unread: dict[str, list[str]] = {}
         self._joined: set[Path] = set()
         """Parts of archives that were read."""
+        self._tables: dict[str, list[str]] = {}
+        """Sentences about files that are not read, by what they say."""
+        self._arrays: dict[str, list[str]] = {}
+        """Files that may hold photos as numbers, by their kind."""
         self._several = several
         self._default = default_label
         self._archives = archives
@@ -173,6 +179,9 @@ class Scanner:
         self.notes += hidden_notes(self._hidden_folders, self._hidden_photos)
         self.notes += filter(None, [left_out_note(self.ignored), closed_note(self._closed)])
         self.notes += [unread_note(kind, names) for kind, names in self._unread.items()]
+        self.notes += [alike_note(sentences) for sentences in self._tables.values()]
+        if not self.found:
+            self.notes += [array_note(kind, names) for kind, names in self._arrays.items()]
         if sentence := away_note(self._away):
             self._complain(sentence)
 
@@ -311,7 +320,6 @@ class Scanner:
                 contents.lists.append((parts, partial(reader.load, path)))
             else:
                 self._pass_over(contents, parts, head)
-                self.notes += filter(None, [reader.unread_list(parts[-1])])
                 if sentence := broken_archive(path):
                     self._complain(sentence)
             if self._cancelled():
@@ -349,6 +357,10 @@ class Scanner:
         contents.others.append(parts)
         if kind := image_kind(head):
             self._unread.setdefault(kind, []).append(parts[-1])
+        if sentence := reader.unread_list(parts[-1]):
+            self._tables.setdefault(sentence.rpartition("”")[2], []).append(sentence)
+        elif kind := reader.unread_array(parts[-1]):
+            self._arrays.setdefault(kind, []).append(parts[-1])
 
     def _note_if_empty(self, path: Path, contents: Contents) -> None:
         if self.complete and not contents.images:
@@ -575,7 +587,7 @@ class Scanner:
             contents.images = [entry for number, entry in enumerate(entries) if number not in secondary]
 
     def _decoded_names(self, images: list[Parts], root: str) -> dict[str, str]:
-        """Return name → text of the folders whose names are no UTF-8."""
+        """Return name → text of the folders whose names are no UTF-8, or have escapes in place of letters."""
         raw = {part for parts in images for part in parts[:-1]} | {root}
         odd = sorted(part for part in raw if any("\ud800" <= char <= "\udfff" for char in part))
         texts = decode_each([os.fsencode(part) for part in odd])
@@ -587,7 +599,11 @@ class Scanner:
             )
             if text != shown(part):  # else it is the locale that is no UTF-8
                 self.notes.append(f"The name “{shown(part)}” is no UTF-8: {read}.")
-        return dict(zip(odd, texts, strict=True))
+        escaped = {part: text for part in sorted(raw.difference(odd)) if (text := unescaped(part)) != part}
+        for part, text in list(escaped.items())[:1]:
+            more = f", and so with {plural(len(escaped) - 1, 'more name')}" if len(escaped) > 1 else ""
+            self.notes.append(f"The name “{shown(part)}” has escapes and was read as “{shown(text)}”{more}.")
+        return {**dict(zip(odd, texts, strict=True)), **escaped}
 
 
 def _split_of_folders(image: Parts, labels: Sequence[str], split: str) -> str:

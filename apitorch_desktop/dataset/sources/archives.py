@@ -100,6 +100,9 @@ _UNREAD: Final = (
     (0, b"\x04\x22\x4d\x18", "an LZ4 archive"),
     (0, b"\x1f\x9d", "a compress archive"),
     (0, b"\x60\xea", "an ARJ archive"),
+    *((0, magic, "a cpio archive") for magic in (b"070701", b"070702", b"070707", b"\xc7\x71")),
+    (0, b"!<arch>\n", "a Unix archive (ar, deb)"),
+    (0, b"\xed\xab\xee\xdb", "an RPM package"),
     (0, b"SIT!", "a StuffIt archive"),
     (0, b"StuffIt", "a StuffIt archive"),
     (2, b"-lh", "an LZH archive"),
@@ -120,7 +123,9 @@ READ_SUFFIXES: Final = (
     ".zip", ".cbz", ".livp", ".7z", ".tar", ".tgz", ".tbz2", ".tbz", ".txz", ".tzst", *_STREAMS,
 )  # fmt: skip
 """Suffixes of archives that are read, and of packed files."""
-ARCHIVE_SUFFIXES: Final = (*READ_SUFFIXES, ".rar", ".cab", ".lz", ".lz4", ".z", ".lzh", ".lha", ".arj", ".ace", ".sit")
+ARCHIVE_SUFFIXES: Final = (
+    *READ_SUFFIXES, ".rar", ".cab", ".lz", ".lz4", ".z", ".lzh", ".lha", ".arj", ".ace", ".sit", ".cpio", ".deb", ".rpm",
+)  # fmt: skip
 """Suffixes of archives, read or not."""
 
 

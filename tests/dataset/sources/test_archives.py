@@ -430,6 +430,8 @@ def test_archives_in_an_archive_are_named(tmp_path):
         ("a.ace", b"1234567**ACE**" + bytes(600), "ACE archive"),
         ("a.rar", b"Rar!\x1a\x07\x01\x00" + bytes(600), "RAR archive"),
         ("a.cbr", b"Rar!\x1a\x07\x00" + bytes(600), "RAR archive"),
+        ("a.cpio", b"070701" + b"0" * 600, "cpio archive"),
+        ("a.deb", b"!<arch>\n" + bytes(600), "Unix archive"),
         ("a.cab", b"MSCF\0\0\0\0" + bytes(600), "CAB archive"),
         ("a.7z", b"7z\xbc\xaf\x27\x1c" + bytes(600), "“a.7z”"),
     ],
