@@ -124,7 +124,7 @@ READ_SUFFIXES: Final = (
 )  # fmt: skip
 """Suffixes of archives that are read, and of packed files."""
 ARCHIVE_SUFFIXES: Final = (
-    *READ_SUFFIXES, ".rar", ".cab", ".lz", ".lz4", ".z", ".lzh", ".lha", ".arj", ".ace", ".sit", ".cpio", ".deb", ".rpm",
+    *READ_SUFFIXES, ".rar", ".cab", ".lz", ".lz4", ".z", ".lzh", ".lha", ".arj", ".ace", ".sit", ".cpio",
 )  # fmt: skip
 """Suffixes of archives, read or not."""
 
@@ -701,7 +701,11 @@ class _TarArchive(_SequentialArchive):
         self._numbering = _Numbering()
         file = open_whole(self._path) if self._opener is None else _unpacking(self._path, self._opener)
         self._stream = _BoundedStream(file, self._budget, shown(self._path.name), self._cancelled)
-        self._tar = _Tar.open(fileobj=self._stream, mode="r|", errorlevel=1, tarinfo=_TarHeader)
+        try:
+            self._tar = _Tar.open(fileobj=self._stream, mode="r|", errorlevel=1, tarinfo=_TarHeader)
+        except BaseException:
+            self._stream.close()
+            raise
 
     def _next(self, limit: int) -> Member | None:
         assert self._tar is not None  # noqa: S101 - for mypy: `_restart` made it
