@@ -119,6 +119,8 @@ def import_photos(
             if not plan.items:
                 if json:
                     output.write_json(_ImportReport(plan, name, came, None, ()).record(notes))
+                else:
+                    _write_passed_over(plan)
                 raise _no_photo(sources)
         if plan.sending():
             begun: NewImportSet | None = None
@@ -170,6 +172,8 @@ def show_plan(sources: Sequence[Dropped], name: str | None, *, json: bool = Fals
         for sentence in notes:
             output.write(sentence)
     if not plan.items:
+        if not json:
+            _write_passed_over(plan)
         raise _no_photo(sources)
     if not json:
         report.write()
@@ -221,6 +225,12 @@ def _scan(sources: Sequence[Dropped], target: _ImportTarget, line: output.Progre
     )
     line.clear()
     return plan
+
+
+def _write_passed_over(plan: Plan) -> None:
+    ignored = [(file, PurePosixPath(file).name) for file in plan.ignored]
+    others = [(file, "") for file, name in ignored if not (companion_kind(name) or is_hidden_photo(name))]  # noted
+    output.write_list("passed over, no photos", others, kind="file")
 
 
 def _no_photo(sources: Sequence[Dropped]) -> CommandError:
@@ -370,7 +380,7 @@ class _ImportReport:
             output.write(f"{plural(there, 'photo')} {'was' if there == 1 else 'were'} there already.")
         if twice := self.plan.counts()[ItemStatus.TWICE]:
             output.write(f"{plural(twice, 'photo')} came twice in this folder, and once into the training set.")
-        self._write_passed_over()
+        _write_passed_over(self.plan)
         if left := self.left:
             note = self.status.note if self.status else ""
             output.write(f"{plural(left, 'photo')} did not come in yet: {note} Run the same command to go on.")
@@ -388,11 +398,6 @@ class _ImportReport:
             of_label = (splits or {}).get(label, Counter())
             parts = ", ".join(f"{of_label[split]:,} {split}" for split in SPLITS if of_label[split])
             output.write(f"    {name:{width}}  {count:,}{f' ({parts})' if parts else ''}")
-
-    def _write_passed_over(self) -> None:
-        ignored = [(file, PurePosixPath(file).name) for file in self.plan.ignored]
-        others = [(file, "") for file, name in ignored if not (companion_kind(name) or is_hidden_photo(name))]  # noted
-        output.write_list("passed over, no photos", others, kind="file")
 
 
 @dataclass(frozen=True)
@@ -453,7 +458,7 @@ class _PlanReport(_ImportReport):
             output.write(f"{plural(there, 'photo')} {'is' if there == 1 else 'are'} there already.")
         if twice := self.plan.counts()[ItemStatus.TWICE]:
             output.write(f"{plural(twice, 'photo')} would come twice, and {'comes' if twice == 1 else 'come'} once.")
-        self._write_passed_over()
+        _write_passed_over(self.plan)
         output.write_list("left out", self.left_out)
         output.write_list("would not come in", self.out)
         output.write("Nothing was sent.")

@@ -23,6 +23,7 @@ _STARTS: Final[tuple[tuple[bytes, str], ...]] = (
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an Office document"), (b"bplist00", "a property list"),
     (b"\x7fELF", "a program"), (b"MZ", "a program"), (b"\x00\x05\x16\x07", "an AppleDouble file of macOS"),
     (b"L\x00\x00\x00\x01\x14\x02\x00", "a shortcut of Windows"), (b"[InternetShortcut]", "a shortcut of Windows"),
+    (b"book\0\0\0\0mark\0\0\0\0", "an alias of macOS"),
     (b"HEAPJPGM", "a raw photo"),
 )  # fmt: skip
 """First bytes, case as it is, and the kind they stand for; the longer ones before what they begin with."""

@@ -476,6 +476,8 @@ def _name_by_start(data: bytes) -> str:
 def _unread(kind: str) -> str:
     if kind == "an archive":
         return "It is an archive, which cannot be read here: unpack it."
+    if kind in ("a shortcut of Windows", "an alias of macOS"):
+        return f"It is {kind}: the photo is elsewhere, so import that."
     return f"It is {kind}, which cannot be read here: save it as a JPEG or PNG."
 
 

@@ -776,6 +776,9 @@ def test_a_plan_compares_with_the_training_set_that_is_named(run, service, folde
     done = run("import", tmp_path / "empty", "--dry-run", "--json")
     assert (done.returncode, json.loads(done.stdout)["to_import"]) == (1, 0)
     assert "There is no photo in" in done.stderr
+    (tmp_path / "empty/data_batch_1").write_bytes(b"\x80\2}q")
+    done = run("import", tmp_path / "empty", "--dry-run")
+    assert done.stdout.splitlines() == ["1 file passed over, no photos:", "    data_batch_1"]
     away = run("import", folder, "--name", "Half", "--dry-run", APITORCH_BASE_URL="http://127.0.0.1:9/api/")
     assert away.returncode == 0
     assert "It is not known what is there already" in away.stdout

@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from apitorch_desktop.dataset.importer.folder_labels import quoted
@@ -48,6 +48,8 @@ _CLOSED: Final = frozenset(
     {".lrdata", ".lrcat-data", ".app", ".imovielibrary", ".fcpbundle", ".theater", ".tvlibrary", ".musiclibrary", ".download"}
 )  # fmt: skip
 """Suffixes of folders that belong to a program: caches, previews, projects."""
+_MARKED: Final = {"thumbs/.immich": frozenset({"thumbs", "encoded-video", "profile", "backups"})}
+"""Path of a file that marks the folder around as that of a program → folders there that the program keeps for itself."""
 _LIBRARIES: Final = {
     ".photoslibrary": 1, ".photolibrary": 1, ".migratedphotolibrary": 1, ".aplibrary": 1, ".cocatalog": 1, ".lrlibrary": 2,
 }  # fmt: skip
@@ -98,6 +100,11 @@ def _depth_of_library(name: str) -> int:
 def is_of_program(name: str) -> bool:
     """Return True for a folder that a program keeps for itself, a library of photos included."""
     return is_library(name) or PurePosixPath(name).suffix.lower() in _CLOSED
+
+
+def marked_folders(folder: Path) -> frozenset[str]:
+    """Return the names of those folders in a folder that a program, by a file that it left there, keeps for itself."""
+    return frozenset[str]().union(*(names for mark, names in _MARKED.items() if (folder / mark).is_file()))
 
 
 def folders_of_user(folders: Parts) -> Parts | None:
@@ -169,6 +176,20 @@ def unread_note(kind: str, names: Sequence[str]) -> str:
     return (
         f"{len(names):,} files, such as {quoted(names[:1])}, are of the kind “{of}”, which cannot be read here: save them as "
         "JPEG or PNG."
+    )
+
+
+def alike_note(sentences: Sequence[str]) -> str:
+    """Return the first of several sentences that say the same of a file each, and the number of the others."""
+    are = "is" if len(sentences) == 2 else "are"
+    more = f" So {are} {plural(len(sentences) - 1, 'more file')}." if len(sentences) > 1 else ""
+    return f"{sentences[0]}{more}"
+
+
+def array_note(kind: str, names: Sequence[str]) -> str:
+    """Return a sentence about files of numbers of one kind, with its article, which may be photos."""
+    return alike_note(
+        [f"{quoted([name])} is {kind}, which is not read: export the images in it as files." for name in names]
     )
 
 

@@ -137,7 +137,7 @@ class ListedLabels:
         parts_of_set = _parts_by_list(parts for parts, _ in lists)
         alike = _alike(lists, parts_of_set)
         boxes: list[tuple[Parts, list[str]]] = []
-        texts: dict[Parts, tuple[Parts, bytes]] = {}
+        called: dict[Parts, tuple[Parts, bytes]] = {}
         alone = [one for one in lists if reader.is_label_file(one[0][-1])]
         for parts, load in sorted(
             lists, key=lambda one: (_rank_of_list(one[0][-1]), [natural(part) for part in one[0]])
@@ -157,7 +157,7 @@ class ListedLabels:
                 self.unused.append(parts)
                 self._fail(f"“{shown(parts[-1])}” is not understood: it is called as a photo, and has numbers.")
             elif image is not None and not speaks_of_others(data):
-                texts[image] = parts, data[:_MAX_ALIKE]
+                called[image] = parts, data[:_MAX_ALIKE]
             else:
                 self._use(data, parts, index, names, folders, parts_of_set.get(parts, ""), alike)
         self._drop_numbers_of_rows()
@@ -168,7 +168,7 @@ class ListedLabels:
         self._join(lists, index, names)
         self._merge_boxes(boxes, names)
         self._merge_label_files(alone, images, names)
-        self._merge_texts(texts)
+        self._merge_texts(called)
         self._drop_contradicting_splits()
         self._note_absent()
         for failed in self._failed.values():

@@ -11,6 +11,8 @@ from typing import Final
 
 from apitorch_desktop.dataset.importer.companions import (
     CLUTTER,
+    alike_note,
+    array_note,
     away_note,
     closed_note,
     companion_kind,
@@ -21,6 +23,7 @@ from apitorch_desktop.dataset.importer.companions import (
     is_library,
     is_live_photo,
     left_out_note,
+    marked_folders,
     placeholder_of,
     unread_note,
 )
@@ -42,6 +45,7 @@ from apitorch_desktop.dataset.sources.archives import (
     Archives,
     InvalidArchive,
     Member,
+    archive_of,
     broken_archive,
     is_archive,
     packed_name,
@@ -59,8 +63,9 @@ from apitorch_desktop.dataset.sources.lists import reader
 from apitorch_desktop.dataset.sources.lists.columns import ListEntry
 from apitorch_desktop.dataset.sources.lists.index import IMAGE_SUFFIXES, FolderIndex, ImageIndex, Parts, path_parts
 from apitorch_desktop.dataset.sources.lists.names import normal, split_of, split_words
-from apitorch_desktop.dataset.sources.name_encoding import decode_each
+from apitorch_desktop.dataset.sources.name_encoding import decode_each, unescaped
 from apitorch_desktop.dataset.sources.pasted_text import data_image, file_path, in_text, is_url
+from apitorch_desktop.dataset.sources.split_files import parts_of, whole_name
 from apitorch_desktop.utils.text import few, natural, plural, reason, shown
 from apitorch_desktop.vision.file_kinds import begins_as_image, image_kind, is_text
 
@@ -138,6 +143,12 @@ class Scanner:
         self._hidden_folders: list[str] = []
         self._hidden_photos: list[str] = []
         self._unread: dict[str, list[str]] = {}
+        self._joined: set[Path] = set()
+        """Parts of archives that were read."""
+        self._tables: dict[str, list[str]] = {}
+        """Sentences about files that are not read, by what they say."""
+        self._arrays: dict[str, list[str]] = {}
+        """Files that may hold photos as numbers, by their kind."""
         self._several = several
         self._default = default_label
         self._archives = archives
@@ -169,6 +180,9 @@ class Scanner:
         self.notes += hidden_notes(self._hidden_folders, self._hidden_photos)
         self.notes += filter(None, [left_out_note(self.ignored), closed_note(self._closed)])
         self.notes += [unread_note(kind, names) for kind, names in self._unread.items()]
+        self.notes += [alike_note(sentences) for sentences in self._tables.values()]
+        if not self.found:
+            self.notes += [array_note(kind, names) for kind, names in self._arrays.items()]
         if sentence := away_note(self._away):
             self._complain(sentence)
 
@@ -216,7 +230,10 @@ class Scanner:
             self._add_list(path)
         elif sentence := reader.unread_list(path.name) or program_file(path):
             self._complain(sentence)
-        elif path.suffix.lower() not in SUFFIXES and is_archive(path):
+        elif path.suffix.lower() not in SUFFIXES and is_archive(path := archive_of(path) or path):
+            if path in self._joined:
+                return
+            self._joined |= set(parts_of(path))
             contents = Contents()
             self._collect_archive(path, (), contents)
             if packed_name(path) or is_live_photo(path.name):
@@ -288,7 +305,9 @@ class Scanner:
         archives: list[tuple[Path, Parts, Contents]] = []
         self._empty = []
         for parts, path, sentence in self._walk(folder):
-            if not sentence and path.suffix.lower() in ARCHIVE_SUFFIXES and is_archive(path):
+            if not sentence and (archive := archive_of(path)):
+                if archive != path:  # it comes with the first part
+                    continue
                 inner = Contents()
                 self._collect_archive(path, (), inner)
                 archives.append((path, parts[:-1], inner))
@@ -303,11 +322,11 @@ class Scanner:
                 contents.lists.append((parts, partial(reader.load, path)))
             else:
                 self._pass_over(contents, parts, head, partial(_head, path, TEXT_BYTES))
-                self.notes += filter(None, [reader.unread_list(parts[-1])])
                 if sentence := broken_archive(path):
                     self._complain(sentence)
             if self._cancelled():
                 break
+        self._leave_out_targets(contents)
         files = UnpackedImages()
         files.add(contents.images if archives else ())
         for path, above, inner in archives:
@@ -318,11 +337,33 @@ class Scanner:
         name = _own_name(folder)
         self._assign(contents, "" if is_library(name) or is_live_photo(name) else name)
 
+    def _leave_out_targets(self, contents: Contents) -> None:
+        """Leave out the images without a suffix to which links with one lead, as in the caches of downloads."""
+        paths = {entry.parts: entry.source.path for entry in contents.images if isinstance(entry.source, ImageFile)}
+        nameless = {parts: os.path.realpath(path) for parts, path in paths.items() if not path.suffix}
+        links = (
+            {os.path.realpath(path) for path in paths.values() if path.suffix and path.is_symlink()} if nameless else ()
+        )
+        if targets := {parts for parts, place in nameless.items() if place in links}:
+            folders = sorted({parts[-2] for parts in targets if len(parts) > 1})
+            where = f" in {quoted(folders[:5])}" if folders else ""
+            come = (
+                "comes under the name of the link to it"
+                if len(targets) == 1
+                else "come under the names of the links to them"
+            )
+            self.notes.append(f"{plural(len(targets), 'photo')}{where} {come}.")
+            contents.images = [entry for entry in contents.images if entry.parts not in targets]
+
     def _pass_over(self, contents: Contents, parts: Parts, head: bytes, load: Callable[[], bytes]) -> None:
         contents.others.append(parts)
         if kind := image_kind(head):
             self._unread.setdefault(kind, []).append(parts[-1])
-        elif is_text(head) and not reader.unread_list(parts[-1]):
+        if sentence := reader.unread_list(parts[-1]):
+            self._tables.setdefault(sentence.rpartition("”")[2], []).append(sentence)
+        elif kind := reader.unread_array(parts[-1]):
+            self._arrays.setdefault(kind, []).append(parts[-1])
+        elif is_text(head):
             contents.texts.append((parts, load))
 
     def _note_if_empty(self, path: Path, contents: Contents) -> None:
@@ -428,6 +469,7 @@ class Scanner:
                 self._empty.append(above[-1])
             below: list[tuple[Parts, Path]] = []
             place = (folders_of_user((own_name, *above)) or ())[1:]
+            marked = marked_folders(folder)
             with_folders = 2 * sum("\\" in entry.name for entry in entries) > len(entries)
             for entry in entries:
                 if is_hidden(entry.name):
@@ -439,8 +481,9 @@ class Scanner:
                     inside = path_parts(entry.name) if with_folders else ()
                     yield (*place, *(inside or (entry.name,))), path, sentence
                     continue
-                if folders_of_user((own_name, *parts)) is None:
-                    self._closed += [entry.name] if folders_of_user((entry.name,)) is None else []
+                if folders_of_user((own_name, *parts)) is None or entry.name in marked:
+                    is_closed = entry.name in marked or folders_of_user((entry.name,)) is None
+                    self._closed += [entry.name] if is_closed else []
                     continue
                 if is_library(entry.name):
                     self._note_library(entry.name)
@@ -549,6 +592,7 @@ class Scanner:
             images,
             lambda one, other: is_smaller(entries[one], entries[other]),
             lambda number: images[number] in labels(),
+            contents.others,
         )
         self.notes += notes
         if secondary:
@@ -556,7 +600,7 @@ class Scanner:
             contents.images = [entry for number, entry in enumerate(entries) if number not in secondary]
 
     def _decoded_names(self, images: list[Parts], root: str) -> dict[str, str]:
-        """Return name → text of the folders whose names are no UTF-8."""
+        """Return name → text of the folders whose names are no UTF-8, or have escapes in place of letters."""
         raw = {part for parts in images for part in parts[:-1]} | {root}
         odd = sorted(part for part in raw if any("\ud800" <= char <= "\udfff" for char in part))
         texts = decode_each([os.fsencode(part) for part in odd])
@@ -568,7 +612,11 @@ class Scanner:
             )
             if text != shown(part):  # else it is the locale that is no UTF-8
                 self.notes.append(f"The name “{shown(part)}” is no UTF-8: {read}.")
-        return dict(zip(odd, texts, strict=True))
+        escaped = {part: text for part in sorted(raw.difference(odd)) if (text := unescaped(part)) != part}
+        for part, text in list(escaped.items())[:1]:
+            more = f", and so with {plural(len(escaped) - 1, 'more name')}" if len(escaped) > 1 else ""
+            self.notes.append(f"The name “{shown(part)}” has escapes and was read as “{shown(text)}”{more}.")
+        return {**dict(zip(odd, texts, strict=True)), **escaped}
 
 
 def _split_of_folders(image: Parts, labels: Sequence[str], split: str) -> str:
@@ -614,7 +662,8 @@ def _source_of(entry: ListEntry, folder: Path, index: ImageIndex) -> Source:
 
 
 def without_suffixes(name: str) -> str:
-    """Return the name of an archive without the suffixes of archives: photos.tar.gz."""
+    """Return the name of an archive without the suffixes of archives and their parts: photos.tar.gz, photos.zip.001."""
+    name = whole_name(name)
     while (suffix := PurePosixPath(name).suffix.lower()) in ARCHIVE_SUFFIXES:
         name = name[: -len(suffix)]
     return name

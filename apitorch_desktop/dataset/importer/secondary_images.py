@@ -2,18 +2,20 @@
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
+from apitorch_desktop.dataset.importer.companions import companion_kind
 from apitorch_desktop.dataset.importer.folder_labels import is_counter, quoted
 from apitorch_desktop.dataset.sources.lists.index import Parts
 from apitorch_desktop.dataset.sources.lists.names import is_container, normal, split_words
 from apitorch_desktop.utils.text import few, plural
 
 _DRAWN: Final = (
-    r"masks?|masken|trimaps?|segs?|segmentations?|gts?|gt[ _-]?(?:fine|coarse)|ground[ _-]?truths?|annots?|annotations?|"
+    r"masks?|msk|masken|trimaps?|segs?|segmentations?|gts?|gt[ _-]?(?:fine|coarse)|ground[ _-]?truths?|annots?|annotations?|"
     r"mattes?|semantic|panoptic|label_?(?:train_?)?ids?|instance_?ids?"
 )
 """Words for what is drawn over a photo."""
@@ -31,8 +33,19 @@ _IMAGE_FIRST: Final = re.compile(r"(?:img|image|photo|rgb)[\W_]+(?P<photo>.+)")
 _PART_LAST: Final = re.compile(r"(?P<photo>.+)[\W_][^\W_]{1,10}")
 _EXACT: Final = frozenset({".png", ".gif", ".bmp", ".tif", ".tiff"})
 """Suffixes of formats that keep each pixel as it is, in which masks are saved."""
-_COPIES: Final = frozenset({"thumb", "thumbs", "thumbnail", "thumbnails", "preview", "previews", "resized"})
+_COPIES: Final = frozenset({"thumb", "thumbs", "thumbnail", "thumbnails", "thmbnl", "preview", "previews", "resized"})
 """Names of folders of small copies."""
+_COPY_NAME: Final = re.compile(
+    r"(?:(?P<photo>.+?)[ _.-]+)?(?:\d{2,4}x\d{2,4}(?:[ _-](?:center|crop|fit|fill|left|right|max))?|\d{2,4}-\d{2,4}-(?:crop|max)|"
+    r"thumb|thumbnail|tn|preview|scaled)|(?:thumb|thumbnail|tn|preview)[ _.-]+(?P<other>.+)"
+)
+"""Name of a small copy without its suffix, with that of its photo: cat-150x150, cat_thumb, thumb_cat."""
+_EMBEDDED: Final = re.compile(r"t(?P<number>\d{4,})")
+"""Name of the thumbnail that PhotoRec found in the photo f of the same number."""
+_OLD: Final = frozenset({"files_trashbin", "files_versions"})
+"""Folders in which clouds keep what was deleted, and older versions."""
+_WEB_PAGE: Final = (".css", ".js")
+"""Suffixes of files in the folders of a web page."""
 _MOST: Final = 0.5
 """Share of the images in a folder of annotations that have the name of a photo, from which all of them are such."""
 _MOST_COPIES: Final = 0.8
@@ -47,48 +60,98 @@ IsSmaller = Callable[[int, int], bool]
 
 
 def secondary_images(
-    images: Sequence[Parts], is_smaller: IsSmaller, is_labeled: Callable[[int], bool] = lambda _: False
+    images: Sequence[Parts],
+    is_smaller: IsSmaller,
+    is_labeled: Callable[[int], bool] = lambda _: False,
+    others: Sequence[Parts] = (),
 ) -> tuple[set[int], list[str]]:
     """Return the numbers of the images that belong to other ones, and sentences about them.
 
     Annotations lie in a folder called so (masks, ground_truth) and have the names of photos in a folder beside it, in the
     same sub-folders; or they lie beside the photo, with a word such as “mask” behind its name, and no list gives them a
-    label (`is_labeled`). Small copies lie in a folder called so (thumbs), in that of the photos or beside it. A class may
-    be called “mask”, and its photos counted as those of other classes: see `_PhotoLookup.is_annotation`.
+    label (`is_labeled`). Small copies lie in a folder called so (thumbs), in that of the photos or beside it, or beside the
+    photo with a word or a size behind its name. A class may be called “mask”, and its photos counted as those of other
+    classes: see `_PhotoLookup.is_annotation`. `others` are the files that are no images, films and web pages among them.
     """
     plain = _holders_of_containers(images)
     while True:
         groups, photos = _grouped(images, plain)
         drawn = [number for number in photos if _ANNOTATION_NAME.fullmatch(_stem(images[number]))]
-        if not groups and not drawn:
-            return set(), []
-        lookup = _PhotoLookup(images, photos, groups)
+        lookup = _PhotoLookup(images, photos, groups, others)
         secondary = {
-            group: members for group, members in groups.items() if lookup.is_secondary(members, group, is_smaller)
+            group: kind for group, members in groups.items() if (kind := lookup.kind(members, group, is_smaller))
         }
         if len(secondary) == len(groups):
             break
         plain |= groups.keys() - secondary.keys()
-    found = {number for members in secondary.values() for number in members}
-    annotations, copies = (
-        {group[-1]: 0 for group in secondary if _is_copy_folder(group[-1]) == small} for small in (False, True)
-    )
-    for group, members in secondary.items():
-        (copies if group[-1] in copies else annotations)[group[-1]] += len(members)
+    found = {number for group in secondary for number in groups[group]}
+    kinds: dict[str, Counter[str]] = {}
+    for group, kind in secondary.items():
+        kinds.setdefault(kind, Counter())[group[-1]] += len(groups[group])
     beside = [number for number in drawn if lookup.is_drawn_beside(number) and not is_labeled(number)]
     notes = []
-    if annotations:
-        notes.append(_annotations_note(sum(annotations.values()), f"in {_few_quoted(annotations)}"))
+    if annotations := kinds.pop(_ANNOTATIONS, None):
+        notes.append(_annotations_note(annotations.total(), f"in {_few_quoted(annotations)}"))
     if len(beside) >= _FEWEST:
         notes.append(_annotations_note(len(beside), f"beside photos ({few(images[one][-1] for one in beside)})"))
         found.update(beside)
-    if copies:
-        count = sum(copies.values())
-        are, stay = ("is a small copy", "stays") if count == 1 else ("are small copies", "stay")
-        notes.append(
-            f"{plural(count, 'file')} in {_few_quoted(copies)} {are} of photos of the same names and {stay} out."
-        )
+    notes += [_copies_note(folders.total(), f"in {_few_quoted(folders)}", kind) for kind, folders in kinds.items()]
+    small = [number for number in _copies_beside(images, photos, is_smaller) if not is_labeled(number)]
+    if len(small) >= _FEWEST:
+        notes.append(_copies_note(len(small), f"({few(images[one][-1] for one in small)})", "of photos beside them"))
+        found.update(small)
+    if old := [number for number, parts in enumerate(images) if not _OLD.isdisjoint(parts)]:
+        folders = Counter(next(name for name in images[number] if name in _OLD) for number in old)
+        are, stay = ("was", "stays") if len(old) == 1 else ("were", "stay")
+        notes.append(f"{plural(len(old), 'file')} in {_few_quoted(folders)} {are} deleted or replaced and {stay} out.")
+        found.update(old)
+    if icons := _icons(images, others):
+        folders = Counter(images[number][-2] for number in icons)
+        notes.append(f"{plural(len(icons), 'file')} in {_few_quoted(folders)} belong to a web page and stay out.")
+        found.update(icons)
     return found, notes
+
+
+_ANNOTATIONS: Final = "annotations"
+
+
+def _copies_note(count: int, where: str, of_what: str) -> str:
+    are, stay = ("is a small copy", "stays") if count == 1 else ("are small copies", "stay")
+    return f"{plural(count, 'file')} {where} {are} {of_what} and {stay} out."
+
+
+def _copies_beside(images: Sequence[Parts], photos: Sequence[int], is_smaller: IsSmaller) -> list[int]:
+    """Return the images that lie beside a larger one after which they are called small copies."""
+    named = {number: names for number in photos if (names := _names_of_original(_stem(images[number])))}
+    wanted = {(images[number][:-1], name) for number, names in named.items() for name in names}
+    originals: dict[tuple[Parts, str], list[int]] = {}
+    for number in photos if wanted else ():
+        if (place := (images[number][:-1], _stem(images[number]))) in wanted:
+            originals.setdefault(place, []).append(number)
+    return [
+        number
+        for number, names in named.items()
+        for name in names
+        if any(is_smaller(number, photo) for photo in originals.get((images[number][:-1], name), ()))
+    ]
+
+
+def _names_of_original(stem: str) -> list[str]:
+    """Return the name, without a suffix, of the photo of which one with this name may be a small copy; else none."""
+    if embedded := _EMBEDDED.fullmatch(stem):
+        return [f"f{embedded['number']}"]
+    copy = _COPY_NAME.fullmatch(stem)
+    return [name for name in (copy["photo"], copy["other"]) if name] if copy else []
+
+
+def _icons(images: Sequence[Parts], others: Sequence[Parts]) -> list[int]:
+    """Return the images in folders beside those of a web page's styles, some of which are there in double size as well."""
+    pages = {parts[:-2] for parts in others if len(parts) > 1 and _suffix(parts) in _WEB_PAGE}
+    if not pages:
+        return []
+    places = {(*parts[:-1], _stem(parts)) for parts in images if len(parts) > 1 and parts[:-2] in pages}
+    icons = {place[:-1] for place in places if place[-1].endswith("@2x") and (*place[:-1], place[-1][:-3]) in places}
+    return [number for number, parts in enumerate(images) if parts[:-1] in icons]
 
 
 def _annotations_note(count: int, where: str) -> str:
@@ -97,7 +160,7 @@ def _annotations_note(count: int, where: str) -> str:
     return f"{count:,} files {where} have the names of photos, as masks and other annotations have: they stay out."
 
 
-def _few_quoted(names: dict[str, int]) -> str:
+def _few_quoted(names: Collection[str]) -> str:
     return quoted(sorted(names)[:5]) + (", …" if len(names) > 5 else "")
 
 
@@ -149,8 +212,16 @@ class _Match:
 class _PhotoLookup:
     """Finds the photos that the images in `groups`, by their folder, may belong to."""
 
-    def __init__(self, images: Sequence[Parts], photos: Sequence[int], groups: Mapping[Parts, Sequence[int]]) -> None:
+    def __init__(
+        self,
+        images: Sequence[Parts],
+        photos: Sequence[int],
+        groups: Mapping[Parts, Sequence[int]],
+        others: Sequence[Parts],
+    ) -> None:
         self._images = images
+        self._has_photos = bool(photos)
+        self._films = [parts for parts in others if companion_kind(parts[-1]) == "film"] if groups else []
         self._told: dict[Parts, Parts] = {}
         self._below: dict[tuple[Parts, str, str], list[int]] = {}
         """Photos by folder above, name of the innermost folder that says something (or ""), and key."""
@@ -177,13 +248,23 @@ class _PhotoLookup:
             self._told[folders] = found
         return found
 
-    def is_secondary(self, members: Sequence[int], folder: Parts, is_smaller: IsSmaller) -> bool:
-        """Return whether the images in a folder that is called after annotations or copies are such."""
-        if _is_copy_folder(folder[-1]):
-            copies = [number for number in members if self.is_copy(number, folder, is_smaller)]
-            return len(copies) >= _MOST_COPIES * len(members)
-        annotations = [number for number in members if self.is_annotation(number, folder)]
-        return len(annotations) >= _MOST * len(members)
+    def kind(self, members: Sequence[int], folder: Parts, is_smaller: IsSmaller) -> str:
+        """Return what the images in a folder that is called after annotations or copies are; "" for photos."""
+        if not _is_copy_folder(folder[-1]):
+            annotations = [number for number in members if self.is_annotation(number, folder)]
+            return _ANNOTATIONS if len(annotations) >= _MOST * len(members) else ""
+        least = _MOST_COPIES * len(members)
+        if sum(self.is_copy(number, folder, is_smaller) for number in members) >= least:
+            return "of photos of the same names"
+        if sum(_COPY_NAME.fullmatch(_stem(self._images[number])) is not None for number in members) >= least:
+            return "by their names" if self._has_photos else ""
+        of_films = [number for number in members if self._is_of_film(number, folder)]
+        return "of films" if len(of_films) >= _MOST * len(members) else ""
+
+    def _is_of_film(self, number: int, folder: Parts) -> bool:
+        """Return whether an image has the name of a film around its folder, or one that begins with it."""
+        stem = _stem(self._images[number])
+        return any(stem.startswith(_stem(film)) for film in self._films if film[: len(folder) - 1] == folder[:-1])
 
     def is_annotation(self, number: int, folder: Parts) -> bool:
         """Return whether an image in a folder of annotations has the name of a photo.

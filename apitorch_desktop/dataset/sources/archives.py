@@ -24,6 +24,7 @@ from typing import Any, Final, Protocol, Self
 from apitorch_desktop.dataset.sources.image_source import ArchiveMember, ImageBytes, ImageFile, SourceMissing
 from apitorch_desktop.dataset.sources.lists.index import IMAGE_SUFFIXES
 from apitorch_desktop.dataset.sources.name_encoding import decode_names
+from apitorch_desktop.dataset.sources.split_files import is_part, open_whole, parts_of
 from apitorch_desktop.utils.errors import UserError
 from apitorch_desktop.utils.text import lowered, reason, shown
 from apitorch_desktop.vision.file_kinds import kind_of
@@ -35,14 +36,14 @@ MAX_GROWTH: Final = 100
 """An archive may unpack to `LEAST_BUDGET` bytes, or to so many times its own size: images hardly shrink."""
 _CACHE_BYTES = 64 * 2**20
 _CHUNK: Final = 2**16
-_ERRORS = (OSError, EOFError, zipfile.BadZipFile, tarfile.TarError, lzma.LZMAError, zlib.error, NotImplementedError)
 _LONGEST_TARGET: Final = 4096
 _METHODS: Final = {9: "Deflate64", 93: "Zstandard", 95: "XZ", 96: "JPEG", 98: "PPMd"}
 """Ways of packing a member of a zip that Python does not read in every version, and what they are called."""
 _UNICODE_PATH = 0x7075
 """Id of the extra field in which Info-ZIP stores the UTF-8 name of a member."""
 
-Opener = Callable[[Path], io.BufferedIOBase]
+Opener = Callable[[Any], io.BufferedIOBase]
+"""Opens what a packed file, by its path or open, unpacks to."""
 
 
 class InvalidArchive(UserError):  # noqa: N818 - named for what is wrong
@@ -69,22 +70,27 @@ class Member:
         return self.name.partition("\0")[0]
 
 
-def _open_zstd(path: Path) -> io.BufferedIOBase:
-    try:
-        import zstandard  # an extra of this program
-    except ImportError:
-        raise InvalidArchive(
-            f"“{shown(path.name)}” is packed with Zstandard, which is not read here: unpack it."
-        ) from None
-    return io.BufferedReader(zstandard.open(path, "rb"))
+def _open_gzip(source: Path | io.BufferedReader) -> io.BufferedIOBase:
+    return gzip.open(source, "rb")
 
 
+def _open_zstd(source: Path | io.BufferedReader) -> io.BufferedIOBase:
+    import zstandard  # an extra of this program
+
+    decompressor = zstandard.ZstdDecompressor(max_window_size=_LARGEST_WINDOW)
+    file = source.open("rb") if isinstance(source, Path) else source
+    return io.BufferedReader(decompressor.stream_reader(file, read_across_frames=True))
+
+
+_LARGEST_WINDOW: Final = 2**31
+"""Bytes behind that a packed file may refer to, as `zstd --long=31` makes them."""
 _OPENERS: Final[tuple[tuple[bytes, Opener], ...]] = (
-    (b"\x1f\x8b", gzip.GzipFile),
+    (b"\x1f\x8b", _open_gzip),
     (b"BZh", bz2.BZ2File),
     (b"\xfd7zXZ\x00", lzma.LZMAFile),
     (b"\x5d\x00\x00", lzma.LZMAFile),
     (b"\x28\xb5\x2f\xfd", _open_zstd),
+    *((bytes((number, 0x2A, 0x4D, 0x18)), _open_zstd) for number in range(0x50, 0x60)),  # a frame that is skipped
 )
 _SEVEN_ZIP = b"7z\xbc\xaf\x27\x1c"
 _UNREAD: Final = (
@@ -94,6 +100,9 @@ _UNREAD: Final = (
     (0, b"\x04\x22\x4d\x18", "an LZ4 archive"),
     (0, b"\x1f\x9d", "a compress archive"),
     (0, b"\x60\xea", "an ARJ archive"),
+    *((0, magic, "a cpio archive") for magic in (b"070701", b"070702", b"070707", b"\xc7\x71")),
+    (0, b"!<arch>\n", "a Unix archive (ar, deb)"),
+    (0, b"\xed\xab\xee\xdb", "an RPM package"),
     (0, b"SIT!", "a StuffIt archive"),
     (0, b"StuffIt", "a StuffIt archive"),
     (2, b"-lh", "an LZH archive"),
@@ -104,8 +113,8 @@ _PROGRAMS: Final = (b"MZ", b"#!", b"\x7fELF")
 """First bytes of programs, which an archive that unpacks itself begins with."""
 _SELF_UNPACKING: Final = frozenset({".exe", ".zip", ".sfx", ".run", ".bin", ".sh", ".cbz"})
 """Suffixes of programs that may be archives which unpack themselves."""
-_PART: Final = re.compile(r"\.(?:[zr]\d\d|(?:zip|7z|rar|tar|tgz|gz)\.\d{3})$", re.IGNORECASE)
-"""End of the name of one of several files that an archive was cut into."""
+_VOLUME: Final = re.compile(r"\.(?:[zr]\d\d|rar\.\d{3})$", re.IGNORECASE)
+"""End of the name of one of several files that together are an archive, and not by being joined."""
 _DESCRIPTIONS: Final = frozenset({"[Content_Types].xml", "mimetype", "manifest.json", "META-INF/MANIFEST.MF"})
 """Members by which the zip of a program describes itself: documents of office programs, books, projects, apps."""
 _STREAMS: Final = (".gz", ".bz2", ".xz", ".lzma", ".zst")
@@ -114,7 +123,9 @@ READ_SUFFIXES: Final = (
     ".zip", ".cbz", ".livp", ".7z", ".tar", ".tgz", ".tbz2", ".tbz", ".txz", ".tzst", *_STREAMS,
 )  # fmt: skip
 """Suffixes of archives that are read, and of packed files."""
-ARCHIVE_SUFFIXES: Final = (*READ_SUFFIXES, ".rar", ".cab", ".lz", ".lz4", ".z", ".lzh", ".lha", ".arj", ".ace", ".sit")
+ARCHIVE_SUFFIXES: Final = (
+    *READ_SUFFIXES, ".rar", ".cab", ".lz", ".lz4", ".z", ".lzh", ".lha", ".arj", ".ace", ".sit", ".cpio",
+)  # fmt: skip
 """Suffixes of archives, read or not."""
 
 
@@ -131,18 +142,21 @@ def broken_archive(path: Path) -> str:
 
     A packed file that is no tar and not called one (`scan.nii.gz`) is no archive, and sound.
     """
-    part = _PART.search(path.name)
-    if not part and path.suffix.lower() not in ARCHIVE_SUFFIXES:
+    volume = _VOLUME.search(path.name)
+    part = is_part(path.name) or parts_of(path)
+    if not volume and not part and path.suffix.lower() not in ARCHIVE_SUFFIXES:
         return ""
     try:
         with path.open("rb") as file:
             head = file.read(2048)
     except OSError:
         return ""
-    if part or head.startswith(b"PK\x07\x08"):
+    if volume or head.startswith(b"PK\x07\x08"):
         return (
             f"“{shown(path.name)}” is one of several parts of an archive: unpack them with the program that made them."
         )
+    if part:
+        return f"“{shown(path.name)}” is one of several parts of an archive, and not all are there: put them into one folder."
     if not head:
         return f"“{shown(path.name)}” is empty."
     with suppress(InvalidArchive):
@@ -154,6 +168,9 @@ def broken_archive(path: Path) -> str:
             return ""
     if (kind := kind_of(head)) and kind not in ("an archive", "a program"):
         return f"“{shown(path.name)}” is {kind} and no archive: download it again."
+    with suppress(InvalidArchive):
+        if _opener(_unpacked_head(path, head) or b""):
+            return f"“{shown(path.name)}” was packed twice: unpack it once, and import what comes out."
     return (
         f"“{shown(path.name)}” is no archive that can be read: it is damaged, or only a part of one. Download it again."
     )
@@ -170,9 +187,16 @@ def program_file(path: Path) -> str:
         with zipfile.ZipFile(path) as archive:
             if _DESCRIPTIONS.isdisjoint(archive.namelist()):
                 return ""
-    except _ERRORS:
+    except Exception:  # noqa: BLE001 - libraries raise whatever a damaged byte leads to
         return ""
     return f"“{shown(path.name)}” is the file of a program and no archive of photos: save the photos in it from that program."
+
+
+def archive_of(path: Path) -> Path | None:
+    """Return the archive that a file by its name is: of one that was cut into several parts the first; None for no archive."""
+    first = next(iter(parts_of(path)), path)
+    called_so = path.suffix.lower() in ARCHIVE_SUFFIXES or first != path or len(parts_of(path)) > 1
+    return first if called_so and is_archive(first) else None
 
 
 def is_archive(path: Path) -> bool:
@@ -182,7 +206,7 @@ def is_archive(path: Path) -> bool:
             head = file.read(512)
     except OSError:
         return False
-    if _PART.search(path.name) and not zipfile.is_zipfile(path):
+    if (is_part(path.name) or _VOLUME.search(path.name)) and len(parts_of(path)) < 2 and not zipfile.is_zipfile(path):
         return False
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06", _SEVEN_ZIP)) or _unread_kind(head) or _is_tar(head):
         return True
@@ -199,6 +223,16 @@ def _opener(head: bytes) -> Opener | None:
     return next((opener for magic, opener in _OPENERS if head.startswith(magic)), None)
 
 
+def _unpacking(path: Path, opener: Opener) -> io.BufferedIOBase:
+    """Open what a packed file unpacks to. Raises InvalidArchive where its kind needs an extra that is not installed."""
+    try:
+        return opener(open_whole(path) if parts_of(path) else path)
+    except ImportError:
+        raise InvalidArchive(
+            f"“{shown(path.name)}” is packed with Zstandard, which is not read here: unpack it."
+        ) from None
+
+
 def _unpacked_head(path: Path, head: bytes) -> bytes | None:
     """Return the first 512 bytes in a packed file that begins with `head`; None where it is not packed, or damaged.
 
@@ -207,9 +241,11 @@ def _unpacked_head(path: Path, head: bytes) -> bytes | None:
     if (opener := _opener(head)) is None:
         return None
     try:
-        with opener(path) as unpacked:
+        with _unpacking(path, opener) as unpacked:
             return unpacked.read(512)
-    except _ERRORS:
+    except InvalidArchive:
+        raise
+    except Exception:  # noqa: BLE001 - libraries raise whatever a damaged byte leads to
         return None
 
 
@@ -266,7 +302,9 @@ class Archives:
                         f"“{shown(path.name)}” holds more than {MAX_MEMBERS:,} files; the rest stays out."
                     )
                 yield member
-        except _ERRORS as error:
+        except InvalidArchive:
+            raise
+        except Exception as error:  # noqa: BLE001 - libraries raise whatever a damaged byte leads to
             raise InvalidArchive(
                 f"“{shown(path.name)}” is damaged: {_why(error)}. More photos may be missing: download it again."
             ) from None
@@ -286,7 +324,7 @@ class Archives:
             raise SourceMissing(str(error)) from None
         except KeyError:
             raise SourceMissing(f"“{shown_name}” is not in “{shown(path.name)}” any more.") from None
-        except _ERRORS as error:
+        except Exception as error:  # noqa: BLE001 - libraries raise whatever a damaged byte leads to
             raise SourceMissing(f"“{shown_name}” in “{shown(path.name)}” cannot be read: {_why(error)}.") from None
 
 
@@ -301,7 +339,7 @@ class _Archive(Protocol):
 
 def _open(path: Path, cancelled: Callable[[], bool] | None) -> _Archive:
     try:
-        budget = max(LEAST_BUDGET, MAX_GROWTH * path.stat().st_size)
+        budget = max(LEAST_BUDGET, MAX_GROWTH * sum(part.stat().st_size for part in parts_of(path) or [path]))
         with path.open("rb") as file:
             head = file.read(16)
         if head.startswith(b"PK") or (head.startswith(_PROGRAMS) and zipfile.is_zipfile(path)):
@@ -313,8 +351,10 @@ def _open(path: Path, cancelled: Callable[[], bool] | None) -> _Archive:
         opener = _opener(head)
         if opener is not None and (name := packed_name(path)):
             return _PackedFile(path, name, opener)
-        return _TarArchive(path, opener or (lambda path: path.open("rb")), budget, cancelled)
-    except _ERRORS as error:
+        return _TarArchive(path, opener, budget, cancelled)
+    except InvalidArchive:
+        raise
+    except Exception as error:  # noqa: BLE001 - libraries raise whatever a damaged byte leads to
         if isinstance(error, OSError) and error.errno:
             raise InvalidArchive(f"The archive “{shown(path.name)}” cannot be opened: {_why(error)}.") from None
         why = "its end is missing" if head.startswith(b"PK") and not zipfile.is_zipfile(path) else _why(error)
@@ -386,13 +426,52 @@ def _followed(links: Mapping[str, str], names: Iterable[str]) -> tuple[dict[str,
     return found, lost
 
 
+class _Zip(zipfile.ZipFile):
+    """Zip that closes its file."""
+
+    def __init__(self, file: io.BufferedReader) -> None:
+        self._own = file
+        try:
+            super().__init__(file)
+        except BaseException:
+            file.close()
+            raise
+
+    def close(self) -> None:
+        super().close()
+        self._own.close()
+
+
+class _UnmarkedNames(io.BufferedReader):
+    """Zip file in which no name is marked as UTF-8: some programs mark names that are not."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = bytearray(super().read(size))
+        if len(data) == _LOCAL_HEADER and data.startswith(b"PK\3\4"):
+            data[7] &= ~_MARKED
+        at = 0
+        while data.startswith(b"PK\1\2", at) and len(data) >= at + _DIRECTORY_ENTRY:
+            data[at + 9] &= ~_MARKED
+            at += _DIRECTORY_ENTRY + sum(struct.unpack_from("<3H", data, at + 28))
+        return bytes(data)
+
+
+_LOCAL_HEADER: Final = 30
+_DIRECTORY_ENTRY: Final = 46
+_MARKED: Final = 8
+"""Bit of the second byte of the flags by which a name is UTF-8."""
+
+
 class _ZipArchive:
     """Zip file: any member at any time."""
 
     def __init__(self, path: Path, budget: int) -> None:
         self._name = shown(path.name)
         self._budget = budget
-        self._zip = zipfile.ZipFile(path)  # its reads share one file under a lock of its own
+        try:
+            self._zip = _Zip(open_whole(path))  # its reads share one file under a lock of its own
+        except UnicodeDecodeError:
+            self._zip = _Zip(_UnmarkedNames(open_whole(path)))
         infos = [info for info in self._zip.infolist() if info.filename and not info.is_dir()]
         names = [_unicode_name(info) for info in infos]
         unknown = [info.orig_filename.encode("cp437") for info, name in zip(infos, names, strict=True) if not name]
@@ -408,7 +487,7 @@ class _ZipArchive:
         try:
             with self._zip.open(info) as link:
                 return _destination(name, link.read(_LONGEST_TARGET).decode("utf-8", "surrogateescape"))
-        except (*_ERRORS, RuntimeError):
+        except Exception:  # noqa: BLE001 - libraries raise whatever a damaged byte leads to
             return _place(name)
 
     def members(self, limit: int) -> Iterator[Member]:
@@ -425,7 +504,7 @@ class _ZipArchive:
                 continue
             try:
                 data = self.read(name, limit)
-            except _ERRORS:
+            except Exception:  # noqa: BLE001 - libraries raise whatever a damaged byte leads to
                 method = _METHODS.get(info.compress_type)
                 problem = f"It is packed with {method}, which is not read here: unpack the archive." if method else ""
                 yield Member(name, -1, problem=problem or _NOT_UNPACKED)
@@ -462,7 +541,7 @@ class _PackedFile:
     def members(self, limit: int) -> Iterator[Member]:
         try:
             data = self.read(self._name, limit)
-        except _ERRORS:
+        except Exception:  # noqa: BLE001 - libraries raise whatever a damaged byte leads to
             yield Member(self._name, -1, problem=_NOT_UNPACKED)
             return
         yield Member(self._name, len(data), b"" if len(data) > limit else data)
@@ -470,7 +549,7 @@ class _PackedFile:
     def read(self, name: str, limit: int) -> bytes:
         if name != self._name:
             raise KeyError(name)
-        with self._opener(self._path) as file:
+        with _unpacking(self._path, self._opener) as file:
             return file.read(limit + 1)
 
     def close(self) -> None:
@@ -562,7 +641,7 @@ class _TarHeader(tarfile.TarInfo):
 class _TarArchive(_SequentialArchive):
     """Tar file, packed or not. Its links come last, in a second pass over what they lead to."""
 
-    def __init__(self, path: Path, opener: Opener, budget: int, cancelled: Callable[[], bool] | None) -> None:
+    def __init__(self, path: Path, opener: Opener | None, budget: int, cancelled: Callable[[], bool] | None) -> None:
         self._path = path
         self._opener = opener
         self._budget = budget
@@ -620,8 +699,13 @@ class _TarArchive(_SequentialArchive):
     def _restart(self) -> None:
         self.close()
         self._numbering = _Numbering()
-        self._stream = _BoundedStream(self._opener(self._path), self._budget, shown(self._path.name), self._cancelled)
-        self._tar = _Tar.open(fileobj=self._stream, mode="r|", errorlevel=1, tarinfo=_TarHeader)
+        file = open_whole(self._path) if self._opener is None else _unpacking(self._path, self._opener)
+        self._stream = _BoundedStream(file, self._budget, shown(self._path.name), self._cancelled)
+        try:
+            self._tar = _Tar.open(fileobj=self._stream, mode="r|", errorlevel=1, tarinfo=_TarHeader)
+        except BaseException:
+            self._stream.close()
+            raise
 
     def _next(self, limit: int) -> Member | None:
         assert self._tar is not None  # noqa: S101 - for mypy: `_restart` made it
@@ -703,7 +787,7 @@ class _SevenZipArchive(_SequentialArchive):
     def _opened(self) -> Iterator[Any]:
         """Open the file; whatever the library raises of a damaged one becomes OSError. Raises InvalidArchive."""
         try:
-            with self._py7zr.SevenZipFile(self._path) as archive:
+            with open_whole(self._path) as file, self._py7zr.SevenZipFile(file) as archive:
                 yield archive
         except self._py7zr.exceptions.PasswordRequired:
             raise InvalidArchive(f"“{shown(self._path.name)}” is encrypted: unpack it with its password.") from None
@@ -767,6 +851,8 @@ def _bomb(name: str) -> str:
 def _why(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return reason(error)
+    if isinstance(error, MemoryError) or "much memory" in str(error):
+        return "unpacking it takes more memory than there is"
     text = " ".join(str(error).split()).rstrip(".")
     return lowered(text) or "it ends too early"
 

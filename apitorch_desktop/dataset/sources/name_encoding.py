@@ -4,9 +4,11 @@ import codecs
 import re
 import unicodedata
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from functools import cache
 from itertools import pairwise
 from typing import Final
+from urllib.parse import unquote
 
 _WESTERN = (
     "äöüß", "àâæçéèêëîïôœùûüÿ", "áéíóúñü", "ãõáâàéêíóôúç", "æøåéäö", "ëïéèüö", "àèéìòù", "áéíóúýþæöð",
@@ -45,6 +47,9 @@ _QUOTES: Final = frozenset("„‚‘’“”«»‹›…\xa0")
 """Signs that stand beside others."""
 _PARTNERS: Final = {"¿": "?", "¡": "!", "«": "»", "»": "«", "‹": "›", "›": "‹", "„": '“”"'}
 """Signs, and those of which one is in the text as well."""
+_PERCENT: Final = re.compile(r"%[0-9A-Fa-f]{2}")
+_HASH: Final = re.compile(r"#(?:U((?!00[0-7])(?!d[89a-f])[0-9a-f]{4})|L(0[0-9a-f]{5}|10[0-9a-f]{4}))")
+"""Letter as Info-ZIP writes it where a system cannot, in lower case."""
 _WORD: Final = re.compile(r"(?:[^\W\d_]|[\u0e31-\u0e4e])+")
 """Letters, with the marks of Thai."""
 
@@ -92,6 +97,18 @@ def decode_text(data: bytes) -> tuple[str, str]:
     if encoding in _DOUBLE_BYTES:  # a few of its signs may look like UTF-8
         return data.decode(codec, "replace"), encoding
     return "".join(line.decode("utf-8" if _is_utf8(line) else codec, "replace") for line in lines), encoding
+
+
+def unescaped(name: str) -> str:
+    """Return a name without the escapes for letters that downloads (%20) and unzip (#U00e9) write."""
+    if _PERCENT.search(name) and " " not in name:
+        with suppress(UnicodeDecodeError):
+            return _printable(unquote(name, errors="strict"), name)
+    return _printable(_HASH.sub(lambda found: chr(int(found[1] or found[2], 16)), name), name)
+
+
+def _printable(text: str, otherwise: str) -> str:
+    return text if text.isprintable() and not set("/\\\ufffd") & set(text) else otherwise
 
 
 def _is_utf8(name: bytes) -> bool:

@@ -1,5 +1,6 @@
 """What lies among the photos of phones, cameras, programs and clouds: it is no photo, no list and no label."""
 
+import gzip
 import io
 import json
 import os
@@ -214,6 +215,40 @@ def test_hidden_photos_are_counted_and_hidden_folders_named_once(made, tmp_path,
     assert len(scan([folder / "cat/.IMG_2.jpg"]).sending()) == 1  # asked for by name
 
 
+def test_folders_that_a_program_marks_as_its_own_are_not_entered(made):
+    plan = scan(
+        [made({"library/anna/1.jpg": None, "thumbs/.immich": b"1", "thumbs/a/1.webp": None, "profile/a/me.png": None})]
+    )
+    assert [item.name for item in plan.items] == ["1.jpg"]
+    assert "“profile” and “thumbs” belong to programs: what is in them stays out." in plan.notes
+    assert len(scan([made({"library/1.jpg": None, "thumbs/2.jpg": None, "profile/3.png": None}, "pets")]).items) == 3
+
+
+def test_files_of_numbers_that_may_be_pixels_are_named_where_no_photo_comes(made):
+    files = {f"{name}-images-idx3-ubyte.gz": gzip.compress(b"\0\0\x08\3") for name in ("t10k", "train")}
+    files |= {
+        "a.npz": b"PK",
+        "b.h5": b"\x89HDF",
+        "c.mat": b"MATLAB",
+        "train-0.parquet": b"PAR1",
+        "train-1.parquet": b"PAR1",
+    }
+    plan = scan([made(files)])
+    assert plan.notes == [
+        "“train-0.parquet” is a Parquet file, which is not read: save its table as CSV. So is 1 more file.",
+        "“a.npz” is a NumPy array, which is not read: export the images in it as files.",
+        "“b.h5” is an HDF5 file, which is not read: export the images in it as files.",
+        "“c.mat” is a MATLAB file, which is not read: export the images in it as files.",
+        "“t10k-images-idx3-ubyte.gz” is an IDX file, which is not read: export the images in it as files. So is 1 more file.",
+    ]
+    assert [note[:17] for note in scan([made({**files, "1.jpg": None})]).notes] == ["“train-0.parquet”"]
+
+
+def test_an_alias_is_said_to_lead_elsewhere(made):
+    (item,) = scan([made({"cat/1.jpg": b"book\0\0\0\0mark\0\0\0\0" + bytes(600)})]).items
+    assert item.problem == "It is an alias of macOS: the photo is elsewhere, so import that."
+
+
 def test_hidden_folders_of_photos_are_named_once(made):
     plan = scan([made({".photos/cat/1.jpg": None})])
     assert not plan.items
@@ -350,3 +385,13 @@ def test_an_archive_of_takeout_with_one_album_has_its_label(made, tmp_path):
             archive.write(path, path.relative_to(tmp_path))
     for dropped in (folder, tmp_path / "takeout-20230101T000000Z-001.zip"):
         assert sent(scan([dropped])) == {("photos_from_2023", "a.jpg")}
+
+
+def test_who_sent_a_photo_is_no_label_where_no_folder_has_one(made):
+    chat = (
+        json.dumps(SERVICES["Telegram"]["result.json"])
+        .replace("a.jpg", "photos/a.jpg")
+        .replace("b.jpg", "photos/b.jpg")
+    )
+    plan = scan([made({"photos/a.jpg": None, "photos/b.jpg": None, "result.json": chat.encode()}, "chat")])
+    assert sent(plan) == {("chat", "a.jpg"), ("chat", "b.jpg")}

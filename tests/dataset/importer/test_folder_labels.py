@@ -401,6 +401,32 @@ def test_names_that_are_no_utf8_are_read_in_their_encoding_and_told(tmp_path, co
     assert by_label(scan([tmp_path / os.fsdecode(coded)])) == {label: ["b.jpg"]}
 
 
+@pytest.mark.parametrize(
+    ("name", "label"),
+    [
+        ("French%20bulldog", "french_bulldog"),
+        ("K%C3%A4se", "käse"),
+        ("Caf#U00e9", "café"),
+        ("#U4e2d#U6587", "中文"),
+        ("Fox #L01f98a", "fox"),
+    ],
+)
+def test_escapes_in_names_are_letters_again_and_named(tmp_path, name, label):
+    put(tmp_path / "Brot/a.jpg", picture(1))
+    put(tmp_path / name / "b.jpg", picture(2))
+    plan = scan([tmp_path])
+    assert set(by_label(plan)) == {"brot", label}
+    assert any(f"“{name}” has escapes and was read as" in note for note in plan.notes)
+
+
+@pytest.mark.parametrize("name", ["100%", "50%10mm", "%e4%f6", "#Uhu", "#U0041b", "%2Fa"])
+def test_what_is_like_an_escape_and_none_stays(tmp_path, name):
+    put(tmp_path / "Brot/a.jpg", picture(1))
+    put(tmp_path / name / "b.jpg", picture(2))
+    plan = scan([tmp_path])
+    assert not plan.notes and name in {item.original_label for item in plan.items}
+
+
 def test_names_in_an_encoding_each_are_read_in_it(tmp_path):
     names = {"кошки": "cp1251", "собаки": "koi8-r", "三毛猫": "cp932", "käse": "cp1252"}
     for number, (name, encoding) in enumerate(names.items()):

@@ -75,6 +75,9 @@ MASKS = {
         {"road segmentation/train/a_1.jpg": None, "road segmentation/train_masks/a_1.png": None, "preview.jpg": None},
         "“train_masks”", {"": 1, "set": 1},
     ),
+    "classes in folders of a format": (
+        {**several("Bmp/a", "Bmp/b", suffix="png"), **several("Msk/a", "Msk/b", suffix="png")}, "“Msk”", {"a": 3, "b": 3},
+    ),
     "a set that is called after them": (
         {**several("Segmentation/images"), **several("Segmentation/masks", suffix="png")}, "“masks”", {"set": 3},
     ),
@@ -185,3 +188,68 @@ def test_small_copies_that_lie_in_one_folder_are_no_photos_where_their_names_are
     assert "6 files in “resized” are small copies of photos of the same names and stay out." in plan.notes
     by_number = {name.replace("van_gogh ", "").replace("von_dürer ", ""): data for name, data in files.items()}
     assert len(scan([made(tmp_path / "numbers", by_number)]).items) == len(by_number)
+
+
+SMALL = {
+    "by their names": {"photos/1.jpg": None, "app/cache/thumbnails/a/ab01_224x224_center.jpg": None, "app/cache/thumbnails/b/cd02_720x720_fit.jpg": None},
+    "of films": {"DCIM/1.jpg": None, "PRIVATE/THMBNL/C0001T01.JPG": None, "PRIVATE/THMBNL/C0002T01.JPG": None, "PRIVATE/CLIP/C0001.MP4": b"film"},
+    "of photos beside them": {
+        f"2021/{name}.jpg": picture(seed, size=(24, 16) if seed % 3 else (240, 160))
+        for seed, name in enumerate(("cat", "cat-150x150", "cat-300x200", "dog", "dog_thumb", "thumb_dog", "f0012", "t0012"))
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("what", SMALL)
+def test_small_copies_that_programs_make_are_no_photos(tmp_path, what, packed):
+    folder = made(tmp_path / "set", SMALL[what])
+    if packed:
+        with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+            for path in folder.rglob("*.*"):
+                archive.write(path, path.relative_to(folder))
+    plan = scan([tmp_path / "set.zip" if packed else folder])
+    assert {item.name for item in plan.items} == (
+        {"cat.jpg", "dog.jpg", "f0012.jpg"} if "beside" in what else {"1.jpg"}
+    )
+    assert any(f"are small copies {what}" in note for note in plan.notes) and plan.complete
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        several("cats", names=("cat", "cat-2", "cat-300")),
+        {
+            f"cats/{name}.jpg": picture(seed, size=(16 * seed, 16))
+            for seed, name in enumerate(("cat", "cat-64x64", "cat_thumb"), 1)
+        },
+        several("thumbs", "fist", names=("1", "thumb", "preview", "4")),
+        several("logos", suffix="png", names=("cat@2x", "dog@2x")),
+        {**several("images", suffix="png", names=("cat", "dog")), "css/page.css": b"a {}"},
+    ],
+)
+def test_photos_that_are_called_much_as_small_copies_come(tmp_path, files):
+    assert len(scan([made(tmp_path / "set", files)]).items) == sum(not place.endswith(".css") for place in files)
+
+
+def test_what_was_deleted_or_replaced_and_the_icons_of_a_web_page_are_no_photos(tmp_path):
+    files = {
+        **several("anna/files/Photos"), "anna/files_trashbin/files/old.jpg": None, "anna/files_versions/1.jpg.v16148594": None,
+        "chat/photos/7.jpg": None, "chat/css/page.css": b"a {}", "chat/images/back.png": None,
+        "chat/images/media.png": None, "chat/images/media@2x.png": None,
+    }  # fmt: skip
+    plan = scan([made(tmp_path / "set", files)])
+    assert {item.name for item in plan.items} == {"1.jpg", "2.jpg", "3.jpg", "7.jpg"}
+    assert "2 files in “files_trashbin” and “files_versions” were deleted or replaced and stay out." in plan.notes
+    assert "3 files in “images” belong to a web page and stay out." in plan.notes
+
+
+def test_an_image_without_a_suffix_comes_under_the_names_of_the_links_to_it(tmp_path):
+    for number, place in enumerate(("cat/1.jpg", "dog/2.jpg", "dog/3.jpg")):
+        put(tmp_path / f"set/blobs/{number}c0ffee", picture(number))
+        (tmp_path / "set/snapshots/main" / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "set/snapshots/main" / place).symlink_to(tmp_path / f"set/blobs/{number}c0ffee")
+    put(tmp_path / "set/snapshots/main/cat/4", picture(4))
+    plan = scan([tmp_path / "set"])
+    assert of_labels(plan) == {"cat": {"1.jpg", "4"}, "dog": {"2.jpg", "3.jpg"}}
+    assert "3 photos in “blobs” come under the names of the links to them." in plan.notes

@@ -78,6 +78,21 @@ def test_a_second_name_in_unicode_is_taken(tmp_path):
     assert not plan.notes
 
 
+def test_names_that_are_marked_as_unicode_and_are_not_are_read(tmp_path):
+    path = old_zip(tmp_path / "a.zip", [(f"狗/{number}.jpg".encode("gbk"), picture(number)) for number in (1, 2)])
+    data = bytearray(path.read_bytes())
+    for magic, flags in ((b"PK\3\4", 7), (b"PK\1\2", 9)):
+        at = -1
+        while (at := data.find(magic, at + 1)) >= 0:
+            data[at + flags] |= 8
+    path.write_bytes(data)
+    plan = scan([path])
+    assert [(item.label, item.name) for item in plan.items] == [("狗", "1.jpg"), ("狗", "2.jpg")]
+    assert "not in Unicode" in plan.notes[0]
+    with closing(Archives()) as archives:
+        assert read(plan.items[1].source, archives, 2**20) == picture(2)
+
+
 @pytest.mark.parametrize("names", [["Bei 20 °C", "Käse"], ["Käse – gut", "Brot"], ["cat’s"], ["Lego™"]])
 def test_names_with_signs_are_read(names):
     assert decode_names([name.encode("cp1252") for name in names], archive=True) == (names, "cp1252")
@@ -314,6 +329,8 @@ def test_members_without_a_name_are_passed_over(tmp_path):
     [
         ("pets.z01", b"PK\7\x08" + bytes(99), "one of several parts"),
         ("pets.zip.001", b"PK\3\4" + bytes(99), "one of several parts"),
+        ("pets.tar.gz.part-01", b"\1" + bytes(99), "one of several parts"),
+        ("pets.tar.gz", gzip.compress(gzip.compress(bytes(99))), "packed twice"),
         ("pets.zip", bytes(range(256)), "damaged, or only a part"),
         ("pets.zip", b"<!DOCTYPE html><html>404</html>", "is a web page and no archive"),
         ("pets.tar.gz", b"", "is empty"),
@@ -413,6 +430,8 @@ def test_archives_in_an_archive_are_named(tmp_path):
         ("a.ace", b"1234567**ACE**" + bytes(600), "ACE archive"),
         ("a.rar", b"Rar!\x1a\x07\x01\x00" + bytes(600), "RAR archive"),
         ("a.cbr", b"Rar!\x1a\x07\x00" + bytes(600), "RAR archive"),
+        ("a.cpio", b"070701" + b"0" * 600, "cpio archive"),
+        ("a.deb", b"!<arch>\n" + bytes(600), "Unix archive"),
         ("a.cab", b"MSCF\0\0\0\0" + bytes(600), "CAB archive"),
         ("a.7z", b"7z\xbc\xaf\x27\x1c" + bytes(600), "“a.7z”"),
     ],
@@ -420,7 +439,7 @@ def test_archives_in_an_archive_are_named(tmp_path):
 def test_archives_that_are_not_read_are_named(tmp_path, name, data, text):
     put(tmp_path / name, data)
     for dropped in (tmp_path / name, tmp_path):
-        if dropped == tmp_path and name == "a.cbr":
+        if dropped == tmp_path and name in {"a.cbr", "a.deb"}:
             continue
         plan = scan([dropped])
         assert not plan.items
@@ -509,6 +528,75 @@ def test_a_tar_packed_with_zstandard_is_read_or_named(tmp_path, monkeypatch):
         archive.addfile(tarfile.TarInfo("x"))
     plan = scan([put(tmp_path / "set.tar.zst", zstandard.compress(stream.getvalue()))])
     assert by_label(plan) == {"set": ["1.jpg"]} or by_label(plan) == {"cat": ["1.jpg"]}
+
+
+def tar_of(*names):
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as archive:
+        for number, name in enumerate(names):
+            info = tarfile.TarInfo(name)
+            info.size = len(picture(number))
+            archive.addfile(info, io.BytesIO(picture(number)))
+    return stream.getvalue()
+
+
+def test_frames_of_zstandard_that_are_skipped_many_or_of_a_long_window_are_read(tmp_path):
+    zstandard = pytest.importorskip("zstandard")
+    data = tar_of("cat/1.jpg", "dog/2.jpg")
+    half = len(data) // 2
+    frames = (
+        struct.pack("<II", 0x184D2A53, 3) + b"abc" + zstandard.compress(data[:half]) + zstandard.compress(data[half:])
+    )
+    window = zstandard.ZstdCompressionParameters(window_log=28, enable_ldm=True)
+    long = zstandard.ZstdCompressor(compression_params=window).compressobj()
+    for packed in (frames, long.compress(data) + long.flush()):
+        plan = scan([put(tmp_path / "set.tar.zst", packed)])
+        assert (by_label(plan), plan.notes) == ({"cat": ["1.jpg"], "dog": ["2.jpg"]}, [])
+
+
+def test_whatever_a_library_raises_is_a_sentence_about_the_archive(tmp_path):
+    zstandard = pytest.importorskip("zstandard")
+    packed = bytearray(zstandard.compress(tar_of(*(f"cat/{number}.jpg" for number in range(20)))))
+    for at in range(4, len(packed), len(packed) // 40):
+        damaged = packed[:at] + bytes([packed[at] ^ 0xFF]) + packed[at + 1 :]
+        plan = scan([put(tmp_path / "set.tar.zst", bytes(damaged))])
+        assert plan.complete or any("“set.tar.zst”" in note for note in plan.notes)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        ("set.tar.gz.aa", "set.tar.gz.ab", "set.tar.gz.ac"), ("set.tar.gz.part-00", "set.tar.gz.part-01"),
+        ("set.tgz.partaa", "set.tgz.partab"), ("set.zip.001", "set.zip.002"), ("set.zip.part1", "set.zip.part2"),
+    ],
+)  # fmt: skip
+def test_an_archive_that_was_cut_into_parts_is_read_as_one(tmp_path, parts):
+    names = ("cat/1.jpg", "dog/2.jpg")
+    data = gzip.compress(tar_of(*names))
+    if ".zip" in parts[0]:
+        data = write_zip(tmp_path / "whole", dict(zip(names, map(picture, (0, 1)), strict=True))).read_bytes()
+    size = len(data) // len(parts) + 1
+    files = [put(tmp_path / "in" / name, data[at * size :][:size]) for at, name in enumerate(parts)]
+    for dropped in ([tmp_path / "in"], files[:1], files[1:], files):
+        plan = scan(dropped)
+        assert by_label(plan) == {"cat": ["1.jpg"], "dog": ["2.jpg"]}
+        assert (plan.complete, plan.notes, plan.ignored) == (True, [], [])
+    with closing(Archives()) as archives:
+        assert read(plan.items[1].source, archives, 2**20) == picture(1)
+    put(tmp_path / "in/1.jpg", picture(5))
+    files[-1].unlink()
+    plan = scan([tmp_path / "in"])
+    assert not plan.complete and any(f"“{parts[0]}”" in note for note in plan.notes)
+
+
+@pytest.mark.parametrize(
+    "names", [("set.zip.1", "set.zip.2"), ("set.zip", "set.zip.bak"), ("set.tar.gz", "set.tar.xz")]
+)
+def test_files_that_are_called_much_as_parts_are_each_their_own(tmp_path, names):
+    for number, name in enumerate(names):
+        put(tmp_path / name, write_zip(tmp_path / "x", {f"cat/{number}.jpg": picture(number)}).read_bytes())
+    plans = [scan([tmp_path / name]) for name in names]
+    assert [by_label(plan) for plan in plans] == [{"cat": ["0.jpg"]}, {"cat": ["1.jpg"]}]
 
 
 def test_a_list_that_is_too_long_or_encrypted_is_named(tmp_path):

@@ -56,7 +56,8 @@ _OTHERS: Final = _words(
     "pred_label y_pred auto_label "
     "size bytes width height format mode camera make model location city country address confidence score md5sum uuid guid email "
     "favorite favourite hidden deleted starred flagged checksum file_checksum import_date original_creation_date view_count "
-    "attachments reactions content message messages sender_name media_metadata exif_data data file_type mime_type"
+    "attachments reactions content message messages sender sender_name from from_id actor actor_id media_metadata exif_data data "
+    "file_type mime_type"
 )
 _ORIGINALS: Final = _words("original_filename original_file_name original_name")
 _PARTS: Final = {
@@ -146,8 +147,8 @@ _CONTAINERS: Final = frozenset(
     _words(
         "takeout googlephotos googlefotos googlefoto "
         "images image imgs img jpegimages jpegs jpgs pngs photos photo foto pictures pics data dataset datasets clsloc rawimages "
-        "imagefiles imagedata allimages imageset imagesets files samples inputs rgb jpg jpeg png bilder fotos imagenes imagens "
-        "immagini 图片 图像 画像 写真 изображения"
+        "imagefiles imagedata allimages imageset imagesets files samples inputs rgb jpg jpeg png bmp bilder fotos imagenes "
+        "imagens immagini 图片 图像 画像 写真 изображения"
     )
 )
 

@@ -58,6 +58,15 @@ _UNREAD: Final = {
     ".parquet": "a Parquet file, which is not read: save its table as CSV",
     ".tfrecord": "a TFRecord file, which is not read: export its images as files",
 }
+_ARRAYS: Final = {
+    **dict.fromkeys((".npz", ".npy"), "a NumPy array"),
+    **dict.fromkeys((".h5", ".hdf5"), "an HDF5 file"),
+    ".mat": "a MATLAB file",
+    **dict.fromkeys((".pkl", ".pickle", ".pt"), "a file of Python objects"),
+}
+"""Suffixes of files of numbers that may be pixels."""
+_IDX: Final = re.compile(r".+[.-]idx\d-ubyte(?:\.gz)?", re.IGNORECASE)
+"""Name of a file in the format of MNIST."""
 
 
 _MAX_SPOKEN: Final = 2**24
@@ -151,6 +160,11 @@ def unread_list(name: str) -> str:
     """Return a sentence about a file whose kind is known and not read, else ""."""
     what = _UNREAD.get(PurePosixPath(name).suffix.lower())
     return f"“{shown(name)}” is {what}." if what else ""
+
+
+def unread_array(name: str) -> str:
+    """Return the kind of a file of numbers that may be pixels, with its article, else ""."""
+    return "an IDX file" if _IDX.fullmatch(name) else _ARRAYS.get(PurePosixPath(name).suffix.lower(), "")
 
 
 def speaks_of_labels(data: bytes, name: str, locate: Located) -> bool:
