@@ -12,6 +12,7 @@ from apitorch_desktop.dataset.sources.lists.names import (
     is_container,
     is_deleted,
     is_derived,
+    is_evaluation,
     is_form,
     is_view,
     named_value,
@@ -54,6 +55,14 @@ _NUMBER: Final = re.compile(r"\s*\(\d{1,3}\)|\s+\d{1,2}")
 """End of the names that systems give to a second folder of the same name: cat (1), cat 2."""
 _MAX_COPIES: Final = 20
 """Folders of the same folders up to which one is looked for the copy of another."""
+_SYNSET: Final = re.compile(r"n\d{8}")
+"""Name of a class of ImageNet: a noun in WordNet."""
+_FEW_VIEWS: Final = 5
+"""Labels among which one may be called as a view of photos is: left, back."""
+_LABELED: Final = frozenset(["train", "validation"])
+"""Parts of a set that have labels wherever others have them."""
+_CHUNK: Final = re.compile(r"([^\W\d_]*)[\W_]*\d{1,5}")
+"""Name of one of the folders that many photos are divided into: trunk00, part 2, 0."""
 _MAX_STRAY: Final = 3
 """Images beside an only folder of folders up to which that folder is still no label."""
 
@@ -171,23 +180,31 @@ class _Finder:
 
     def tidy(self, folder: _Folder) -> None:
         """Take out the folders below that are there twice, or only for order, and put what they hold in their place."""
+        _join_spellings(folder)
         for child in folder.folders.values():
             self.tidy(child)
         self._join_parts(folder)
         only = list(folder.folders.values())
-        if len(only) == 1 and not folder.images and _plain(only[0].name) == _plain(folder.name):
-            folder.folders, folder.images = only[0].folders, only[0].images
+        if len(only) == 1 and _plain(only[0].name) == _plain(folder.name):
+            folder.folders, folder.images = only[0].folders, folder.images + only[0].images
         names = {_plain(name): child for name, child in folder.folders.items()}
-        plain = {name: child for name, child in names.items() if names.keys().isdisjoint(map(_plain, child.folders))}
-        copies = [child for child in names.values() if self._is_copy(child, folder, plain)]
+        plain = {
+            name: child
+            for name, child in names.items()
+            if all(names.keys().isdisjoint(map(_plain, inner.folders)) for inner in _inwards(child))
+        }
+        copied = [(child, self._copy_in(child, folder, plain)) for child in names.values()]
+        copies = [child for child, inner in copied if inner]
         beside = folder.folders.keys() - {child.name for child in copies}
         for child in copies:
             self.notes.append(
                 f"“{shown(child.name)}” holds the folders beside it once more ({_first_quoted(beside)}): it is no label, "
                 "and a photo that lies in both comes once."
             )
+        for child, inner in copied:
+            child.folders = inner.folders if inner else child.folders
         for name, original in ({} if copies else self._originals(folder)).items():
-            child = folder.folders.pop(name)
+            *_, child = _inwards(folder.folders.pop(name))
             self.notes.append(
                 f"“{shown(name)}” holds the folders in “{shown(original.name)}” once more ({_first_quoted(child.folders)}): "
                 "it is no label, and a photo that lies in both comes once."
@@ -238,16 +255,20 @@ class _Finder:
         pairs = [(image, there.get((*place, self.images[image][-1]), -1)) for place, image in _places(copy)]
         return bool(pairs) and all(other >= 0 for _, other in pairs) and self.same(pairs)
 
-    def _is_copy(self, child: _Folder, folder: _Folder, plain: dict[str, _Folder]) -> bool:
-        """Return whether a sub-folder holds all the folders beside it once more, as archives do that were packed twice.
+    def _copy_in(self, child: _Folder, folder: _Folder, plain: dict[str, _Folder]) -> _Folder | None:
+        """Return a sub-folder or an only one in it that holds the folders beside it once more: backup/2020-01-01."""
+        return next((inner for inner in _inwards(child) if self._is_copy(child, inner, folder, plain)), None)
 
-        It is called as its parent or after what was made of photos, is a container, or holds the same files. Any other one
-        sorts the photos: rejected/cat. `plain` are the sub-folders that hold none called as one of them.
+    def _is_copy(self, child: _Folder, inner: _Folder, folder: _Folder, plain: dict[str, _Folder]) -> bool:
+        """Return whether a folder holds all those beside a sub-folder once more, as archives do that were packed twice.
+
+        The sub-folder is called as its parent or after what was made of photos, is a container, or holds the same files. Any
+        other one sorts the photos: rejected/cat. `plain` are the sub-folders that hold none called as one of them.
         """
-        if child.images or len(child.folders) < max(1, len(plain) - 1):
+        if inner.images or len(inner.folders) < max(1, len(plain) - 1):
             return False
         beside = {name: other for name, other in plain.items() if other is not child}
-        inside = {_plain(name): other for name, other in child.folders.items()}
+        inside = {_plain(name): other for name, other in inner.folders.items()}
         if not beside or not beside.keys() <= inside.keys():
             return False
         if _plain(child.name) == _plain(folder.name):
@@ -284,7 +305,10 @@ class _Finder:
 
     def _originals(self, folder: _Folder) -> dict[str, _Folder]:
         """Return name → the only sub-folder whose folders this one holds once more, by its name or the same files."""
-        holders = [child for child in folder.folders.values() if len(child.folders) > 1 and not child.images]
+        inner = {child.name: list(_inwards(child))[-1] for child in folder.folders.values()}
+        holders = [
+            _Folder(name, child.folders) for name, child in inner.items() if len(child.folders) > 1 and not child.images
+        ]
         labels = {child.name: frozenset(map(_plain, child.folders)) for child in holders}
         alike = Counter(labels.values())
         found: dict[str, _Folder] = {}
@@ -330,10 +354,13 @@ class _Finder:
             seen |= files
         return True
 
-    def descend(self, folder: _Folder, split: str, part: str, *, innermost: bool | None = None) -> None:
+    def descend(
+        self, folder: _Folder, split: str, part: str, *, innermost: bool | None = None, series: bool = False
+    ) -> None:
         """Label what is in a folder that is no label itself; `part` is the name of the folder that made the split.
 
-        `innermost`: the innermost folders are the labels; None where that is not known yet.
+        `innermost`: the innermost folders are the labels; None where that is not known yet. `series`: the sub-folders are no
+        labels, as those of another part of the set.
         """
         for image in folder.images:
             self.found[image].split = split
@@ -350,13 +377,15 @@ class _Finder:
             self.notes.append(f"{quoted(paired)} are taken for a part of a set and a label each.")
             return
         self._set_strays_aside(folder, splits)
+        self._open_numbered(folder, splits)
+        sets = self._sets_beside_others(folder, splits)
         folders = list(folder.folders.values())
-        transparent = _transparent(folder, splits) | self._beside_parts(folder, splits)
+        transparent = _transparent(folder, splits) | self._beside_parts(folder, splits) | sets
         if innermost is None:
             innermost = self._are_nested(
                 [child for child in folders if child.name not in transparent] or _below(folders)
             )
-        if not transparent and not innermost and _are_series(folders):
+        if not transparent and not innermost and (series or _are_series(folders)):
             are = "hold the same folders" if _are_layers(folders) else "are a series"
             self.notes.append(f"{quoted(child.name for child in folders)} {are}: their sub-folders are the labels.")
             transparent = {child.name for child in folders}
@@ -369,6 +398,7 @@ class _Finder:
             self.notes.append(f"{quoted([folders[0].name])} holds all the rest: its sub-folders are the labels.")
             self.descend(folders[0], split, part)
             return
+        layered = _series_of_parts([child for child in folders if child.name in transparent & splits.keys()])
         holding = [child.name for child in folders if child.name in transparent & splits.keys() and child.folders]
         if holding and not (len(holding) == 1 and split_of(folder.name)):
             are = "are taken for parts of one set: their" if len(holding) > 1 else "is taken for a part of a set: its"
@@ -388,11 +418,17 @@ class _Finder:
                     self.found[image].split = split
             elif child.name in transparent:
                 own = child.name if child.name in splits else part
-                self.descend(child, splits.get(child.name, "") or split, own, innermost=innermost or None)
+                self.descend(
+                    child,
+                    splits.get(child.name, "") or split,
+                    own,
+                    innermost=innermost or None,
+                    series=child.name in layered,
+                )
             else:
                 for image, inner, name in child.everything():
                     self.found[image] = FolderLabel(name if innermost else child.name, split or inner)
-                names = sorted(filter(_is_word, _classes(child)))
+                names = sorted(filter(_is_class, _classes(child)))
                 if names and not innermost:
                     self.unused.setdefault(child.name, names)
 
@@ -424,12 +460,52 @@ class _Finder:
             for child in strays:
                 self._leave_unlabeled(folder.folders.pop(child.name), "the folder lies beside the parts of a set")
 
+    def _open_numbered(self, folder: _Folder, splits: dict[str, str]) -> None:
+        """Give no label to what is in numbered folders of the test, where the labels of other parts are words: test/part00."""
+        labels = set().union(
+            *(_classes(child) for child in folder.folders.values() if splits.get(child.name) in _LABELED)
+        )
+        if len(labels) < 2 or not all(map(_is_word, labels)):
+            return
+        for child in folder.folders.values():
+            if splits.get(child.name, "") in {"test", "unlabeled"} and child.folders:
+                stems = {match[1] if (match := _CHUNK.fullmatch(name)) else name for name in child.folders}
+                if len(stems) == 1 and all(map(_CHUNK.fullmatch, child.folders)):
+                    are, they = ("is", "it is no label") if len(child.folders) == 1 else ("are", "they are no labels")
+                    self.notes.append(
+                        f"{_first_quoted(child.folders)} in “{shown(child.name)}” {are} only numbered, where the labels in other "
+                        f"parts of the set are words: {they}."
+                    )
+                    child.images, child.folders = [image for image, *_ in child.everything()], {}
+
+    def _sets_beside_others(self, folder: _Folder, splits: dict[str, str]) -> set[str]:
+        """Return the sub-folders with a set each, of train and test, and those beside them that are called so or hold its labels.
+
+        Those that hold no folders for labels are set aside: a set lies beside the photos of a program's runs.
+        """
+        labels = {child.name: _labels_of_parts(child) for child in folder.folders.values() if child.name not in splits}
+        sets = {name for name, own in labels.items() if own}
+        if not sets or len(sets) == len(folder.folders):
+            return set()
+        hold, they = ("holds", "it is no label") if len(sets) == 1 else ("hold", "they are no labels")
+        self.notes.append(f"{quoted(sets)} {hold} the parts of a set: {they}.")
+        known = set().union(*labels.values())
+        found = sets | splits.keys()
+        for child in [child for child in folder.folders.values() if child.name not in found]:
+            names = _classes(child)
+            if names and names <= known:
+                found.add(child.name)
+            elif _plain(child.name) not in map(_plain, known) and not any(map(_is_class, _innermost(child))):
+                self._leave_unlabeled(folder.folders.pop(child.name), "the folder lies beside the parts of a set")
+        return found
+
     def _leave_unlabeled(self, folder: _Folder, why: str) -> None:
         """Give no label to what is in a folder, since its name is none; `why` says what it is."""
+        images = [image for image, *_ in folder.everything()]
         self.why[folder.name] = why
-        self.strays.update(folder.images)
-        self.first.setdefault(folder.name, folder.images[0])
-        self.unlabeled[folder.name] = self.unlabeled.get(folder.name, 0) + len(folder.images)
+        self.strays.update(images)
+        self.first.setdefault(folder.name, images[0])
+        self.unlabeled[folder.name] = self.unlabeled.get(folder.name, 0) + len(images)
 
     def _beside_parts(self, folder: _Folder, splits: dict[str, str]) -> set[str]:
         """Return the sub-folders that hold labels of the parts of a set beside them, as sets for retrieval do; notify of them."""
@@ -439,10 +515,13 @@ class _Finder:
             child.name: _classes(child) for child in folder.folders.values() if child.name in splits or not child.images
         }
         labels = set().union(*(names for name, names in classes.items() if name in splits))
-        found = {name for name, names in classes.items() if name not in splits and len(names) > 1 and names <= labels}
+        found = {name for name, names in classes.items() if name not in splits and names and names <= labels - {name}}
         if found:
             hold = "holds" if len(found) == 1 else "hold"
             self.notes.append(f"{quoted(found)} {hold} labels of {quoted(splits)}: the sub-folders are the labels.")
+        elif whole := _whole(folder.folders.values()):
+            are = "is taken for a part" if len(splits) == 1 else "are taken for parts"
+            self.notes.append(f"{quoted(splits)} {are} of “{shown(whole.name)}”, whose sub-folders are the labels.")
         return found
 
     def _are_nested(self, folders: list[_Folder]) -> bool:
@@ -463,6 +542,8 @@ class _Finder:
 
 def _transparent(folder: _Folder, splits: dict[str, str]) -> set[str]:
     """Return the names of the sub-folders that are parts of a set, containers, or those of a camera."""
+    if _whole(folder.folders.values()):
+        return set(folder.folders)
     found = {name for name in folder.folders if name in splits or _is_container(folder.folders[name])}
     if len(found) < len(folder.folders) and len(set(splits.values())) < 2:  # a class may be called “train” or “photos”
         found = {name for name in splits if folder.folders[name].folders and not folder.folders[name].images}
@@ -528,8 +609,24 @@ def _join_pairs(folder: _Folder) -> None:
             folder.folders |= {(both := f"{name}/{leaf.name}"): _Folder(both, images=leaf.images) for leaf in below}
 
 
+def _join_spellings(folder: _Folder) -> None:
+    """Put together the sub-folders whose names differ in case or blanks alone, as they lie in archives of other systems."""
+    spelled: dict[str, _Folder] = {}
+    for name, child in list(folder.folders.items()):
+        if (first := spelled.setdefault(_plain(name), child)) is not child:
+            _merge(first, folder.folders.pop(name))
+
+
+def _inwards(folder: _Folder) -> Iterator[_Folder]:
+    """Yield a folder and, as long as one holds nothing but an only folder, that."""
+    yield folder
+    while len(folder.folders) == 1 and not folder.images:
+        (folder,) = folder.folders.values()
+        yield folder
+
+
 def _plain(name: str) -> str:
-    return unicodedata.normalize("NFC", name).casefold()
+    return unicodedata.normalize("NFC", name).casefold().strip()
 
 
 def _places(folder: _Folder, above: Parts = ()) -> Iterator[tuple[Parts, int]]:
@@ -567,16 +664,31 @@ def _is_kind(folder: _Folder) -> bool:
     return _is_word(folder.name) and not (folder.images and below) and all(_is_kind(child) for child in below)
 
 
+def _innermost(folder: _Folder) -> Iterator[str]:
+    """Yield the names of the folders below that hold images themselves."""
+    yield from (name for child in folder.folders.values() for _, name in _leaves(child, 1))
+
+
 def _is_word(name: str) -> bool:
     """Return whether a name may be one of a kind: no number, date, container or part of a split."""
     return not re.search(r"\d", name) and not is_container(name) and not split_words(name)[0]
+
+
+def _is_class(name: str) -> bool:
+    """Return whether a name may be one of a label in several folders: a word, with a number before it or not, or a synset."""
+    return _SYNSET.fullmatch(name) is not None or _is_word(_unnumbered(name))
+
+
+def _unnumbered(name: str) -> str:
+    """Return a name without the number before it: 01_palm."""
+    return re.sub(r"^\d{1,3}[\W_]+(?=[^\W\d_])", "", name)
 
 
 def _are_series(folders: list[_Folder]) -> bool:
     """Return whether folders are several sets, or have labels in common and are forms of one set, or numbered sessions."""
     if len(folders) < 2 or not all(folder.folders and not folder.images for folder in folders):
         return False
-    if all(_holds_parts(folder) or _are_layers(list(folder.folders.values())) for folder in folders):  # several sets
+    if all(_is_set(folder) for folder in folders):
         return True
     if _share_classes(folders) or _are_layers(folders):
         return True
@@ -596,17 +708,20 @@ def _are_series(folders: list[_Folder]) -> bool:
 def _are_layers(folders: list[_Folder]) -> bool:
     """Return whether folders hold the same folders each, whose names are those of labels: art/dog, photo/dog.
 
-    Below forms of photos two are enough: color/healthy, grayscale/healthy. Elsewhere there are about as many as folders, or
-    more; fewer may be those who took the photos of each label, or how.
+    Below forms of photos two are enough: color/healthy, grayscale/healthy; and so are two synsets. Elsewhere there are about as
+    many as folders, or more; fewer may be those who took the photos of each label, or how.
     """
     if len(folders) < 2 or not all(folder.folders and not folder.images for folder in folders):
         return False
     names = [set(folder.folders) for folder in folders]
     common = set.intersection(*names)
+    sure = all(is_form(folder.name) for folder in folders) or all(map(_SYNSET.fullmatch, common))
+    fewest = 2 if sure else max(3, len(folders) - 1)
     return (
         len(common) >= _MOST * len(set.union(*names))
-        and len(common) >= (2 if all(is_form(folder.name) for folder in folders) else max(3, len(folders) - 1))
-        and all(_is_word(name) and not is_view(name) for name in common)
+        and len(common) >= fewest
+        and all(map(_is_class, common))
+        and _FEW_VIEWS * sum(map(is_view, map(_unnumbered, common))) <= len(common)
     )
 
 
@@ -634,12 +749,37 @@ def _classes(folder: _Folder) -> set[str]:
     return set(folder.folders)
 
 
+def _whole(folders: Iterable[_Folder]) -> _Folder | None:
+    """Return the only folder of labels, where all those beside it are called after a part of it: pets, pets-test."""
+    folders = list(folders)
+    named = {folder.name: split_words(folder.name) for folder in folders}
+    holders = [folder for folder in folders if len(folder.folders) > 1 and not folder.images]
+    whole = [folder for folder in holders if not named[folder.name][0]]
+    if len(whole) != 1 or len(folders) < 2:
+        return None
+    labels = whole[0].folders.keys()
+    others = [folder for folder in folders if folder is not whole[0]]
+    if not all(named[other.name][0] and other.folders.keys() <= labels for other in others):
+        return None
+    own = named[whole[0].name][1]
+    alike = all(any(_begin_alike(one, word) for one in own for word in named[other.name][1]) for other in others)
+    is_set = all(map(_is_class, labels)) and not any(map(is_view, labels))
+    return whole[0] if is_set and len(labels) >= (2 if alike else 3) else None
+
+
+def _begin_alike(one: str, other: str) -> bool:
+    return one == other or (min(len(one), len(other)) > 3 and one[:4] == other[:4])
+
+
 def _splits(folders: Iterable[_Folder]) -> dict[str, str]:
     """Return name → part of a split: of folders called after one, and of several that differ in nothing else.
 
-    Of one part alone, three that differ by a short number are classes or a series: Test 1, Test 2, Test 3.
+    So are those called after a part and more, beside a part or the whole that holds the labels: train, test_stg1; pets,
+    pets-test. Of one part alone, three that differ by a short number are classes or a series: Test 1, Test 2, Test 3.
+    Evaluation is validation, and the test where there is another part for validation.
     """
     folders = list(folders)
+    whole = _whole(folders)
     found: dict[str, str] = {}
     alike: dict[tuple[str, ...], dict[str, str]] = {}
     for folder in folders:
@@ -649,14 +789,24 @@ def _splits(folders: Iterable[_Folder]) -> dict[str, str]:
         elif part:
             alike.setdefault(rest, {})[folder.name] = part
     for group in alike.values():
-        if len(set(group.values())) > 1:
+        if len(set(group.values())) > 1 or whole:
             found |= group
+    labels = {label for folder in folders if folder.name in found and not folder.images for label in folder.folders}
+    known = {normal(label) for label in labels}
+    for folder in folders:
+        part, rest = split_words(folder.name)
+        if part and labels and (folder.folders.keys() <= labels if folder.folders else "".join(rest) not in known):
+            found[folder.name] = part
     numbered = [
         re.fullmatch(r"([^\W\d_]+[\W_]*)\d{1,3}", folder.name.casefold()) for folder in folders if not folder.folders
     ]
     stems = Counter(match[1] for match in numbered if match)
     if len(set(found.values())) == 1 and not any(map(_NO_CLASS.search, found)) and max(stems.values(), default=0) > 2:
         found = {name: part for name, part in found.items() if stems[name.casefold().rstrip("0123456789")] < 3}
+    if "test" not in found.values() and any(
+        part == "validation" and not is_evaluation(name) for name, part in found.items()
+    ):
+        found |= {name: "test" for name in found if is_evaluation(name)}
     return found
 
 
@@ -684,10 +834,40 @@ def _is_wrapper(child: _Folder, parent: _Folder, *, in_part: bool) -> bool:
     return below[0].name == child.name or _is_wrapper(below[0], child, in_part=in_part)
 
 
-def _holds_parts(folder: _Folder) -> bool:
-    """Return whether a folder holds nothing but parts of a set, which have sub-folders for labels."""
+def _series_of_parts(parts: list[_Folder]) -> set[str]:
+    """Return the parts of a set whose sub-folders are no labels since those of another part are none, with the same in them."""
+    inside = {part.name: list(part.folders.values()) for part in parts if part.folders and not part.images}
+    found = {name for name, folders in inside.items() if _are_series(folders)}
+    labels = {child.name for name in found for child in _below(inside[name])}
+    return {
+        name
+        for name, folders in inside.items()
+        if found and all(child.folders.keys() <= labels and child.folders and not child.images for child in folders)
+    }
+
+
+def _is_set(folder: _Folder) -> bool:
+    """Return whether a folder is a set by itself: it holds nothing but parts that have sub-folders for labels, or layers."""
     below = list(folder.folders.values())
-    return len(_splits(below)) == len(below) and any(part.folders and not part.images for part in below)
+    if len(_splits(below)) == len(below) and any(part.folders and not part.images for part in below):
+        return True
+    return _are_layers(below) or bool(_labels_of_parts(folder))
+
+
+def _labels_of_parts(folder: _Folder) -> set[str]:
+    """Return the labels that the parts of a set in a folder have in common; nothing where it holds none, or one alone.
+
+    The set may lie in an only folder or in containers: master/images/{train,test}.
+    """
+    below = list(folder.folders.values())
+    if len(below) == 1 or (below and all(map(_is_container, below))):
+        return set().union(*map(_labels_of_parts, below))
+    splits = _splits(below)
+    parts = [child for child in below if child.name in splits and child.folders and not child.images]
+    if len({splits[child.name] for child in parts}) < 2:
+        return set()
+    labels = set.intersection(*map(_classes, parts))
+    return labels if len(labels) > 1 and not all(map(is_view, labels)) else set()
 
 
 def _is_structure(folder: _Folder) -> bool:
