@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from apitorch_desktop.dataset.importer.part_prefixes import labels_behind_prefixes
 from apitorch_desktop.dataset.sources.lists.index import Parts
 from apitorch_desktop.dataset.sources.lists.names import (
     is_container,
@@ -51,6 +52,10 @@ _OWN: Final = frozenset(["my", "our", "meine", "unsere", "mes", "nos", "mis", "m
 """Words in the name of a container that say whose the images are."""
 _PART: Final = re.compile(r"(.+-)\d{3}")
 """Name of one of the parts that a storage gives a download in: takeout-20210304T050607Z-001."""
+_OF_SEVERAL: Final = re.compile(
+    r"(?i)(.*?\w)[\W_]+(?:part|teil|partie|parte|deel|del)[\W_]+(\d{1,3})([\W_]+[^\W\d_]{2,4}[\W_]+\d{1,3})"
+)
+"""Name of one of several parts of a download: Photos Part 1 of 2."""
 _NUMBER: Final = re.compile(r"\s*\(\d{1,3}\)|\s+\d{1,2}")
 """End of the names that systems give to a second folder of the same name: cat (1), cat 2."""
 _MAX_COPIES: Final = 20
@@ -61,7 +66,7 @@ _FEW_VIEWS: Final = 5
 """Labels among which one may be called as a view of photos is: left, back."""
 _LABELED: Final = frozenset(["train", "validation"])
 """Parts of a set that have labels wherever others have them."""
-_CHUNK: Final = re.compile(r"([^\W\d_]*)[\W_]*\d{1,5}")
+_CHUNK: Final = re.compile(r"([^\W\d_]*)[\W_]*([0-9]{1,5})")
 """Name of one of the folders that many photos are divided into: trunk00, part 2, 0."""
 _MAX_STRAY: Final = 3
 """Images beside an only folder of folders up to which that folder is still no label."""
@@ -119,6 +124,14 @@ def folder_labels(
     if all(entry.label.endswith(_SAMPLES) for entry in found if entry.label):
         for entry in found:
             entry.label = entry.label.removesuffix(_SAMPLES)
+    if plain := labels_behind_prefixes((entry.label, entry.split) for entry in found if entry.label):
+        first = plain[min(plain)]
+        notes.append(
+            f"{quoted(name for name, label in plain.items() if label == first)} are the label “{shown(first)}” in different "
+            "parts of the set; so it is with all labels."
+        )
+        for entry in found:
+            entry.label = plain.get(entry.label, entry.label)
     if not labeled and not any(entry.label for entry in found):
         for image, entry in enumerate(found):
             entry.label = "" if entry.split or image in finder.strays else root
@@ -141,7 +154,8 @@ class _Finder:
     sub-folders:
 
     1. all name a part of a set and a label: train_cat, train_dog, test_cat (`_paired`);
-    2. parts of a set and containers are no labels, what they hold is: train, test, images (`_transparent`);
+    2. parts of a set and containers are no labels, what they hold is: train, test, images (`_transparent`),
+       nor are sets with such parts beside anything else (`_sets_beside_others`), or forms of the photos in one (`_forms`);
     3. kinds of kinds: the innermost folders are the labels: animal/mammal/cat (`_are_nested`);
     4. sets, forms or sessions with labels in common: their sub-folders are the labels: day1/cat, day2/cat (`_are_series`),
        also beside a part of a set: train/cat, query/cat (`_beside_parts`);
@@ -225,6 +239,7 @@ class _Finder:
 
     def _join_parts(self, folder: _Folder) -> None:
         """Put together what lies in the same folder of several parts of a download, which are called after it."""
+        self._join_counted_parts(folder)
         alike: dict[tuple[str, str], list[_Folder]] = {}
         for child in folder.folders.values():
             if (match := _PART.fullmatch(child.name)) and len(child.folders) == 1 and not child.images:
@@ -236,6 +251,19 @@ class _Finder:
                 self.notes.append(f"{_first_quoted(part.name for part in parts)} are parts of one download.")
                 for part in parts:
                     _merge(folder, folder.folders.pop(part.name))
+
+    def _join_counted_parts(self, folder: _Folder) -> None:
+        """Put together folders that differ in their number of several alone: Photos Part 1 of 2, Photos Part 2 of 2."""
+        alike: dict[tuple[str, str], dict[str, str]] = {}
+        for name in folder.folders:
+            if match := _OF_SEVERAL.fullmatch(name.strip()):
+                alike.setdefault((match[1], match[3]), {})[match[2]] = name
+        for (before, _), parts in alike.items():
+            if len(parts) > 1:
+                self.notes.append(f"{_first_quoted(parts.values())} are parts of one download.")
+                joined = folder.folders.setdefault(before, _Folder(before))
+                for name in parts.values():
+                    _merge(joined, folder.folders.pop(name))
 
     def _take_out_copies(self, folder: _Folder) -> None:
         """Put what is in copies of single sub-folders into these: cat copy, cat (1), Copy of cat."""
@@ -380,7 +408,7 @@ class _Finder:
         self._open_numbered(folder, splits)
         sets = self._sets_beside_others(folder, splits)
         folders = list(folder.folders.values())
-        transparent = _transparent(folder, splits) | self._beside_parts(folder, splits) | sets
+        transparent = _transparent(folder, splits) | self._beside_parts(folder, splits) | sets | self._forms(folder)
         if innermost is None:
             innermost = self._are_nested(
                 [child for child in folders if child.name not in transparent] or _below(folders)
@@ -468,15 +496,13 @@ class _Finder:
         if len(labels) < 2 or not all(map(_is_word, labels)):
             return
         for child in folder.folders.values():
-            if splits.get(child.name, "") in {"test", "unlabeled"} and child.folders:
-                stems = {match[1] if (match := _CHUNK.fullmatch(name)) else name for name in child.folders}
-                if len(stems) == 1 and all(map(_CHUNK.fullmatch, child.folders)):
-                    are, they = ("is", "it is no label") if len(child.folders) == 1 else ("are", "they are no labels")
-                    self.notes.append(
-                        f"{_first_quoted(child.folders)} in “{shown(child.name)}” {are} only numbered, where the labels in other "
-                        f"parts of the set are words: {they}."
-                    )
-                    child.images, child.folders = [image for image, *_ in child.everything()], {}
+            if splits.get(child.name, "") in {"test", "unlabeled"} and child.folders and _are_chunks(child.folders):
+                are, they = ("is", "it is no label") if len(child.folders) == 1 else ("are", "they are no labels")
+                self.notes.append(
+                    f"{_first_quoted(child.folders)} in “{shown(child.name)}” {are} only numbered, where the labels in other "
+                    f"parts of the set are words: {they}."
+                )
+                child.images, child.folders = [image for image, *_ in child.everything()], {}
 
     def _sets_beside_others(self, folder: _Folder, splits: dict[str, str]) -> set[str]:
         """Return the sub-folders with a set each, of train and test, and those beside them that are called so or hold its labels.
@@ -524,6 +550,20 @@ class _Finder:
             self.notes.append(f"{quoted(splits)} {are} of “{shown(whole.name)}”, whose sub-folders are the labels.")
         return found
 
+    def _forms(self, folder: _Folder) -> set[str]:
+        """Return the sub-folders where they are a container and forms of its photos: pictures, originals; notify of them."""
+        children = list(folder.folders.values())
+        if not any(is_container(child.name) for child in children) or len(children) < 2:
+            return set()
+        if any(child.folders or not (is_container(child.name) or is_form(child.name)) for child in children):
+            return set()
+        files = [{self.images[image][-1] for image in child.images} for child in children]
+        counted = all(is_counter(file.rpartition(".")[0]) for file in files[0])
+        if counted or any(names != files[0] for names in files):
+            return set()
+        self.notes.append(f"{quoted(folder.folders)} hold the same photos in several forms: they are no labels.")
+        return set(folder.folders)
+
     def _are_nested(self, folders: list[_Folder]) -> bool:
         """Return whether folders are kinds of kinds, as in animal/mammal/cat, and notify of it."""
         leaves = [leaf for folder in folders for leaf in _leaves(folder, 1)]
@@ -538,6 +578,14 @@ class _Finder:
                 f"The folders are kinds of kinds: the innermost ones are the labels, as “{shown(leaves[0][1])}”."
             )
         return nested
+
+
+def _are_chunks(names: Iterable[str]) -> bool:
+    """Return whether names are numbered one after the other from 0 or 1 on, and differ in nothing else."""
+    matches = [_CHUNK.fullmatch(name) for name in names]
+    stems = {match[1] if match else "" for match in matches}
+    numbers = {int(match[2]) if match else -1 for match in matches}
+    return len(stems) == 1 and any(numbers == set(range(first, first + len(matches))) for first in (0, 1))
 
 
 def _transparent(folder: _Folder, splits: dict[str, str]) -> set[str]:

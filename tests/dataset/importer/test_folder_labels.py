@@ -130,6 +130,12 @@ TREES = {
     "evaluation beside validation": ({f"{part}/{label}": label for part in ("training", "validation", "evaluation") for label in ("soup", "rice")}, {"train", "validation", "test"}),
     "evaluation beside training": ({f"{part}/{label}": label for part in ("training", "evaluation") for label in ("soup", "rice")}, {"train", "validation"}),
     "words of more languages": ({"zbiór_treningowy/kot": "kot", "Doğrulama/kot": "kot", "testovací sada/kot": "kot"}, {"train", "validation", "test"}),
+    "numbered labels of a test alone": ({"train/crow": "crow", "train/gull": "gull", "test/7": "7"}, {"train", "test"}),
+    "prefixes of parts": ({f"{number}.{part}/{part[0]}S_{label}": label for number, part in enumerate(("Training", "Validation")) for label in ("cat", "dog")}, {"train", "validation"}),
+    "the same prefix in parts": ({f"{part}/t_{label}": f"t_{label}" for part in ("train", "test") for label in ("cat", "dog")}, {"train", "test"}),
+    "prefixes that are no parts": ({"train/a_cat": "a_cat", "train/a_dog": "a_dog", "test/b_cat": "b_cat", "test/b_dog": "b_dog"}, {"train", "test"}),
+    "some of several": ({"Photos Part 1 of 2/cat": "cat", "Photos Part 2 of 2/cat": "cat", "Photos Part 2 of 2/dog": "dog"}, {""}),
+    "a label in several parts": ({"cat part 1 of 2": "cat", "cat part 2 of 2": "cat", "dog": "dog"}, {""}),
     "split beside a label": ({"train/cat": "cat", "train/dog": "dog", "extra": "extra"}, {"train", ""}),
 }  # fmt: skip
 
@@ -155,6 +161,15 @@ def test_names_of_folders_that_are_no_labels_are_said():
         "“data” is taken for a holder of images: the sub-folders are labels, not the name.",
         "“docs” lies beside “data”: its photos have no label.",
     ]
+
+
+def test_forms_of_the_same_photos_beside_a_container_are_no_labels():
+    names = [(folder, f"Photo on 0{day}.03.jpg") for folder in ("Pictures", "Originals") for day in (4, 5)]
+    found, notes = folder_labels(names, "root")
+    assert {entry.label for entry in found} == {"root"}
+    assert notes == ["“Originals” and “Pictures” hold the same photos in several forms: they are no labels."]
+    found, _ = folder_labels([*names, ("Originals", "Photo on 06.03.jpg")], "root")
+    assert {entry.label for entry in found} == {"Pictures", "Originals"}
 
 
 @pytest.mark.parametrize(

@@ -119,8 +119,8 @@ _DERIVED: Final = frozenset(
 """Words for what was made of other photos."""
 _FORMS: Final = frozenset(
     _words(
-        "original orig raw resized cropped augmented edited color colour rgb grayscale greyscale gray grey bw segmented binary "
-        "normalized enhanced filtered denoised thermal infrared depth edges sketch"
+        "original originals orig raw resized cropped augmented edited color colour rgb grayscale greyscale gray grey bw "
+        "segmented binary normalized enhanced filtered denoised thermal infrared depth edges sketch"
     )
 )
 """Words for the forms that a photo is kept in."""
