@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Collection
+from functools import lru_cache
 from typing import Final
 
 
@@ -218,6 +219,7 @@ def is_known_header(cell: str) -> bool:
     return has_label_role(cell) or rank(cell, "path") is not None or rank(cell, "split") is not None
 
 
+@lru_cache(2**14)
 def split_words(name: str) -> tuple[str, tuple[str, ...]]:
     """Return the part of a split in a folder's name ("" for none) and the remaining words of the name."""
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Za-z])(?=\d)", " ", unicodedata.normalize("NFC", name))
