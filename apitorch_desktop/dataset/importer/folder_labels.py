@@ -7,11 +7,13 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from apitorch_desktop.dataset.importer.part_prefixes import labels_behind_prefixes
 from apitorch_desktop.dataset.sources.lists.index import Parts
 from apitorch_desktop.dataset.sources.lists.names import (
     is_container,
     is_deleted,
     is_derived,
+    is_evaluation,
     is_form,
     is_view,
     named_value,
@@ -50,10 +52,22 @@ _OWN: Final = frozenset(["my", "our", "meine", "unsere", "mes", "nos", "mis", "m
 """Words in the name of a container that say whose the images are."""
 _PART: Final = re.compile(r"(.+-)\d{3}")
 """Name of one of the parts that a storage gives a download in: takeout-20210304T050607Z-001."""
+_OF_SEVERAL: Final = re.compile(
+    r"(?i)(.*?\w)[\W_]+(?:part|teil|partie|parte|deel|del)[\W_]+(\d{1,3})([\W_]+[^\W\d_]{2,4}[\W_]+\d{1,3})"
+)
+"""Name of one of several parts of a download: Photos Part 1 of 2."""
 _NUMBER: Final = re.compile(r"\s*\(\d{1,3}\)|\s+\d{1,2}")
 """End of the names that systems give to a second folder of the same name: cat (1), cat 2."""
 _MAX_COPIES: Final = 20
 """Folders of the same folders up to which one is looked for the copy of another."""
+_SYNSET: Final = re.compile(r"n\d{8}")
+"""Name of a class of ImageNet: a noun in WordNet."""
+_FEW_VIEWS: Final = 5
+"""Labels among which one may be called as a view of photos is: left, back."""
+_LABELED: Final = frozenset(["train", "validation"])
+"""Parts of a set that have labels wherever others have them."""
+_CHUNK: Final = re.compile(r"([^\W\d_]*)[\W_]*([0-9]{1,5})")
+"""Name of one of the folders that many photos are divided into: trunk00, part 2, 0."""
 _MAX_STRAY: Final = 3
 """Images beside an only folder of folders up to which that folder is still no label."""
 
@@ -116,6 +130,14 @@ def folder_labels(
     if all(entry.label.endswith(_SAMPLES) for entry in found if entry.label):
         for entry in found:
             entry.label = entry.label.removesuffix(_SAMPLES)
+    if plain := labels_behind_prefixes((entry.label, entry.split) for entry in found if entry.label):
+        first = plain[min(plain)]
+        notes.append(
+            f"{quoted(name for name, label in plain.items() if label == first)} are the label “{shown(first)}” in different "
+            "parts of the set; so it is with all labels."
+        )
+        for entry in found:
+            entry.label = plain.get(entry.label, entry.label)
     if not labeled and not any(entry.label for entry in found):
         for image, entry in enumerate(found):
             entry.label = "" if entry.split or image in finder.strays else root
@@ -138,7 +160,8 @@ class _Finder:
     sub-folders:
 
     1. all name a part of a set and a label: train_cat, train_dog, test_cat (`_paired`);
-    2. parts of a set and containers are no labels, what they hold is: train, test, images (`_transparent`);
+    2. parts of a set and containers are no labels, what they hold is: train, test, images (`_transparent`),
+       nor are sets with such parts beside anything else (`_sets_beside_others`), or forms of the photos in one (`_forms`);
     3. kinds of kinds: the innermost folders are the labels: animal/mammal/cat (`_are_nested`);
     4. sets, forms or sessions with labels in common: their sub-folders are the labels: day1/cat, day2/cat (`_are_series`),
        also beside a part of a set: train/cat, query/cat (`_beside_parts`);
@@ -178,23 +201,31 @@ class _Finder:
 
     def tidy(self, folder: _Folder) -> None:
         """Take out the folders below that are there twice, or only for order, and put what they hold in their place."""
+        _join_spellings(folder)
         for child in folder.folders.values():
             self.tidy(child)
         self._join_parts(folder)
         only = list(folder.folders.values())
-        if len(only) == 1 and not folder.images and _plain(only[0].name) == _plain(folder.name):
-            folder.folders, folder.images = only[0].folders, only[0].images
+        if len(only) == 1 and _plain(only[0].name) == _plain(folder.name):
+            folder.folders, folder.images = only[0].folders, folder.images + only[0].images
         names = {_plain(name): child for name, child in folder.folders.items()}
-        plain = {name: child for name, child in names.items() if names.keys().isdisjoint(map(_plain, child.folders))}
-        copies = [child for child in names.values() if self._is_copy(child, folder, plain)]
+        plain = {
+            name: child
+            for name, child in names.items()
+            if all(names.keys().isdisjoint(map(_plain, inner.folders)) for inner in _inwards(child))
+        }
+        copied = [(child, self._copy_in(child, folder, plain)) for child in names.values()]
+        copies = [child for child, inner in copied if inner]
         beside = folder.folders.keys() - {child.name for child in copies}
         for child in copies:
             self.notes.append(
                 f"“{shown(child.name)}” holds the folders beside it once more ({_first_quoted(beside)}): it is no label, "
                 "and a photo that lies in both comes once."
             )
+        for child, inner in copied:
+            child.folders = inner.folders if inner else child.folders
         for name, original in ({} if copies else self._originals(folder)).items():
-            child = folder.folders.pop(name)
+            *_, child = _inwards(folder.folders.pop(name))
             self.notes.append(
                 f"“{shown(name)}” holds the folders in “{shown(original.name)}” once more ({_first_quoted(child.folders)}): "
                 "it is no label, and a photo that lies in both comes once."
@@ -215,6 +246,7 @@ class _Finder:
 
     def _join_parts(self, folder: _Folder) -> None:
         """Put together what lies in the same folder of several parts of a download, which are called after it."""
+        self._join_counted_parts(folder)
         alike: dict[tuple[str, str], list[_Folder]] = {}
         for child in folder.folders.values():
             if (match := _PART.fullmatch(child.name)) and len(child.folders) == 1 and not child.images:
@@ -226,6 +258,19 @@ class _Finder:
                 self.notes.append(f"{_first_quoted(part.name for part in parts)} are parts of one download.")
                 for part in parts:
                     _merge(folder, folder.folders.pop(part.name))
+
+    def _join_counted_parts(self, folder: _Folder) -> None:
+        """Put together folders that differ in their number of several alone: Photos Part 1 of 2, Photos Part 2 of 2."""
+        alike: dict[tuple[str, str], dict[str, str]] = {}
+        for name in folder.folders:
+            if match := _OF_SEVERAL.fullmatch(name.strip()):
+                alike.setdefault((match[1], match[3]), {})[match[2]] = name
+        for (before, _), parts in alike.items():
+            if len(parts) > 1:
+                self.notes.append(f"{_first_quoted(parts.values())} are parts of one download.")
+                joined = folder.folders.setdefault(before, _Folder(before))
+                for name in parts.values():
+                    _merge(joined, folder.folders.pop(name))
 
     def _take_out_copies(self, folder: _Folder) -> None:
         """Put what is in copies of single sub-folders into these: cat copy, cat (1), Copy of cat."""
@@ -245,16 +290,20 @@ class _Finder:
         pairs = [(image, there.get((*place, self.images[image][-1]), -1)) for place, image in _places(copy)]
         return bool(pairs) and all(other >= 0 for _, other in pairs) and self.same(pairs)
 
-    def _is_copy(self, child: _Folder, folder: _Folder, plain: dict[str, _Folder]) -> bool:
-        """Return whether a sub-folder holds all the folders beside it once more, as archives do that were packed twice.
+    def _copy_in(self, child: _Folder, folder: _Folder, plain: dict[str, _Folder]) -> _Folder | None:
+        """Return a sub-folder or an only one in it that holds the folders beside it once more: backup/2020-01-01."""
+        return next((inner for inner in _inwards(child) if self._is_copy(child, inner, folder, plain)), None)
 
-        It is called as its parent or after what was made of photos, is a container, or holds the same files. Any other one
-        sorts the photos: rejected/cat. `plain` are the sub-folders that hold none called as one of them.
+    def _is_copy(self, child: _Folder, inner: _Folder, folder: _Folder, plain: dict[str, _Folder]) -> bool:
+        """Return whether a folder holds all those beside a sub-folder once more, as archives do that were packed twice.
+
+        The sub-folder is called as its parent or after what was made of photos, is a container, or holds the same files. Any
+        other one sorts the photos: rejected/cat. `plain` are the sub-folders that hold none called as one of them.
         """
-        if child.images or len(child.folders) < max(1, len(plain) - 1):
+        if inner.images or len(inner.folders) < max(1, len(plain) - 1):
             return False
         beside = {name: other for name, other in plain.items() if other is not child}
-        inside = {_plain(name): other for name, other in child.folders.items()}
+        inside = {_plain(name): other for name, other in inner.folders.items()}
         if not beside or not beside.keys() <= inside.keys():
             return False
         if _plain(child.name) == _plain(folder.name):
@@ -291,7 +340,10 @@ class _Finder:
 
     def _originals(self, folder: _Folder) -> dict[str, _Folder]:
         """Return name → the only sub-folder whose folders this one holds once more, by its name or the same files."""
-        holders = [child for child in folder.folders.values() if len(child.folders) > 1 and not child.images]
+        inner = {child.name: list(_inwards(child))[-1] for child in folder.folders.values()}
+        holders = [
+            _Folder(name, child.folders) for name, child in inner.items() if len(child.folders) > 1 and not child.images
+        ]
         labels = {child.name: frozenset(map(_plain, child.folders)) for child in holders}
         alike = Counter(labels.values())
         found: dict[str, _Folder] = {}
@@ -337,10 +389,13 @@ class _Finder:
             seen |= files
         return True
 
-    def descend(self, folder: _Folder, split: str, part: str, *, innermost: bool | None = None) -> None:
+    def descend(
+        self, folder: _Folder, split: str, part: str, *, innermost: bool | None = None, series: bool = False
+    ) -> None:
         """Label what is in a folder that is no label itself; `part` is the name of the folder that made the split.
 
-        `innermost`: the innermost folders are the labels; None where that is not known yet.
+        `innermost`: the innermost folders are the labels; None where that is not known yet. `series`: the sub-folders are no
+        labels, as those of another part of the set.
         """
         for image in folder.images:
             self.found[image].split = split
@@ -357,13 +412,15 @@ class _Finder:
             self.notes.append(f"{quoted(paired)} are taken for a part of a set and a label each.")
             return
         self._set_strays_aside(folder, splits)
+        self._open_numbered(folder, splits)
+        sets = self._sets_beside_others(folder, splits)
         folders = list(folder.folders.values())
-        transparent = _transparent(folder, splits) | self._beside_parts(folder, splits)
+        transparent = _transparent(folder, splits) | self._beside_parts(folder, splits) | sets | self._forms(folder)
         if innermost is None:
             innermost = self._are_nested(
                 [child for child in folders if child.name not in transparent] or _below(folders)
             )
-        if not transparent and not innermost and _are_series(folders):
+        if not transparent and not innermost and (series or _are_series(folders)):
             are = "hold the same folders" if _are_layers(folders) else "are a series"
             self.notes.append(f"{quoted(child.name for child in folders)} {are}: their sub-folders are the labels.")
             transparent = {child.name for child in folders}
@@ -376,6 +433,7 @@ class _Finder:
             self.notes.append(f"{quoted([folders[0].name])} holds all the rest: its sub-folders are the labels.")
             self.descend(folders[0], split, part)
             return
+        layered = _series_of_parts([child for child in folders if child.name in transparent & splits.keys()])
         holding = [child.name for child in folders if child.name in transparent & splits.keys() and child.folders]
         if holding and not (len(holding) == 1 and split_of(folder.name)):
             are = "are taken for parts of one set: their" if len(holding) > 1 else "is taken for a part of a set: its"
@@ -395,12 +453,18 @@ class _Finder:
                     self.found[image].split = split
             elif child.name in transparent:
                 own = child.name if child.name in splits else part
-                self.descend(child, splits.get(child.name, "") or split, own, innermost=innermost or None)
+                self.descend(
+                    child,
+                    splits.get(child.name, "") or split,
+                    own,
+                    innermost=innermost or None,
+                    series=child.name in layered,
+                )
             else:
                 held = list(child.everything())
                 for image, inner, name in held:
                     self.found[image] = FolderLabel(name if innermost else child.name, split or inner)
-                names = sorted(filter(_is_word, _classes(child)))
+                names = sorted(filter(_is_class, _classes(child)))
                 if names and not innermost and not all(image in self.listed for image, *_ in held):
                     self.unused.setdefault(child.name, names)
 
@@ -432,12 +496,50 @@ class _Finder:
             for child in strays:
                 self._leave_unlabeled(folder.folders.pop(child.name), "the folder lies beside the parts of a set")
 
+    def _open_numbered(self, folder: _Folder, splits: dict[str, str]) -> None:
+        """Give no label to what is in numbered folders of the test, where the labels of other parts are words: test/part00."""
+        labels = set().union(
+            *(_classes(child) for child in folder.folders.values() if splits.get(child.name) in _LABELED)
+        )
+        if len(labels) < 2 or not all(map(_is_word, labels)):
+            return
+        for child in folder.folders.values():
+            if splits.get(child.name, "") in {"test", "unlabeled"} and child.folders and _are_chunks(child.folders):
+                are, they = ("is", "it is no label") if len(child.folders) == 1 else ("are", "they are no labels")
+                self.notes.append(
+                    f"{_first_quoted(child.folders)} in “{shown(child.name)}” {are} only numbered, where the labels in other "
+                    f"parts of the set are words: {they}."
+                )
+                child.images, child.folders = [image for image, *_ in child.everything()], {}
+
+    def _sets_beside_others(self, folder: _Folder, splits: dict[str, str]) -> set[str]:
+        """Return the sub-folders with a set each, of train and test, and those beside them that are called so or hold its labels.
+
+        Those that hold no folders for labels are set aside: a set lies beside the photos of a program's runs.
+        """
+        labels = {child.name: _labels_of_parts(child) for child in folder.folders.values() if child.name not in splits}
+        sets = {name for name, own in labels.items() if own}
+        if not sets or len(sets) == len(folder.folders):
+            return set()
+        hold, they = ("holds", "it is no label") if len(sets) == 1 else ("hold", "they are no labels")
+        self.notes.append(f"{quoted(sets)} {hold} the parts of a set: {they}.")
+        known = set().union(*labels.values())
+        found = sets | splits.keys()
+        for child in [child for child in folder.folders.values() if child.name not in found]:
+            names = _classes(child)
+            if names and names <= known:
+                found.add(child.name)
+            elif _plain(child.name) not in map(_plain, known) and not any(map(_is_class, _innermost(child))):
+                self._leave_unlabeled(folder.folders.pop(child.name), "the folder lies beside the parts of a set")
+        return found
+
     def _leave_unlabeled(self, folder: _Folder, why: str) -> None:
         """Give no label to what is in a folder, since its name is none; `why` says what it is."""
+        images = [image for image, *_ in folder.everything()]
         self.why[folder.name] = why
-        self.strays.update(folder.images)
-        self.first.setdefault(folder.name, folder.images[0])
-        self.unlabeled[folder.name] = self.unlabeled.get(folder.name, 0) + len(folder.images)
+        self.strays.update(images)
+        self.first.setdefault(folder.name, images[0])
+        self.unlabeled[folder.name] = self.unlabeled.get(folder.name, 0) + len(images)
 
     def _beside_parts(self, folder: _Folder, splits: dict[str, str]) -> set[str]:
         """Return the sub-folders that hold labels of the parts of a set beside them, as sets for retrieval do; notify of them."""
@@ -447,11 +549,28 @@ class _Finder:
             child.name: _classes(child) for child in folder.folders.values() if child.name in splits or not child.images
         }
         labels = set().union(*(names for name, names in classes.items() if name in splits))
-        found = {name for name, names in classes.items() if name not in splits and len(names) > 1 and names <= labels}
+        found = {name for name, names in classes.items() if name not in splits and names and names <= labels - {name}}
         if found:
             hold = "holds" if len(found) == 1 else "hold"
             self.notes.append(f"{quoted(found)} {hold} labels of {quoted(splits)}: the sub-folders are the labels.")
+        elif whole := _whole(folder.folders.values()):
+            are = "is taken for a part" if len(splits) == 1 else "are taken for parts"
+            self.notes.append(f"{quoted(splits)} {are} of “{shown(whole.name)}”, whose sub-folders are the labels.")
         return found
+
+    def _forms(self, folder: _Folder) -> set[str]:
+        """Return the sub-folders where they are a container and forms of its photos: pictures, originals; notify of them."""
+        children = list(folder.folders.values())
+        if not any(is_container(child.name) for child in children) or len(children) < 2:
+            return set()
+        if any(child.folders or not (is_container(child.name) or is_form(child.name)) for child in children):
+            return set()
+        files = [{self.images[image][-1] for image in child.images} for child in children]
+        counted = all(is_counter(file.rpartition(".")[0]) for file in files[0])
+        if counted or any(names != files[0] for names in files):
+            return set()
+        self.notes.append(f"{quoted(folder.folders)} hold the same photos in several forms: they are no labels.")
+        return set(folder.folders)
 
     def _are_nested(self, folders: list[_Folder]) -> bool:
         """Return whether folders are kinds of kinds, as in animal/mammal/cat, and notify of it."""
@@ -469,8 +588,18 @@ class _Finder:
         return nested
 
 
+def _are_chunks(names: Iterable[str]) -> bool:
+    """Return whether names are numbered one after the other from 0 or 1 on, and differ in nothing else."""
+    matches = [_CHUNK.fullmatch(name) for name in names]
+    stems = {match[1] if match else "" for match in matches}
+    numbers = {int(match[2]) if match else -1 for match in matches}
+    return len(stems) == 1 and any(numbers == set(range(first, first + len(matches))) for first in (0, 1))
+
+
 def _transparent(folder: _Folder, splits: dict[str, str]) -> set[str]:
     """Return the names of the sub-folders that are parts of a set, containers, or those of a camera."""
+    if _whole(folder.folders.values()):
+        return set(folder.folders)
     found = {name for name in folder.folders if name in splits or _is_container(folder.folders[name])}
     if len(found) < len(folder.folders) and len(set(splits.values())) < 2:  # a class may be called “train” or “photos”
         found = {name for name in splits if folder.folders[name].folders and not folder.folders[name].images}
@@ -536,8 +665,24 @@ def _join_pairs(folder: _Folder) -> None:
             folder.folders |= {(both := f"{name}/{leaf.name}"): _Folder(both, images=leaf.images) for leaf in below}
 
 
+def _join_spellings(folder: _Folder) -> None:
+    """Put together the sub-folders whose names differ in case or blanks alone, as they lie in archives of other systems."""
+    spelled: dict[str, _Folder] = {}
+    for name, child in list(folder.folders.items()):
+        if (first := spelled.setdefault(_plain(name), child)) is not child:
+            _merge(first, folder.folders.pop(name))
+
+
+def _inwards(folder: _Folder) -> Iterator[_Folder]:
+    """Yield a folder and, as long as one holds nothing but an only folder, that."""
+    yield folder
+    while len(folder.folders) == 1 and not folder.images:
+        (folder,) = folder.folders.values()
+        yield folder
+
+
 def _plain(name: str) -> str:
-    return unicodedata.normalize("NFC", name).casefold()
+    return unicodedata.normalize("NFC", name).casefold().strip()
 
 
 def _places(folder: _Folder, above: Parts = ()) -> Iterator[tuple[Parts, int]]:
@@ -575,16 +720,31 @@ def _is_kind(folder: _Folder) -> bool:
     return _is_word(folder.name) and not (folder.images and below) and all(_is_kind(child) for child in below)
 
 
+def _innermost(folder: _Folder) -> Iterator[str]:
+    """Yield the names of the folders below that hold images themselves."""
+    yield from (name for child in folder.folders.values() for _, name in _leaves(child, 1))
+
+
 def _is_word(name: str) -> bool:
     """Return whether a name may be one of a kind: no number, date, container or part of a split."""
     return not re.search(r"\d", name) and not is_container(name) and not split_words(name)[0]
+
+
+def _is_class(name: str) -> bool:
+    """Return whether a name may be one of a label in several folders: a word, with a number before it or not, or a synset."""
+    return _SYNSET.fullmatch(name) is not None or _is_word(_unnumbered(name))
+
+
+def _unnumbered(name: str) -> str:
+    """Return a name without the number before it: 01_palm."""
+    return re.sub(r"^\d{1,3}[\W_]+(?=[^\W\d_])", "", name)
 
 
 def _are_series(folders: list[_Folder]) -> bool:
     """Return whether folders are several sets, or have labels in common and are forms of one set, or numbered sessions."""
     if len(folders) < 2 or not all(folder.folders and not folder.images for folder in folders):
         return False
-    if all(_holds_parts(folder) or _are_layers(list(folder.folders.values())) for folder in folders):  # several sets
+    if all(_is_set(folder) for folder in folders):
         return True
     if _share_classes(folders) or _are_layers(folders):
         return True
@@ -604,17 +764,20 @@ def _are_series(folders: list[_Folder]) -> bool:
 def _are_layers(folders: list[_Folder]) -> bool:
     """Return whether folders hold the same folders each, whose names are those of labels: art/dog, photo/dog.
 
-    Below forms of photos two are enough: color/healthy, grayscale/healthy. Elsewhere there are about as many as folders, or
-    more; fewer may be those who took the photos of each label, or how.
+    Below forms of photos two are enough: color/healthy, grayscale/healthy; and so are two synsets. Elsewhere there are about as
+    many as folders, or more; fewer may be those who took the photos of each label, or how.
     """
     if len(folders) < 2 or not all(folder.folders and not folder.images for folder in folders):
         return False
     names = [set(folder.folders) for folder in folders]
     common = set.intersection(*names)
+    sure = all(is_form(folder.name) for folder in folders) or all(map(_SYNSET.fullmatch, common))
+    fewest = 2 if sure else max(3, len(folders) - 1)
     return (
         len(common) >= _MOST * len(set.union(*names))
-        and len(common) >= (2 if all(is_form(folder.name) for folder in folders) else max(3, len(folders) - 1))
-        and all(_is_word(name) and not is_view(name) for name in common)
+        and len(common) >= fewest
+        and all(map(_is_class, common))
+        and _FEW_VIEWS * sum(map(is_view, map(_unnumbered, common))) <= len(common)
     )
 
 
@@ -642,12 +805,37 @@ def _classes(folder: _Folder) -> set[str]:
     return set(folder.folders)
 
 
+def _whole(folders: Iterable[_Folder]) -> _Folder | None:
+    """Return the only folder of labels, where all those beside it are called after a part of it: pets, pets-test."""
+    folders = list(folders)
+    named = {folder.name: split_words(folder.name) for folder in folders}
+    holders = [folder for folder in folders if len(folder.folders) > 1 and not folder.images]
+    whole = [folder for folder in holders if not named[folder.name][0]]
+    if len(whole) != 1 or len(folders) < 2:
+        return None
+    labels = whole[0].folders.keys()
+    others = [folder for folder in folders if folder is not whole[0]]
+    if not all(named[other.name][0] and other.folders.keys() <= labels for other in others):
+        return None
+    own = named[whole[0].name][1]
+    alike = all(any(_begin_alike(one, word) for one in own for word in named[other.name][1]) for other in others)
+    is_set = all(map(_is_class, labels)) and not any(map(is_view, labels))
+    return whole[0] if is_set and len(labels) >= (2 if alike else 3) else None
+
+
+def _begin_alike(one: str, other: str) -> bool:
+    return one == other or (min(len(one), len(other)) > 3 and one[:4] == other[:4])
+
+
 def _splits(folders: Iterable[_Folder]) -> dict[str, str]:
     """Return name → part of a split: of folders called after one, and of several that differ in nothing else.
 
-    Of one part alone, three that differ by a short number are classes or a series: Test 1, Test 2, Test 3.
+    So are those called after a part and more, beside a part or the whole that holds the labels: train, test_stg1; pets,
+    pets-test. Of one part alone, three that differ by a short number are classes or a series: Test 1, Test 2, Test 3.
+    Evaluation is validation, and the test where there is another part for validation.
     """
     folders = list(folders)
+    whole = _whole(folders)
     found: dict[str, str] = {}
     alike: dict[tuple[str, ...], dict[str, str]] = {}
     for folder in folders:
@@ -657,14 +845,24 @@ def _splits(folders: Iterable[_Folder]) -> dict[str, str]:
         elif part:
             alike.setdefault(rest, {})[folder.name] = part
     for group in alike.values():
-        if len(set(group.values())) > 1:
+        if len(set(group.values())) > 1 or whole:
             found |= group
+    labels = {label for folder in folders if folder.name in found and not folder.images for label in folder.folders}
+    known = {normal(label) for label in labels}
+    for folder in folders:
+        part, rest = split_words(folder.name)
+        if part and labels and (folder.folders.keys() <= labels if folder.folders else "".join(rest) not in known):
+            found[folder.name] = part
     numbered = [
         re.fullmatch(r"([^\W\d_]+[\W_]*)\d{1,3}", folder.name.casefold()) for folder in folders if not folder.folders
     ]
     stems = Counter(match[1] for match in numbered if match)
     if len(set(found.values())) == 1 and not any(map(_NO_CLASS.search, found)) and max(stems.values(), default=0) > 2:
         found = {name: part for name, part in found.items() if stems[name.casefold().rstrip("0123456789")] < 3}
+    if "test" not in found.values() and any(
+        part == "validation" and not is_evaluation(name) for name, part in found.items()
+    ):
+        found |= {name: "test" for name in found if is_evaluation(name)}
     return found
 
 
@@ -692,10 +890,40 @@ def _is_wrapper(child: _Folder, parent: _Folder, *, in_part: bool) -> bool:
     return below[0].name == child.name or _is_wrapper(below[0], child, in_part=in_part)
 
 
-def _holds_parts(folder: _Folder) -> bool:
-    """Return whether a folder holds nothing but parts of a set, which have sub-folders for labels."""
+def _series_of_parts(parts: list[_Folder]) -> set[str]:
+    """Return the parts of a set whose sub-folders are no labels since those of another part are none, with the same in them."""
+    inside = {part.name: list(part.folders.values()) for part in parts if part.folders and not part.images}
+    found = {name for name, folders in inside.items() if _are_series(folders)}
+    labels = {child.name for name in found for child in _below(inside[name])}
+    return {
+        name
+        for name, folders in inside.items()
+        if found and all(child.folders.keys() <= labels and child.folders and not child.images for child in folders)
+    }
+
+
+def _is_set(folder: _Folder) -> bool:
+    """Return whether a folder is a set by itself: it holds nothing but parts that have sub-folders for labels, or layers."""
     below = list(folder.folders.values())
-    return len(_splits(below)) == len(below) and any(part.folders and not part.images for part in below)
+    if len(_splits(below)) == len(below) and any(part.folders and not part.images for part in below):
+        return True
+    return _are_layers(below) or bool(_labels_of_parts(folder))
+
+
+def _labels_of_parts(folder: _Folder) -> set[str]:
+    """Return the labels that the parts of a set in a folder have in common; nothing where it holds none, or one alone.
+
+    The set may lie in an only folder or in containers: master/images/{train,test}.
+    """
+    below = list(folder.folders.values())
+    if len(below) == 1 or (below and all(map(_is_container, below))):
+        return set().union(*map(_labels_of_parts, below))
+    splits = _splits(below)
+    parts = [child for child in below if child.name in splits and child.folders and not child.images]
+    if len({splits[child.name] for child in parts}) < 2:
+        return set()
+    labels = set.intersection(*map(_classes, parts))
+    return labels if len(labels) > 1 and not all(map(is_view, labels)) else set()
 
 
 def _is_structure(folder: _Folder) -> bool:

@@ -106,6 +106,36 @@ TREES = {
     "parts of a download": ({"Takeout-001/Takeout/Google Photos/Cats": "Cats", "Takeout-002/Takeout/Google Photos/Dogs": "Dogs"}, {""}),
     "numbered labels with a container each": ({"class-001/images/left": "class-001", "class-002/images/left": "class-002"}, {""}),
     "photographers": ({f"{label}/{name}": label for label in ("cat", "dog", "cow", "hen", "fox") for name in ("anna", "ben", "carla")}, {""}),
+    "a set in two spellings beside a test": ({**{f"{top}/Set/{part}/{label}": label for top in ("Set", "set ") for part in ("train", "val") for label in ("ill", "well")}, "test/test": ""}, {"train", "validation", "test"}),
+    "a set in two archives": ({f"{top}/{part}/{label}": label for top in ("cells", "other/cells") for part in ("train", "test") for label in ("ill", "well")}, {"train", "test"}),
+    "a set beside a holder": ({**{f"a-master/images/{part}/{label}": label for part in ("TRAIN", "TEST", "TEST_SIMPLE") for label in ("ill", "well")}, "b-master/JPEGImages": ""}, {"train", "test", ""}),
+    "a set beside the runs of a program": ({**{f"datasets/pets/{part}/{label}": label for part in ("train", "val") for label in ("cat", "dog")}, "runs/classify/train": ""}, {"train", "validation", ""}),
+    "a set beside labels of another one": ({**{f"pets/{part}/{label}": label for part in ("train", "val") for label in ("cat", "dog")}, "plants/rose": "plants", "plants/tulip": "plants", "dog": "dog"}, {"train", "validation", ""}),
+    "labels with parts of views": ({**{f"cat/{part}/{view}": "cat" for part in ("train", "test") for view in ("left", "right")}, "dog": "dog"}, {"train", "test", ""}),
+    "a whole beside its test": ({"birds_set/crow": "crow", "birds_set/gull": "gull", "my_bird_testset": ""}, {"", "test"}),
+    "a whole beside a test of its labels": ({f"{top}/{label}": label for top in ("cat-or-dog", "validation-cat-or-dog") for label in ("cats", "dogs")}, {"", "validation"}),
+    "a label beside one called test": ({"passport/front": "passport", "passport/back": "passport", "test": "test"}, {""}),
+    "stages of a test": ({"train/crow": "crow", "train/gull": "gull", "test_stg1": "", "test_stg2": ""}, {"train", "test"}),
+    "a label called after a part and itself": ({"train/crow": "crow", "train/gull": "gull", "test_gull": "test_gull"}, {"train", ""}),
+    "numbered folders of a test": ({"train/crow": "crow", "train/gull": "gull", "test/part0": "", "test/part1": ""}, {"train", "test"}),
+    "numbered labels of a test": ({"train/0": "0", "train/1": "1", "test/2": "2"}, {"train", "test"}),
+    "other labels in a test": ({"train/crow": "crow", "train/gull": "gull", "test/owl": "owl", "test/hen": "hen"}, {"train", "test"}),
+    "more photos of a label": ({"train/type 1": "type 1", "train/type 2": "type 2", "more_type_1/type 1": "type 1", "test/test": ""}, {"train", "test", ""}),
+    "persons in both parts": ({f"{part}/{person}/{label}": label for part, persons in (("train", (10, 14, 1002)), ("test", (4930, 5001))) for person in persons for label in ("live", "spoof")}, {"train", "test"}),
+    "numbers before labels": ({f"0{person}/0{number}_{label}": f"0{number}_{label}" for person in (0, 1) for number, label in enumerate(("palm", "fist", "thumb"))}, {""}),
+    "synsets in layers of layers": ({f"{kind}/{level}/n0144076{number}": f"n0144076{number}" for kind in ("fog", "snow") for level in (1, 2, 3) for number in (4, 5)}, {""}),
+    "a label called as a view": ({f"{top}/{label}": label for top in ("city", "harbour") for label in ("adi", "back", "deb", "lym", "muc")}, {""}),
+    "numbered views": ({f"{label}/{view}": label for label in ("cat", "dog") for view in ("1_front", "2_left", "3_right")}, {""}),
+    "domains with a whole each": ({f"{top}/{part}/{number}": str(number) for top in ("web", "shop") for part in ("train", "test", "full") for number in (0, 1)}, {"train", "test", ""}),
+    "evaluation beside validation": ({f"{part}/{label}": label for part in ("training", "validation", "evaluation") for label in ("soup", "rice")}, {"train", "validation", "test"}),
+    "evaluation beside training": ({f"{part}/{label}": label for part in ("training", "evaluation") for label in ("soup", "rice")}, {"train", "validation"}),
+    "words of more languages": ({"zbiór_treningowy/kot": "kot", "Doğrulama/kot": "kot", "testovací sada/kot": "kot"}, {"train", "validation", "test"}),
+    "numbered labels of a test alone": ({"train/crow": "crow", "train/gull": "gull", "test/7": "7"}, {"train", "test"}),
+    "prefixes of parts": ({f"{number}.{part}/{part[0]}S_{label}": label for number, part in enumerate(("Training", "Validation")) for label in ("cat", "dog")}, {"train", "validation"}),
+    "the same prefix in parts": ({f"{part}/t_{label}": f"t_{label}" for part in ("train", "test") for label in ("cat", "dog")}, {"train", "test"}),
+    "prefixes that are no parts": ({"train/a_cat": "a_cat", "train/a_dog": "a_dog", "test/b_cat": "b_cat", "test/b_dog": "b_dog"}, {"train", "test"}),
+    "some of several": ({"Photos Part 1 of 2/cat": "cat", "Photos Part 2 of 2/cat": "cat", "Photos Part 2 of 2/dog": "dog"}, {""}),
+    "a label in several parts": ({"cat part 1 of 2": "cat", "cat part 2 of 2": "cat", "dog": "dog"}, {""}),
     "split beside a label": ({"train/cat": "cat", "train/dog": "dog", "extra": "extra"}, {"train", ""}),
 }  # fmt: skip
 
@@ -131,6 +161,15 @@ def test_names_of_folders_that_are_no_labels_are_said():
         "“data” is taken for a holder of images: the sub-folders are labels, not the name.",
         "“docs” lies beside “data”: its photos have no label.",
     ]
+
+
+def test_forms_of_the_same_photos_beside_a_container_are_no_labels():
+    names = [(folder, f"Photo on 0{day}.03.jpg") for folder in ("Pictures", "Originals") for day in (4, 5)]
+    found, notes = folder_labels(names, "root")
+    assert {entry.label for entry in found} == {"root"}
+    assert notes == ["“Originals” and “Pictures” hold the same photos in several forms: they are no labels."]
+    found, _ = folder_labels([*names, ("Originals", "Photo on 06.03.jpg")], "root")
+    assert {entry.label for entry in found} == {"Pictures", "Originals"}
 
 
 @pytest.mark.parametrize(
@@ -163,7 +202,7 @@ def test_photos_of_an_archive_that_was_packed_twice_come_once(tmp_path):
     assert plan.notes[0].startswith("“cells” holds the folders beside it once more (“ill” and “well”)")
 
 
-@pytest.mark.parametrize("name", ["backup", "copy of pets", "pets (2)", "old"])
+@pytest.mark.parametrize("name", ["backup", "copy of pets", "pets (2)", "old", "old/2020-01-01"])
 @pytest.mark.parametrize("above", ["", "pets/"])
 def test_a_copy_with_counted_names_is_known_by_the_bytes_of_its_photos(tmp_path, name, above):
     for number in range(6):

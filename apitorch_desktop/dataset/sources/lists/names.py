@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Collection
+from functools import lru_cache
 from typing import Final
 
 
@@ -66,20 +67,25 @@ _PARTS: Final = {
         **dict.fromkeys(
             _words(
                 "train training trainings trn trainset trainval learn learning entrenamiento apprentissage entrainement treino "
-                "treinamento addestramento обучение обучающая обучающий тренировочная 训练 訓練 学習 학습 훈련"
+                "treinamento addestramento обучение обучающая обучающий тренировочная навчання навчальна навчальний "
+                "treningowy treningowa treningowe treningowych uczacy trenovaci trening treningsdata traning traningsdata "
+                "træning tanito egitim koulutus opetus antrenare latih pelatihan εκπαιδευση 训练 訓練 学習 학습 훈련"
             ),
             "train",
         ),
         **dict.fromkeys(
             _words(
                 "val valid validation validate validierung validierungs dev development eval evaluation validacion validacao "
-                "validazione convalida валидация валидационная проверочная 验证 驗證 検証 검증"
+                "validazione convalida валидация валидационная проверочная валідація валідаційна walidacja walidacyjny "
+                "walidacyjna walidacyjne walidacyjnych validacni validatie validering valideringsdata validointi validalas "
+                "validalo validare validasi dogrulama επικυρωση 验证 驗證 検証 검증"
             ),
             "validation",
         ),
         **dict.fromkeys(
             _words(
                 "test testing tests tst testset holdout heldout prueba pruebas teste testes prova тест тестовая тестовый "
+                "тестова тестування testowy testowa testowe testowych testovaci testdata testi teszt testare uji pengujian "
                 "测试 測試 テスト 테스트"
             ),
             "test",
@@ -100,7 +106,9 @@ _FILLERS: Final = frozenset(
         "set sets data dataset datasets images image imgs img photos photo pics pictures picture folder folders split splits "
         "files file samples sample seg the all full new final raw x jpg jpeg png aug augmented augmentation original orig "
         "resized cropped balanced mini small large subset dir ds v daten bilder fotos satz menge datensatz donnees datos "
-        "imagenes dados imagens dati immagini выборка выборки набор данные "
+        "imagenes dados imagens dati immagini выборка выборки набор данные вибірка дані "
+        "zbior dane danych zdjecia obrazy sada obrazky snimky verisi veri seti kumesi goruntuler resimler kuvat aineisto "
+        "billeder afbeeldingen beelden adatok kepek adathalmaz imagini gambar citra δεδομενα εικονες "
         "集 数据 数据集 图片 图像 用 データ セット データセット 画像"
     )
 )
@@ -124,8 +132,8 @@ _DERIVED: Final = frozenset(
 """Words for what was made of other photos."""
 _FORMS: Final = frozenset(
     _words(
-        "original orig raw resized cropped augmented edited color colour rgb grayscale greyscale gray grey bw segmented binary "
-        "normalized enhanced filtered denoised thermal infrared depth edges sketch"
+        "original originals orig raw resized cropped augmented edited color colour rgb grayscale greyscale gray grey bw "
+        "segmented binary normalized enhanced filtered denoised thermal infrared depth edges sketch"
     )
 )
 """Words for the forms that a photo is kept in."""
@@ -223,6 +231,7 @@ def is_known_header(cell: str) -> bool:
     return has_label_role(cell) or rank(cell, "path") is not None or rank(cell, "split") is not None
 
 
+@lru_cache(2**14)
 def split_words(name: str) -> tuple[str, tuple[str, ...]]:
     """Return the part of a split in a folder's name ("" for none) and the remaining words of the name."""
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Za-z])(?=\d)", " ", unicodedata.normalize("NFC", name))
@@ -257,6 +266,11 @@ def split_of(name: str) -> str:
     """Return the part of a split that a name means by itself: train, validation, test, unlabeled; "" for none."""
     part, rest = split_words(name)
     return part if part and not rest else ""
+
+
+def is_evaluation(name: str) -> bool:
+    """Return True for the name of a folder for evaluation, which is the test where there is another one for validation."""
+    return not {"eval", "evaluation"}.isdisjoint(re.split(r"[\W\d_]+", name.casefold()))
 
 
 def is_derived(name: str) -> bool:
