@@ -101,6 +101,8 @@ def test_head_answers_like_get_without_a_body(service):
         None,
         "Basic",
         "Basic !!!",
+        "Basic …".encode(),
+        b"Basic \xe9",
         "Basic " + base64.b64encode(b"no colon").decode(),
         "Basic " + base64.b64encode(b"\xff\xfe:").decode(),
         "Basic " + base64.b64encode(b"x" * 42 + b":").decode(),
