@@ -485,6 +485,32 @@ def test_pixels_without_a_number_are_left_out_of_the_range(number: str, fill: fl
     assert not seen[:60].any() or fill == 1e20
 
 
+@pytest.mark.parametrize(
+    "span", [(21500, 24300), (28900, 30700), (7301, 8206), (1200, 2900), (300, 1200), (40000, 44000)]
+)
+@pytest.mark.parametrize("fill", [None, 0])
+@pytest.mark.parametrize("kind", ["uint16 PNG", "uint16 TIFF", "int32 TIFF"])
+def test_whole_numbers_that_fill_a_small_part_of_a_white_are_seen_in_their_range(
+    span: tuple, fill: int | None, kind: str
+):
+    tones = (METERS - METERS.min()) / (METERS.max() - METERS.min())
+    values = np.rint(span[0] + tones * (span[1] - span[0])).astype(kind.split()[0])
+    if fill is not None and span[0] > span[1] / 2:  # farther from all others than those are from each other
+        values[:9, :9] = fill
+    data = saved(Image.fromarray(values)) if "PNG" in kind else samples.deep_tiff(values)
+    seen = np.asarray(open_upright(data).convert("L"), int)
+    assert abs(seen - tones * 255)[9:].max() <= 2
+
+
+@pytest.mark.parametrize("span", [(0, 255), (20, 235), (150, 245), (0, 70), (110, 180)])
+def test_photos_in_16_bits_keep_their_tones(span: tuple):
+    tones = (METERS - METERS.min()) / (METERS.max() - METERS.min())
+    values = np.rint((span[0] + tones * (span[1] - span[0])) * 257).astype(np.uint16)
+    seen = np.asarray(open_upright(saved(Image.fromarray(values))).convert("L"), int)
+    white = 255 if span[1] > 127 else 32767 / 257
+    assert abs(seen - np.rint(values / 257 / white * 255)).max() <= 1
+
+
 def test_a_drawing_of_few_tones_and_an_image_of_one_keep_the_farthest():
     tones = np.repeat(np.float32([0, 300, 400, 9000]), 400).reshape(40, 40)
     assert [open_upright(samples.deep_tiff(tones)).getpixel((0, y))[0] for y in (0, 39)] == [0, 255]
