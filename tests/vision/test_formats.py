@@ -582,6 +582,7 @@ def test_a_damaged_tiff_is_an_error_and_no_line_on_standard_error(damaged: slice
         (b"L\0\0\0\1\x14\2\0\0\0", "shortcut"),
         (b"hello, I am a text\n", "a text"),
         (bytes(5000), "nothing but zeros"),
+        (b"\xff" * 5000, "nothing but FF bytes"),
         (b"FOVb\0\0\2\0", "raw photo (X3F)"),
         (b"II\x1a\0\0\0HEAPCCDR", "raw photo (CRW)"),
     ],
@@ -610,6 +611,28 @@ def test_an_image_that_was_saved_as_a_text_is_named(kind: str, replaced: bool):
     data = saved(scene(), kind)
     text = data.decode("utf-8", "replace") if replaced else data.decode("latin-1")
     assert "as a text" in refusal(text.encode())
+
+
+@pytest.mark.parametrize("start", [b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"\xff\xd8\xff\xe0\0\x10JF", b"GIF89a"])
+def test_a_file_that_ends_within_its_first_bytes_is_called_cut_off(start: bytes):
+    assert "cut off" in refusal(start)
+
+
+def test_a_png_of_palette_kind_without_a_palette_is_refused_by_its_header():
+    data = png(8, 8, bytes(9 * 8), colour=3)
+    for function in (verify, measure, open_upright, thumbnail):
+        with pytest.raises(UnreadableImage, match="damaged"):
+            function(data)
+    assert verify(png(8, 8, bytes(9 * 8), colour=3, extra=[chunk(b"PLTE", bytes(range(6)))])).width == 8
+
+
+def test_a_bmp_with_more_colors_than_its_pixels_name_is_read():
+    plain = saved(scene().quantize(256), "BMP")
+    size, offset = (int.from_bytes(plain[at : at + 4], "little") for at in (2, 10))
+    longer = bytearray(plain[:offset] + bytes(4 * 44) + plain[offset:])
+    struct.pack_into("<I4xI", longer, 2, size + 4 * 44, offset + 4 * 44)
+    struct.pack_into("<I", longer, 46, 300)
+    assert shown(bytes(longer)) == UPRIGHT
 
 
 @pytest.mark.parametrize("ends", [(b"\r\n", b"\n"), (b"\n", b"\r\n")])
