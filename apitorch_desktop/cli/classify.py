@@ -277,7 +277,7 @@ def add_watch_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--move-to", type=output.path, metavar="FOLDER",
-        help="move photos into a folder a label in FOLDER; a name that is taken gets a number",
+        help="move photos into a folder a label in FOLDER; a name that is taken gets a number, and links stay",
     )  # fmt: skip
     parser.add_argument(
         "--min-confidence", type=_probability, default=_LEAST, metavar="P",
