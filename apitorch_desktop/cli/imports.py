@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from apitorch_desktop.api.client import ApiClient
@@ -18,7 +18,6 @@ from apitorch_desktop.cli.connect import CommandError, connected, connection_id,
 from apitorch_desktop.cli.transfers import failures_of, open_transfers, run_transfer
 from apitorch_desktop.dataset.connections.store import URL_VARIABLE
 from apitorch_desktop.dataset.edits.history import EditHistory
-from apitorch_desktop.dataset.importer.companions import companion_kind, is_hidden_photo
 from apitorch_desktop.dataset.importer.plan import ItemStatus, Plan, ScanProgress, existing_of, scan, suggested_name
 from apitorch_desktop.dataset.importer.scanner import Dropped, FileSelection
 from apitorch_desktop.dataset.importer.undoable_import import NewImportSet, UndoableImports
@@ -370,7 +369,7 @@ class _ImportReport:
             output.write(f"{plural(there, 'photo')} {'was' if there == 1 else 'were'} there already.")
         if twice := self.plan.counts()[ItemStatus.TWICE]:
             output.write(f"{plural(twice, 'photo')} came twice in this folder, and once into the training set.")
-        self._write_passed_over()
+        output.write_passed_over(self.plan.ignored)
         if left := self.left:
             note = self.status.note if self.status else ""
             output.write(f"{plural(left, 'photo')} did not come in yet: {note} Run the same command to go on.")
@@ -388,11 +387,6 @@ class _ImportReport:
             of_label = (splits or {}).get(label, Counter())
             parts = ", ".join(f"{of_label[split]:,} {split}" for split in SPLITS if of_label[split])
             output.write(f"    {name:{width}}  {count:,}{f' ({parts})' if parts else ''}")
-
-    def _write_passed_over(self) -> None:
-        ignored = [(file, PurePosixPath(file).name) for file in self.plan.ignored]
-        others = [(file, "") for file, name in ignored if not (companion_kind(name) or is_hidden_photo(name))]  # noted
-        output.write_list("passed over, no photos", others, kind="file")
 
 
 @dataclass(frozen=True)
@@ -453,7 +447,7 @@ class _PlanReport(_ImportReport):
             output.write(f"{plural(there, 'photo')} {'is' if there == 1 else 'are'} there already.")
         if twice := self.plan.counts()[ItemStatus.TWICE]:
             output.write(f"{plural(twice, 'photo')} would come twice, and {'comes' if twice == 1 else 'come'} once.")
-        self._write_passed_over()
+        output.write_passed_over(self.plan.ignored)
         output.write_list("left out", self.left_out)
         output.write_list("would not come in", self.out)
         output.write("Nothing was sent.")

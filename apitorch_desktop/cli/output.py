@@ -8,11 +8,12 @@ import sys
 from argparse import ArgumentTypeError
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from time import monotonic
 from typing import Any, Final, TextIO
 
 from apitorch_desktop.cli.connect import CommandError
+from apitorch_desktop.dataset.importer.companions import companion_kind, is_hidden_photo
 from apitorch_desktop.dataset.sources.pasted_text import file_path, is_url
 from apitorch_desktop.utils.files import descriptor_of
 from apitorch_desktop.utils.text import cleaned, lowered, plural, reason, shown
@@ -153,6 +154,8 @@ def read_paths(*, null: bool) -> list[str | Path]:
     if sys.stdin is None:  # closed by who started the command
         return []
     data = sys.stdin.buffer.read().removeprefix(codecs.BOM_UTF8)
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # a list made by Windows PowerShell
+        data = data.decode("utf-16", "replace").encode()
     if not null and b"\0" in data:
         raise CommandError(
             "Standard input has no paths in lines: give a photo by its name, and -0 for NUL between paths.", 2
@@ -172,6 +175,13 @@ def write_list(
         write(f"    {name}{': ' if why else ''}{why}".rstrip(), stream)
     if len(files) > MOST_LISTED:
         write(f"    and {len(files) - MOST_LISTED:,} more", stream)
+
+
+def write_passed_over(files: Sequence[str], stream: TextIO | None = None) -> None:
+    """Write which files beside the photos are none; those of known kinds, and hidden photos, are in the notes of a plan."""
+    named = [(file, PurePosixPath(file).name) for file in files]
+    others = [(file, "") for file, name in named if not (companion_kind(name) or is_hidden_photo(name))]
+    write_list("passed over, no photos", others, kind="file", stream=stream)
 
 
 def is_standard_output(path: Path) -> bool:
