@@ -9,6 +9,7 @@ import ctypes
 import logging
 import math
 import operator
+import re
 import struct
 import warnings
 from collections.abc import Iterator
@@ -86,6 +87,8 @@ _TIFF_PLACES: Final = ((273, 279), (324, 325))
 _MAX_PIXEL: Final = 8
 """Bytes of a pixel of a PNG: four colors of 16 bits."""
 _MAX_DEEP_BYTES: Final = 2**28
+_AVIF_SIZE: Final = re.compile(rb"ispe\0{4}(.{8})", re.DOTALL)
+"""Width and height of an image or a part of one (ISO/IEC 23008-12, 6.5.3)."""
 _JXL_STARTS: Final = (b"\xff\x0a", b"\x00\x00\x00\x0cJXL \r\n\x87\n")
 _DARK: Final = 64
 """Values of 255 below which a 16-bit image may be one of 10, 12 or 14 bits."""
@@ -109,6 +112,7 @@ _LONGEST_TEXT: Final = 4096
 """Bytes in which an image is looked for behind a text: a header of HTTP, a warning of a program."""
 _SHORTEST: Final = 64
 """Bytes below which a file that begins like an image is none."""
+_GIF_HEADER: Final = 13
 _MAX_BOXES: Final = 64
 _DAMAGED_EXIF: Final = (SyntaxError, ValueError, KeyError, TypeError, OSError, EOFError, struct.error, UserWarning)
 _UPRIGHT: Final = {
@@ -284,6 +288,8 @@ def _opened(data: bytes) -> Iterator[_Opened]:
     except (UnreadableImage, MemoryError):
         raise
     except UnidentifiedImageError as error:
+        if name == "AVIF" and (sizes := [struct.unpack(">II", size) for size in _AVIF_SIZE.findall(data)]):
+            _check_size(*max(sizes))  # its decoder refuses those that are far too large by itself
         raise UnreadableImage(_not_an_image(data, name)) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UnreadableImage(f"The image has more than {MAX_PIXELS // 10**6} megapixels: make it smaller.") from error
@@ -291,6 +297,8 @@ def _opened(data: bytes) -> Iterator[_Opened]:
         # Decoders raise whatever a damaged byte leads to: OSError, SyntaxError, struct.error, KeyError …
         if any(word in str(error).lower() for word in ("truncated", "not enough", "unexpected end", "too early")):
             raise _cut_off(name) from error
+        if "unsupported bmp" in str(error).lower():
+            raise UnreadableImage(_unread("a BMP of an uncommon kind")) from error
         raise _damaged(name) from error
 
 
@@ -453,8 +461,8 @@ def _open_tiff(data: bytes, directory: TiffDirectory) -> _Opened:
         if image is None:
             if number == 1 and bits in (1, 8, 16) and samples <= 4:
                 raise
-            form = {2: "signed", 3: "floating-point"}.get(number, "unsigned")
-            kind = f"a TIFF of {samples} {form} numbers of {bits} bits a pixel"
+            form = {2: "signed", 3: "floating-point", 5: "complex", 6: "complex"}.get(number, "unsigned")
+            kind = f"a TIFF of {plural(samples, f'{form} number')} of {bits} bits a pixel"
             raise UnreadableImage(_unread(kind)) from None
         return _Opened(image, data, _FORMATS["TIFF"], directory.number(0x0112, 1))
 
@@ -496,7 +504,9 @@ def _not_an_image(data: bytes, name: str) -> str:
         return _unread(kind)
     if name and len(data) > _SHORTEST:
         return str(_damaged(name))
-    if data.startswith((JPEG_START, PNG_START, b"GIF87a", b"GIF89a")):  # of the others, so few bytes say too little
+    if name == "GIF" and len(data) >= _GIF_HEADER:
+        return str(_damaged(name))
+    if name not in ("", "BMP", "JPEG XL"):  # of those, so few bytes say too little
         return str(_cut_off(name))
     if pointer := pointer_of(data):
         return f"It is a pointer of {pointer[0]} in place of the image: run “{pointer[1]}” first."

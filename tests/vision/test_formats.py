@@ -613,9 +613,22 @@ def test_an_image_that_was_saved_as_a_text_is_named(kind: str, replaced: bool):
     assert "as a text" in refusal(text.encode())
 
 
-@pytest.mark.parametrize("start", [b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"\xff\xd8\xff\xe0\0\x10JF", b"GIF89a"])
+@pytest.mark.parametrize(
+    "start",
+    [b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0\0\x10JF", b"GIF89a", b"II*\0\x08\0", b"\0\0\0\x18ftypheic"],
+)
 def test_a_file_that_ends_within_its_first_bytes_is_called_cut_off(start: bytes):
     assert "cut off" in refusal(start)
+
+
+def test_kinds_that_are_not_decoded_are_named_and_not_called_damaged():
+    bitfields = bytearray(saved(scene(), "BMP"))
+    struct.pack_into("<H", bitfields, 28, 7)  # bits of a pixel
+    assert "a BMP of an uncommon kind" in refusal(bytes(bitfields))
+    huge = bytearray(saved(scene(), "AVIF"))
+    struct.pack_into(">II", huge, huge.index(b"ispe") + 8, 17_000, 17_000)
+    assert "289 megapixels" in refusal(bytes(huge))
+    assert "damaged" in refusal(b"GIF89a" + bytes(20))
 
 
 def test_a_png_of_palette_kind_without_a_palette_is_refused_by_its_header():
