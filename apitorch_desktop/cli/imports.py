@@ -56,15 +56,15 @@ def add_import_arguments(parser: ArgumentParser) -> None:
 
 def _import(arguments: Namespace) -> int:
     name = arguments.name if arguments.name is None else decoded(arguments.name)
+    folder = "-" if arguments.folder is None and arguments.null else arguments.folder
+    if folder is None or (arguments.null and folder != "-"):
+        raise CommandError("Give either a FOLDER, or - or -0 for the paths on standard input.", 2)
     if name is None and not arguments.dry_run:
         raise CommandError("Give the NAME of the training set after --name.", 2)
     if name is not None and not name.strip():
         raise CommandError("The name of a training set cannot be empty.", 2)
     if name is not None and len(name) > LONGEST_LABEL:
         raise CommandError(f"The name has {len(name):,} characters: a training set has {LONGEST_LABEL} at most.", 2)
-    folder = "-" if arguments.folder is None and arguments.null else arguments.folder
-    if folder is None or (arguments.null and folder != "-"):
-        raise CommandError("Give either a FOLDER, or - or -0 for the paths on standard input.", 2)
     if folder == "-":
         words = output.read_paths(null=arguments.null)
         sources: list[Dropped] = [word for word in words if isinstance(word, str)]
