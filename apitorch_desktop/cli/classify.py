@@ -133,7 +133,7 @@ def classify_files(
     report = sys.stderr if json or (table is not None and output.is_standard_output(table)) else sys.stdout
     for note in plan.scan_notes:
         output.write(note, report)
-    output.write_passed_over(plan.ignored, report)
+    output.write_list("passed over, no photos", plan.passed_over(), kind="file", stream=report)
     if table is not None:
         count = plural(len(items) - len(failed), "photo")
         output.write(f"{count} classified; the answers are in {shown(str(table))}.", report)

@@ -369,7 +369,7 @@ class _ImportReport:
             output.write(f"{plural(there, 'photo')} {'was' if there == 1 else 'were'} there already.")
         if twice := self.plan.counts()[ItemStatus.TWICE]:
             output.write(f"{plural(twice, 'photo')} came twice in this folder, and once into the training set.")
-        output.write_passed_over(self.plan.ignored)
+        output.write_list("passed over, no photos", self.plan.passed_over(), kind="file")
         if left := self.left:
             note = self.status.note if self.status else ""
             output.write(f"{plural(left, 'photo')} did not come in yet: {note} Run the same command to go on.")
@@ -447,7 +447,7 @@ class _PlanReport(_ImportReport):
             output.write(f"{plural(there, 'photo')} {'is' if there == 1 else 'are'} there already.")
         if twice := self.plan.counts()[ItemStatus.TWICE]:
             output.write(f"{plural(twice, 'photo')} would come twice, and {'comes' if twice == 1 else 'come'} once.")
-        output.write_passed_over(self.plan.ignored)
+        output.write_list("passed over, no photos", self.plan.passed_over(), kind="file")
         output.write_list("left out", self.left_out)
         output.write_list("would not come in", self.out)
         output.write("Nothing was sent.")

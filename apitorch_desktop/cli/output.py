@@ -8,12 +8,11 @@ import sys
 from argparse import ArgumentTypeError
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from time import monotonic
 from typing import Any, Final, TextIO
 
 from apitorch_desktop.cli.connect import CommandError
-from apitorch_desktop.dataset.importer.companions import companion_kind, is_hidden_photo
 from apitorch_desktop.dataset.sources.pasted_text import file_path, is_url
 from apitorch_desktop.utils.files import descriptor_of
 from apitorch_desktop.utils.text import cleaned, lowered, plural, reason, shown
@@ -175,13 +174,6 @@ def write_list(
         write(f"    {name}{': ' if why else ''}{why}".rstrip(), stream)
     if len(files) > MOST_LISTED:
         write(f"    and {len(files) - MOST_LISTED:,} more", stream)
-
-
-def write_passed_over(files: Sequence[str], stream: TextIO | None = None) -> None:
-    """Write which files beside the photos are none; those of known kinds, and hidden photos, are in the notes of a plan."""
-    named = [(file, PurePosixPath(file).name) for file in files]
-    others = [(file, "") for file, name in named if not (companion_kind(name) or is_hidden_photo(name))]
-    write_list("passed over, no photos", others, kind="file", stream=stream)
 
 
 def is_standard_output(path: Path) -> bool:
