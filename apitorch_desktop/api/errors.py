@@ -132,8 +132,9 @@ CERTIFICATE_VARIABLES: Final = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CER
 _PASSED_ON: Final = frozenset({400, 401, 403, 408, 409, 413, 429})
 """Statuses below 500 that proxies on the way answer too, with a message worth quoting; others mean the address."""
 _LONGEST_MESSAGE = 300
-_SAYS_WHAT_TO_DO: Final = re.compile(r"[.!?] +\S")
-"""Message of several sentences, as services of this program have them: advice to any cause would contradict theirs."""
+_SAYS_WHAT_TO_DO: Final = re.compile(r"[.!?] +\S|: (?:copy|make|save|unpack) ")
+"""Message of several sentences, or with advice about an image, as services of this program have them: advice to any cause
+would contradict theirs."""
 _CLOCK_CODES: Final = frozenset({9, 10})
 _NAME_CODES: Final = frozenset({62, 64})
 _AUTHORITY_CODES: Final = frozenset({18, 19, 20, 21})

@@ -646,6 +646,8 @@ def test_advice_does_not_contradict_that_of_the_service():
     body = b'{"object": "error", "message": "The stored image is gone from the disk. Upload it again."}'
     assert status_error(500, {}, body, "https://host/api/", KEY).advice == ""
     assert "Try again" in status_error(500, {}, b'{"message": "It failed."}', "https://host/api/", KEY).advice
+    body = b'{"object": "error", "message": "The PNG is damaged and cannot be decoded: copy or download it again."}'
+    assert status_error(400, {}, body, "https://host/api/", KEY).advice == ""
     body = b'{"object": "error", "message": "This service is not here. Call it by its name."}'
     for status in (400, 403, 404):
         assert status_error(status, {}, body, "https://host/api/", KEY).advice == ""
