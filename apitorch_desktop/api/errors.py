@@ -17,6 +17,7 @@ ApiError                    message, advice, can_retry
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -128,9 +129,12 @@ NOT_JSON = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 CERTIFICATE_VARIABLES: Final = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR")
 """Variables that name the certificate authorities; the first one that is set counts."""
+_PASSED_ON: Final = frozenset({400, 401, 403, 408, 409, 413, 429})
+"""Statuses below 500 that proxies on the way answer too, with a message worth quoting; others mean the address."""
 _LONGEST_MESSAGE = 300
-_SAYS_WHAT_TO_DO: Final = re.compile(r"[.!?] +\S")
-"""Message of several sentences, as services of this program have them: advice to any cause would contradict theirs."""
+_SAYS_WHAT_TO_DO: Final = re.compile(r"[.!?] +\S|: (?:copy|make|save|unpack) ")
+"""Message of several sentences, or with advice about an image, as services of this program have them: advice to any cause
+would contradict theirs."""
 _CLOCK_CODES: Final = frozenset({9, 10})
 _NAME_CODES: Final = frozenset({62, 64})
 _AUTHORITY_CODES: Final = frozenset({18, 19, 20, 21})
@@ -158,7 +162,8 @@ def status_error(status: int, headers: Mapping[str, str], content: bytes, base_u
         return _proxy_error(host, f"{status}")
     if status == 400 and base_url.startswith("http:") and _WANTS_TLS.search(content[:4096]):
         return NotApiTorch(f"{host} asks for a secure connection.", advice=_WITH_TLS, status=status)
-    if status == 511 or (not message and status < 500 and status not in {401, 408, 413}):
+    foreign = status < 500 and status not in _PASSED_ON and not _is_documented(content)
+    if status == 511 or foreign or (not message and status < 500 and status not in {401, 408, 413}):
         return NotApiTorch(f"{host} answers, but not as API Torch does (status {status}).", status=status)
     own = "" if _SAYS_WHAT_TO_DO.search(message) else None
     if status == 507:
@@ -302,6 +307,14 @@ def parse_retry_after(value: str) -> float | None:
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
     return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+
+
+def _is_documented(content: bytes) -> bool:
+    """Return whether the body of an error is one of API Torch's, and not that of another service with JSON."""
+    with suppress(*NOT_JSON):
+        body: Any = msgspec.json.decode(content)
+        return isinstance(body, dict) and body.get("object") == "error"
+    return False
 
 
 def _message(content: bytes) -> str:

@@ -133,6 +133,7 @@ def classify_files(
     report = sys.stderr if json or (table is not None and output.is_standard_output(table)) else sys.stdout
     for note in plan.scan_notes:
         output.write(note, report)
+    output.write_list("passed over, no photos", plan.passed_over(), kind="file", stream=report)
     if table is not None:
         count = plural(len(items) - len(failed), "photo")
         output.write(f"{count} classified; the answers are in {shown(str(table))}.", report)
@@ -277,7 +278,7 @@ def add_watch_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--move-to", type=output.path, metavar="FOLDER",
-        help="move photos into a folder a label in FOLDER; a name that is taken gets a number",
+        help="move photos into a folder a label in FOLDER; a name that is taken gets a number, and links stay",
     )  # fmt: skip
     parser.add_argument(
         "--min-confidence", type=_probability, default=_LEAST, metavar="P",

@@ -103,7 +103,7 @@ def export_training_set(
         raise CommandError(str(error)) from None
     finally:
         line.clear()
-    output.write(f"{plural(done.written, 'photo')} of “{found.name}” exported to {shown(str(done.path))}.")
+    output.write(f"{plural(done.written, 'photo')} of “{found.name}” exported to “{shown(str(done.path))}”.")
     if done.left_out:
         output.write(f"{plural(done.left_out, 'photo')} without a label left out: this format describes labels.")
     if done.assigned:
@@ -136,7 +136,7 @@ def _download(client: ApiClient, found: TrainingSet, folder: Path, line: output.
             transfers.cancel(transfer)
             transfers.forget(transfer)
     there = f", {plural(status.skipped, 'photo')} were there already" if status.skipped else ""
-    output.write(f"{plural(status.done, 'photo')} of “{found.name}” exported to {shown(str(folder))}{there}.")
+    output.write(f"{plural(status.done, 'photo')} of “{found.name}” exported to “{shown(str(folder))}”{there}.")
     left = status.total - status.done - status.skipped - status.failed
     if left and status.state is TransferState.STOPPED:
         output.write(f"{plural(left, 'photo')} not exported yet: {status.note} Run the same command to go on.")

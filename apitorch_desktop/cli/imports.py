@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from apitorch_desktop.api.client import ApiClient
@@ -18,7 +18,6 @@ from apitorch_desktop.cli.connect import CommandError, connected, connection_id,
 from apitorch_desktop.cli.transfers import failures_of, open_transfers, run_transfer
 from apitorch_desktop.dataset.connections.store import URL_VARIABLE
 from apitorch_desktop.dataset.edits.history import EditHistory
-from apitorch_desktop.dataset.importer.companions import companion_kind, is_hidden_photo
 from apitorch_desktop.dataset.importer.plan import ItemStatus, Plan, ScanProgress, existing_of, scan, suggested_name
 from apitorch_desktop.dataset.importer.scanner import Dropped, FileSelection
 from apitorch_desktop.dataset.importer.undoable_import import NewImportSet, UndoableImports
@@ -57,15 +56,15 @@ def add_import_arguments(parser: ArgumentParser) -> None:
 
 def _import(arguments: Namespace) -> int:
     name = arguments.name if arguments.name is None else decoded(arguments.name)
+    folder = "-" if arguments.folder is None and arguments.null else arguments.folder
+    if folder is None or (arguments.null and folder != "-"):
+        raise CommandError("Give either a FOLDER, or - or -0 for the paths on standard input.", 2)
     if name is None and not arguments.dry_run:
         raise CommandError("Give the NAME of the training set after --name.", 2)
     if name is not None and not name.strip():
         raise CommandError("The name of a training set cannot be empty.", 2)
     if name is not None and len(name) > LONGEST_LABEL:
         raise CommandError(f"The name has {len(name):,} characters: a training set has {LONGEST_LABEL} at most.", 2)
-    folder = "-" if arguments.folder is None and arguments.null else arguments.folder
-    if folder is None or (arguments.null and folder != "-"):
-        raise CommandError("Give either a FOLDER, or - or -0 for the paths on standard input.", 2)
     if folder == "-":
         words = output.read_paths(null=arguments.null)
         sources: list[Dropped] = [word for word in words if isinstance(word, str)]
@@ -120,7 +119,7 @@ def import_photos(
                 if json:
                     output.write_json(_ImportReport(plan, name, came, None, ()).record(notes))
                 else:
-                    _write_passed_over(plan)
+                    output.write_list("passed over, no photos", plan.passed_over(), kind="file")
                 raise _no_photo(sources)
         if plan.sending():
             begun: NewImportSet | None = None
@@ -173,7 +172,7 @@ def show_plan(sources: Sequence[Dropped], name: str | None, *, json: bool = Fals
             output.write(sentence)
     if not plan.items:
         if not json:
-            _write_passed_over(plan)
+            output.write_list("passed over, no photos", plan.passed_over(), kind="file")
         raise _no_photo(sources)
     if not json:
         report.write()
@@ -225,12 +224,6 @@ def _scan(sources: Sequence[Dropped], target: _ImportTarget, line: output.Progre
     )
     line.clear()
     return plan
-
-
-def _write_passed_over(plan: Plan) -> None:
-    ignored = [(file, PurePosixPath(file).name) for file in plan.ignored]
-    others = [(file, "") for file, name in ignored if not (companion_kind(name) or is_hidden_photo(name))]  # noted
-    output.write_list("passed over, no photos", others, kind="file")
 
 
 def _no_photo(sources: Sequence[Dropped]) -> CommandError:
@@ -380,7 +373,7 @@ class _ImportReport:
             output.write(f"{plural(there, 'photo')} {'was' if there == 1 else 'were'} there already.")
         if twice := self.plan.counts()[ItemStatus.TWICE]:
             output.write(f"{plural(twice, 'photo')} came twice in this folder, and once into the training set.")
-        _write_passed_over(self.plan)
+        output.write_list("passed over, no photos", self.plan.passed_over(), kind="file")
         if left := self.left:
             note = self.status.note if self.status else ""
             output.write(f"{plural(left, 'photo')} did not come in yet: {note} Run the same command to go on.")
@@ -458,7 +451,7 @@ class _PlanReport(_ImportReport):
             output.write(f"{plural(there, 'photo')} {'is' if there == 1 else 'are'} there already.")
         if twice := self.plan.counts()[ItemStatus.TWICE]:
             output.write(f"{plural(twice, 'photo')} would come twice, and {'comes' if twice == 1 else 'come'} once.")
-        _write_passed_over(self.plan)
+        output.write_list("passed over, no photos", self.plan.passed_over(), kind="file")
         output.write_list("left out", self.left_out)
         output.write_list("would not come in", self.out)
         output.write("Nothing was sent.")

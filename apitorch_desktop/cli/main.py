@@ -124,6 +124,8 @@ def _run(words: list[str]) -> int:
             )
         named = f"“{shown(str(error.filename))}”: " if error.filename else ""
         return _fail(f"{named}{reason(error)}.")
+    except MemoryError:
+        return _fail("There is not enough memory: close other programs, or raise the limit that is set for this one.")
     except Exception as error:  # noqa: BLE001 - a sentence, whatever it is
         text = " ".join(str(error).split())
         return _fail(

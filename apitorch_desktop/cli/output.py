@@ -153,6 +153,8 @@ def read_paths(*, null: bool) -> list[str | Path]:
     if sys.stdin is None:  # closed by who started the command
         return []
     data = sys.stdin.buffer.read().removeprefix(codecs.BOM_UTF8)
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # a list made by Windows PowerShell
+        data = data.decode("utf-16", "replace").encode()
     if not null and b"\0" in data:
         raise CommandError(
             "Standard input has no paths in lines: give a photo by its name, and -0 for NUL between paths.", 2

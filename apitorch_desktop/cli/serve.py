@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import sys
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from typing import Any
 
 from apitorch_desktop.cli import output
 from apitorch_desktop.cli.connect import CommandError
 from apitorch_desktop.dataset.connections.store import KEY_VARIABLE
 from apitorch_desktop.service.launcher import attach
 from apitorch_desktop.utils import paths
-from apitorch_desktop.utils.text import decoded, shown
+from apitorch_desktop.utils.text import decoded, lowered, reason, shown
 
 
 def add_serve_arguments(parser: ArgumentParser) -> None:
@@ -146,20 +148,37 @@ def manage_keys(arguments: Namespace) -> int:
         action["name"] = decoded(arguments.name)
     if arguments.action == "revoke":
         action["id"] = arguments.id
+    folder = arguments.data or paths.service_folder()
     try:
-        answer = run_action(arguments.data or paths.service_folder(), action, attach)
+        answer = run_action(folder, action, attach)
+        if arguments.action == "make" and (problem := _show_key(answer)) is not None:
+            run_action(folder, {"action": "revoke", "id": answer["id"]}, attach)  # nobody knows it
+            raise CommandError(
+                f"Standard output cannot be written: {lowered(reason(problem))}. Key {answer['id']} is revoked again."
+            )
     except AdminError as error:
         raise CommandError(str(error)) from error
     if arguments.action == "make":
-        output.write(f"Key {answer['id']} for {answer['name']}, shown only this once:", sys.stderr)
-        print(answer["key"])
-    elif arguments.action == "revoke":
+        return 0
+    if arguments.action == "revoke":
         output.write(f"Key {answer['id']} of {answer['name']} is revoked.")
     else:
         output.write(f"{'ID':>4}  {'OWNER':24}  {'BEGINS':8}  MADE")
         for key in answer["keys"]:
             output.write(f"{key['id']:>4}  {key['owner']:24}  {key['hint'] + '…':8}  {key['created_at'][:10]}")
     return 0
+
+
+def _show_key(answer: dict[str, Any]) -> OSError | None:
+    """Show a new key; return the reason why it cannot be shown."""
+    output.write(f"Key {answer['id']} for {answer['name']}, shown only this once:", sys.stderr)
+    try:
+        if getattr(sys.stdout, "name", "") == os.devnull:  # in place of one that was closed
+            return OSError(errno.EBADF, os.strerror(errno.EBADF))
+        print(answer["key"], flush=True)
+    except OSError as error:
+        return error
+    return None
 
 
 def maintain_service(arguments: Namespace) -> int:

@@ -19,7 +19,7 @@ class Limits:
 
     Memory that clients can claim stays below 2 × `body_memory` (bodies being received, beyond which they go to disk;
     bodies loaded from there and images read from the store for processing) + `answer_memory` (responses being sent) +
-    (2 × `workers` + 1) × what `vision.images` takes for 64 megapixels (images being decoded, classified, and learned from)
+    (2 × `workers` + 1) × what `vision.images` takes for 65 megapixels (images being decoded, classified, and learned from)
     + `image` (the file of the one that is learned from) + `connections` × 192 KiB (request heads and transport buffers).
     `tests/service/http/test_memory_bound.py` measures it.
     """

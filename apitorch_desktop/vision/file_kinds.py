@@ -50,7 +50,7 @@ _POINTERS: Final = {
     b"/annex/objects/": ("git-annex", "git annex get"),
 }
 _THROUGH_TEXT: Final = re.compile(
-    rb"(?:\xef\xbf\xbd){3}|\xc3\xbf\xc3\x98\xc3\xbf|(?:\xef\xbf\xbd|\xc2\x89|\xe2\x80\xb0|[\x89\t])PNG[\r\n]"
+    rb"(?:\xef\xbf\xbd){3}|\xc3\xbf\xc3\x98\xc3\xbf|(?!\x89PNG\r\n\x1a\n)(?:\xef\xbf\xbd|\xc2\x89|\xe2\x80\xb0|[\x89\t])PNG[\r\n]"
 )
 """Starts of JPEG and PNG as UTF-8, letter by letter or with U+FFFD for what is none; and PNG with other line ends."""
 _LAYERED_TGA: Final = b"TRUEVISION-XFILE.\0"

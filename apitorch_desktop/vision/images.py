@@ -2,13 +2,14 @@
 
 Only the formats named here are tried, which excludes decoders that run other programs (EPS); a damaged file is never
 decoded in part. Pillow's own limit on pixels stays in force above the one here. All functions are
-thread-safe, and decoding, scaling and encoding release the GIL. Decoding 64 megapixels takes up to 0.6 GB, a WebP 1 GB.
+thread-safe, and decoding, scaling and encoding release the GIL. Decoding 65 megapixels takes up to 0.6 GB, a WebP 1 GB.
 """
 
 import ctypes
 import logging
 import math
 import operator
+import re
 import struct
 import warnings
 from collections.abc import Iterator
@@ -39,6 +40,7 @@ from apitorch_desktop.vision.repair import (
     MAX_PROFILE,
     PNG_START,
     ended_jpeg,
+    fitting_bmp,
     has_line_ends_of_text,
     jpeg_structure,
     plain_png,
@@ -46,7 +48,8 @@ from apitorch_desktop.vision.repair import (
 )
 from apitorch_desktop.vision.value_range import TOPS_16, TOPS_FLOAT, value_range
 
-MAX_PIXELS: Final = 64_000_000
+MAX_PIXELS: Final = 65_000_000
+"""Those of phones called 64 megapixels have up to 64.5 million."""
 MAX_BYTES: Final = 32 * 2**20
 MAX_RAW_BYTES: Final = 128 * 2**20
 """Bytes of a raw photo, of which only the preview is decoded; a service takes no more than `MAX_BYTES`."""
@@ -84,6 +87,8 @@ _TIFF_PLACES: Final = ((273, 279), (324, 325))
 _MAX_PIXEL: Final = 8
 """Bytes of a pixel of a PNG: four colors of 16 bits."""
 _MAX_DEEP_BYTES: Final = 2**28
+_AVIF_SIZE: Final = re.compile(rb"ispe\0{4}(.{8})", re.DOTALL)
+"""Width and height of an image or a part of one (ISO/IEC 23008-12, 6.5.3)."""
 _JXL_STARTS: Final = (b"\xff\x0a", b"\x00\x00\x00\x0cJXL \r\n\x87\n")
 _DARK: Final = 64
 """Values of 255 below which a 16-bit image may be one of 10, 12 or 14 bits."""
@@ -107,6 +112,7 @@ _LONGEST_TEXT: Final = 4096
 """Bytes in which an image is looked for behind a text: a header of HTTP, a warning of a program."""
 _SHORTEST: Final = 64
 """Bytes below which a file that begins like an image is none."""
+_GIF_HEADER: Final = 13
 _MAX_BOXES: Final = 64
 _DAMAGED_EXIF: Final = (SyntaxError, ValueError, KeyError, TypeError, OSError, EOFError, struct.error, UserWarning)
 _UPRIGHT: Final = {
@@ -282,6 +288,8 @@ def _opened(data: bytes) -> Iterator[_Opened]:
     except (UnreadableImage, MemoryError):
         raise
     except UnidentifiedImageError as error:
+        if name == "AVIF" and (sizes := [struct.unpack(">II", size) for size in _AVIF_SIZE.findall(data)]):
+            _check_size(*max(sizes))  # its decoder refuses those that are far too large by itself
         raise UnreadableImage(_not_an_image(data, name)) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise UnreadableImage(f"The image has more than {MAX_PIXELS // 10**6} megapixels: make it smaller.") from error
@@ -289,9 +297,9 @@ def _opened(data: bytes) -> Iterator[_Opened]:
         # Decoders raise whatever a damaged byte leads to: OSError, SyntaxError, struct.error, KeyError …
         if any(word in str(error).lower() for word in ("truncated", "not enough", "unexpected end", "too early")):
             raise _cut_off(name) from error
-        raise UnreadableImage(
-            f"The {name or 'image'} is damaged and cannot be decoded: copy or download it again."
-        ) from error
+        if "unsupported bmp" in str(error).lower():
+            raise UnreadableImage(_unread("a BMP of an uncommon kind")) from error
+        raise _damaged(name) from error
 
 
 def _open(data: bytes) -> _Opened:
@@ -300,6 +308,8 @@ def _open(data: bytes) -> _Opened:
         return _open_jpeg(data)
     if data.startswith(PNG_START):
         return _open_png(plain_png(data))
+    if data.startswith(b"BM"):
+        return _open_by_pillow(fitting_bmp(data))
     kind = iso_kind(data)
     if kind in ("HEIC", "HEIF"):
         return _open_heif(data, kind)
@@ -347,6 +357,8 @@ def _open_png(data: bytes) -> _Opened:
             "It is a PNG packed for iOS (CgBI), which cannot be read here: save it anew on a Mac, or take what it was made of."
         )
     opened = _Opened(Image.open(BytesIO(data), formats=("PNG",)), data, _FORMATS["PNG"], 1)
+    if opened.image.mode == "P" and opened.image.palette is None:
+        raise _damaged("PNG")
     has_exif = b"eXIf" in data or b"Raw profile type exif" in data
     if has_exif or b"IEND" not in data:
         _check_size(*opened.image.size)
@@ -402,7 +414,7 @@ def _open_jxl(data: bytes) -> _Opened:
     """Open a JPEG XL by the extra `jxl`, whose decoder makes all pixels at once: its size is read beforehand."""
     size = jxl_size(data)
     if size is None:
-        raise UnreadableImage("The JPEG XL is damaged and cannot be decoded: copy or download it again.")
+        raise _damaged("JPEG XL")
     _check_size(*size)
     try:
         from pillow_jxl import Decoder
@@ -449,8 +461,8 @@ def _open_tiff(data: bytes, directory: TiffDirectory) -> _Opened:
         if image is None:
             if number == 1 and bits in (1, 8, 16) and samples <= 4:
                 raise
-            form = {2: "signed", 3: "floating-point"}.get(number, "unsigned")
-            kind = f"a TIFF of {samples} {form} numbers of {bits} bits a pixel"
+            form = {2: "signed", 3: "floating-point", 5: "complex", 6: "complex"}.get(number, "unsigned")
+            kind = f"a TIFF of {plural(samples, f'{form} number')} of {bits} bits a pixel"
             raise UnreadableImage(_unread(kind)) from None
         return _Opened(image, data, _FORMATS["TIFF"], directory.number(0x0112, 1))
 
@@ -458,7 +470,7 @@ def _open_tiff(data: bytes, directory: TiffDirectory) -> _Opened:
 def _check_size(width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
         raise UnreadableImage(
-            f"The image has {width:,} × {height:,} pixels, {width * height / 1e6:,.0f} megapixels, "
+            f"The image has {width:,} × {height:,} pixels, {math.ceil(width * height / 1e6):,} megapixels, "
             f"and {MAX_PIXELS // 10**6} is the most: make it smaller."
         )
 
@@ -485,11 +497,19 @@ def _cut_off(name: str) -> UnreadableImage:
     return UnreadableImage(f"The {name or 'image'} is cut off, only a part of it is there: copy or download it again.")
 
 
+def _damaged(name: str) -> UnreadableImage:
+    return UnreadableImage(f"The {name or 'image'} is damaged and cannot be decoded: copy or download it again.")
+
+
 def _not_an_image(data: bytes, name: str) -> str:
     if kind := kind_of(data):
         return _unread(kind)
     if name and len(data) > _SHORTEST:
-        return f"The {name} is damaged and cannot be decoded: copy or download it again."
+        return str(_damaged(name))
+    if name == "GIF" and len(data) >= _GIF_HEADER:
+        return str(_damaged(name))
+    if name not in ("", "BMP", "JPEG XL"):  # of those, so few bytes say too little
+        return str(_cut_off(name))
     if pointer := pointer_of(data):
         return f"It is a pointer of {pointer[0]} in place of the image: run “{pointer[1]}” first."
     if went_through_text(data):
@@ -498,8 +518,9 @@ def _not_an_image(data: bytes, name: str) -> str:
         at = data.find(start, 0, _LONGEST_TEXT)
         if at > 0 and is_text(data[:at]) and (kind == "PNG" or jpeg_structure(data[at:]).frame):
             return f"It is a {kind} with {plural(at, 'byte')} of something else before it: copy or download it again."
-    if not any(data):
-        return "It is nothing but zeros: its content was lost, so copy it again from where it came from."
+    if not data.strip(data[:1]) and data[0] in (0x00, 0xFF):
+        filled = "zeros" if data[0] == 0 else "FF bytes, as of an empty memory card"
+        return f"It is nothing but {filled}: its content was lost, so copy it again from where it came from."
     if is_text(data):
         return f"It is a text and not an image: {_READ} can be read."
     return f"It is not an image: {_READ} can be read."

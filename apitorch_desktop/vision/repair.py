@@ -1,4 +1,4 @@
-"""Structure of JPEG and PNG files: what is wrong with one that Pillow refuses, and its bytes without that.
+"""Structure of JPEG, PNG and BMP files: what is wrong with one that Pillow refuses, and its bytes without that.
 
 A file is changed only in memory, and only where all of its pixels, or all but the last few, are there.
 """
@@ -170,6 +170,14 @@ def summed_png(data: bytes, most: int) -> bytes | None:
     chunk = b"IDAT" + whole
     packed = struct.pack(">I", len(whole)) + chunk + struct.pack(">I", zlib.crc32(chunk))
     return data[: places[0][0] - 8] + packed + data[places[-1][1] + 4 :]
+
+
+def fitting_bmp(data: bytes) -> bytes:
+    """Return a BMP whose palette has more colors than its pixels can name without the rest, as browsers read it."""
+    header, bits, colors = (int.from_bytes(data[at : at + size], "little") for at, size in ((14, 4), (28, 2), (46, 4)))
+    if header < 40 or bits > 8 or colors <= 1 << bits:
+        return data
+    return data[:46] + (1 << bits).to_bytes(4, "little") + data[50:]
 
 
 def _pixel_chunks(data: bytes) -> Iterator[tuple[int, int]]:

@@ -14,6 +14,14 @@ TOPS_16: Final = (255.0, 1023.0, 4095.0, 16383.0, 32767.0, 65535.0)
 TOPS_FLOAT: Final = (1.0, 255.0)
 _DARK: Final = 1 / 4
 """Part of a white that the largest number exceeds, if the white is the one that is meant: it has two bits fewer else."""
+_CERTAIN: Final = 255.0
+"""White up to which a photo has it for certain: those between it and the last one are guessed from the largest number."""
+_FEW_TONES, _FEW_HIGH_TONES = 1 / 4, 1 / 2
+"""Part of a larger white that the numbers of a photo span at least; and those of one that has nothing darker than `_DARK`.
+
+Temperatures and heights span less, and say nothing about a white. The last white is that of the file, which a bright photo
+may well be near to.
+"""
 _MOST_FILLS: Final = 2
 _LEAST_LEVELS: Final = 32
 """Different numbers of an image that is no drawing of a few tones, the farthest of which may be far from the others."""
@@ -30,10 +38,16 @@ def value_range(values: "NDArray[Any]", tops: Sequence[float]) -> tuple[float, f
     """
     if not values.size:
         return 0.0, 1.0
-    if known := _known(values, tops):
+    known = _known(values, tops)
+    if known and known[1] <= _CERTAIN:
         return known
     step = max(1, values.size // _SAMPLE)
     seen = values.reshape(-1)[:: step + (step % 3 == 0)]  # no multiple of 3, which would take one color alone
+    if known:
+        rest = _without_fill(seen)
+        if rest.max() < seen.max() or _known(rest, tops):  # the lowest is a fill only if a few high tones are left
+            return known
+        seen = rest
     for _ in range(_MOST_FILLS):
         rest = _without_fill(seen)
         if rest.size == seen.size:
@@ -54,7 +68,11 @@ def _known(values: "NDArray[Any]", tops: Sequence[float]) -> tuple[float, float]
     top = next((top for top in tops if high <= top), None)
     if top is None or low < 0:
         return None
-    return (0.0, top) if top * _DARK < high or low == high else None
+    if low == high:
+        return 0.0, top
+    least = _FEW_HIGH_TONES if low > top * _DARK and top != tops[-1] else _FEW_TONES
+    has_tones = top <= _CERTAIN or high - low >= top * least
+    return (0.0, top) if top * _DARK < high and has_tones else None
 
 
 def _without_fill(values: "NDArray[Any]") -> "NDArray[Any]":

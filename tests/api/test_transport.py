@@ -514,6 +514,21 @@ def test_a_refusal_without_a_message_still_is_a_sentence(status, body):
     assert str(error).endswith(".")
 
 
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (404, b'{"detail": "Not Found"}'),
+        (404, b'{"timestamp": "x", "status": 404, "error": "Not Found", "message": "No message available"}'),
+        (404, b'{"error": {"message": "Unknown request URL", "type": "invalid_request_error"}}'),
+        (418, b'{"detail": "Not Found"}'),
+        (422, b'{"message": "field required"}'),
+    ],
+)
+def test_an_address_that_leads_to_another_json_service_is_named(status, body):
+    error = status_error(status, {}, body, "https://host/api/", KEY)
+    assert type(error) is NotApiTorch and "answers, but not as API Torch does" in str(error)
+
+
 def test_a_very_long_message_is_cut():
     body = b'{"message": "' + b"x" * 100_000 + b'"}'
     assert len(str(status_error(400, {}, body, "https://host/api/", KEY))) < 400
@@ -631,6 +646,8 @@ def test_advice_does_not_contradict_that_of_the_service():
     body = b'{"object": "error", "message": "The stored image is gone from the disk. Upload it again."}'
     assert status_error(500, {}, body, "https://host/api/", KEY).advice == ""
     assert "Try again" in status_error(500, {}, b'{"message": "It failed."}', "https://host/api/", KEY).advice
+    body = b'{"object": "error", "message": "The PNG is damaged and cannot be decoded: copy or download it again."}'
+    assert status_error(400, {}, body, "https://host/api/", KEY).advice == ""
     body = b'{"object": "error", "message": "This service is not here. Call it by its name."}'
     for status in (400, 403, 404):
         assert status_error(status, {}, body, "https://host/api/", KEY).advice == ""

@@ -309,6 +309,16 @@ def test_keys_are_made_listed_and_revoked_with_the_service_running_or_not(tmp_pa
         assert sets == []
 
 
+@pytest.mark.parametrize("end", [">/dev/full", ">&-", "| true"])
+def test_a_key_that_could_not_be_shown_does_not_stay(tmp_path, end):
+    made = subprocess.run(
+        ["bash", "-c", f'"$0" -m apitorch_desktop keys --data "$1" make Ann {end}', sys.executable, tmp_path],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "revoked again" in made.stderr
+    assert "Ann" not in run("keys", "--data", str(tmp_path), "list").stdout
+
+
 @pytest.mark.parametrize("words", [("list",), ("revoke", "1")])
 def test_a_folder_that_was_mistyped_is_named_and_not_made(words, tmp_path):
     done = run("keys", "--data", str(tmp_path / "servce"), *words)

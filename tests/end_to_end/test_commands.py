@@ -724,6 +724,15 @@ def test_paths_from_standard_input_and_objects_for_scripts(run, service, folder)
     right = [one for one in answers if one["label"] == Path(one["image"]).parent.name.lower().replace(" ", "_")]
     assert len(right) >= 9
     assert all(0 <= float(answer["confidence_value"]) <= 1 for answer in answers)
+    utf_16 = lines.encode("utf-16").decode(errors="surrogateescape")  # as Windows PowerShell writes a list
+    done = run(*asked, at=service, given=utf_16)
+    assert (done.returncode, done.stdout.count("\n")) == (0, len(answers))
+    (folder / "notes.npz").write_bytes(b"PK\3\4" + bytes(90))
+    (folder / "film.mov").write_bytes(b"\0\0\0\x14ftypqt  ")
+    for words in ([], ["--csv", "-"], ["--json"]):  # as an import does
+        done = run("classify", folder, *asked[2:4], *words, at=service)
+        written = done.stderr if words else done.stdout
+        assert "1 film (MOV) is no photo" in written and "1 file passed over, no photos:\n    notes.npz\n" in written
     done = run(*asked, "-0", at=service, given=f"{odd}\0{gone}")
     assert (done.returncode, done.stderr) == (1, "")
     first, second = map(json.loads, done.stdout.splitlines())

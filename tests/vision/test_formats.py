@@ -485,6 +485,32 @@ def test_pixels_without_a_number_are_left_out_of_the_range(number: str, fill: fl
     assert not seen[:60].any() or fill == 1e20
 
 
+@pytest.mark.parametrize(
+    "span", [(21500, 24300), (28900, 30700), (7301, 8206), (1200, 2900), (300, 1200), (40000, 44000)]
+)
+@pytest.mark.parametrize("fill", [None, 0])
+@pytest.mark.parametrize("kind", ["uint16 PNG", "uint16 TIFF", "int32 TIFF"])
+def test_whole_numbers_that_fill_a_small_part_of_a_white_are_seen_in_their_range(
+    span: tuple, fill: int | None, kind: str
+):
+    tones = (METERS - METERS.min()) / (METERS.max() - METERS.min())
+    values = np.rint(span[0] + tones * (span[1] - span[0])).astype(kind.split()[0])
+    if fill is not None and span[0] > span[1] / 2:  # farther from all others than those are from each other
+        values[:9, :9] = fill
+    data = saved(Image.fromarray(values)) if "PNG" in kind else samples.deep_tiff(values)
+    seen = np.asarray(open_upright(data).convert("L"), int)
+    assert abs(seen - tones * 255)[9:].max() <= 2
+
+
+@pytest.mark.parametrize("span", [(0, 255), (20, 235), (150, 245), (0, 70), (110, 180)])
+def test_photos_in_16_bits_keep_their_tones(span: tuple):
+    tones = (METERS - METERS.min()) / (METERS.max() - METERS.min())
+    values = np.rint((span[0] + tones * (span[1] - span[0])) * 257).astype(np.uint16)
+    seen = np.asarray(open_upright(saved(Image.fromarray(values))).convert("L"), int)
+    white = 255 if span[1] > 127 else 32767 / 257
+    assert abs(seen - np.rint(values / 257 / white * 255)).max() <= 1
+
+
 def test_a_drawing_of_few_tones_and_an_image_of_one_keep_the_farthest():
     tones = np.repeat(np.float32([0, 300, 400, 9000]), 400).reshape(40, 40)
     assert [open_upright(samples.deep_tiff(tones)).getpixel((0, y))[0] for y in (0, 39)] == [0, 255]
@@ -556,6 +582,7 @@ def test_a_damaged_tiff_is_an_error_and_no_line_on_standard_error(damaged: slice
         (b"L\0\0\0\1\x14\2\0\0\0", "shortcut"),
         (b"hello, I am a text\n", "a text"),
         (bytes(5000), "nothing but zeros"),
+        (b"\xff" * 5000, "nothing but FF bytes"),
         (b"FOVb\0\0\2\0", "raw photo (X3F)"),
         (b"II\x1a\0\0\0HEAPCCDR", "raw photo (CRW)"),
     ],
@@ -584,6 +611,41 @@ def test_an_image_that_was_saved_as_a_text_is_named(kind: str, replaced: bool):
     data = saved(scene(), kind)
     text = data.decode("utf-8", "replace") if replaced else data.decode("latin-1")
     assert "as a text" in refusal(text.encode())
+
+
+@pytest.mark.parametrize(
+    "start",
+    [b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0\0\x10JF", b"GIF89a", b"II*\0\x08\0", b"\0\0\0\x18ftypheic"],
+)
+def test_a_file_that_ends_within_its_first_bytes_is_called_cut_off(start: bytes):
+    assert "cut off" in refusal(start)
+
+
+def test_kinds_that_are_not_decoded_are_named_and_not_called_damaged():
+    bitfields = bytearray(saved(scene(), "BMP"))
+    struct.pack_into("<H", bitfields, 28, 7)  # bits of a pixel
+    assert "a BMP of an uncommon kind" in refusal(bytes(bitfields))
+    huge = bytearray(saved(scene(), "AVIF"))
+    struct.pack_into(">II", huge, huge.index(b"ispe") + 8, 17_000, 17_000)
+    assert "289 megapixels" in refusal(bytes(huge))
+    assert "damaged" in refusal(b"GIF89a" + bytes(20))
+
+
+def test_a_png_of_palette_kind_without_a_palette_is_refused_by_its_header():
+    data = png(8, 8, bytes(9 * 8), colour=3)
+    for function in (verify, measure, open_upright, thumbnail):
+        with pytest.raises(UnreadableImage, match="damaged"):
+            function(data)
+    assert verify(png(8, 8, bytes(9 * 8), colour=3, extra=[chunk(b"PLTE", bytes(range(6)))])).width == 8
+
+
+def test_a_bmp_with_more_colors_than_its_pixels_name_is_read():
+    plain = saved(scene().quantize(256), "BMP")
+    size, offset = (int.from_bytes(plain[at : at + 4], "little") for at in (2, 10))
+    longer = bytearray(plain[:offset] + bytes(4 * 44) + plain[offset:])
+    struct.pack_into("<I4xI", longer, 2, size + 4 * 44, offset + 4 * 44)
+    struct.pack_into("<I", longer, 46, 300)
+    assert shown(bytes(longer)) == UPRIGHT
 
 
 @pytest.mark.parametrize("ends", [(b"\r\n", b"\n"), (b"\n", b"\r\n")])

@@ -41,6 +41,8 @@ _DESCRIPTION: Final = re.compile(
     re.IGNORECASE,
 )
 """End of the names of Google Takeout: IMG_1.jpg.json, IMG_1.jpg(1).json, IMG_1.jpg.supplemental-metadata.json, cut to 46."""
+_BACKUP: Final = re.compile(r"(.+?)(?:_original|~|\.~\d+~|\.(?:bak|backup|old|orig))", re.IGNORECASE)
+"""Name of what a program keeps of a photo that it writes anew: IMG_1.jpg_original of exiftool, IMG_1.jpg~ of editors."""
 _PLACEHOLDER: Final = re.compile(r"\.(.+)\.icloud", re.IGNORECASE)
 _SHOTS: Final = frozenset({".pvt", ".live", ".livp"})
 """Suffixes of folders and archives that hold one Live Photo: its still and its film."""
@@ -80,6 +82,23 @@ def placeholder_of(name: str) -> str:
     """Return the name of the photo that iCloud has in place of this file; "" for any other file."""
     found = _PLACEHOLDER.fullmatch(name)
     return found[1] if found and PurePosixPath(found[1]).suffix.lower() in IMAGE_SUFFIXES else ""
+
+
+def backups(images: Sequence[Parts]) -> set[int]:
+    """Return the numbers of the images that a program kept of others, which lie beside them."""
+    names = set(images)
+    return {
+        number
+        for number, (*folders, name) in enumerate(images)
+        if (found := _BACKUP.fullmatch(name)) and (*folders, found[1]) in names
+    }
+
+
+def backups_note(names: Sequence[str]) -> str:
+    """Return a sentence about such images, by their names."""
+    if len(names) == 1:
+        return f"{quoted(names)} is what a program kept of the photo beside it, and stays out."
+    return f"{len(names):,} files are what a program kept of the photos beside them ({few(names)}), and stay out."
 
 
 def is_live_photo(name: str) -> bool:

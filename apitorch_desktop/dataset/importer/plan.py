@@ -8,13 +8,14 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path, PurePath
+from pathlib import Path, PurePath, PurePosixPath
 from threading import Event
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from apitorch_desktop.api.slugs import snake_case
 from apitorch_desktop.api.types import INBOX, LONGEST_LABEL, SPLITS, Id, TrainingImage, label_name
+from apitorch_desktop.dataset.importer.companions import companion_kind, is_hidden_photo
 from apitorch_desktop.dataset.importer.contents import InspectedFile
 from apitorch_desktop.dataset.importer.folder_labels import quoted
 from apitorch_desktop.dataset.importer.scanner import (
@@ -163,6 +164,11 @@ class Plan:
     def sending(self) -> list[PlanItem]:
         """Return the items that would be sent."""
         return [item for item in self.items if item.standing in SENT]
+
+    def passed_over(self) -> list[tuple[str, str]]:
+        """Return the files that are no photos and in none of the notes, each with no reason."""
+        named = [(file, PurePosixPath(file).name) for file in self.ignored]
+        return [(file, "") for file, name in named if not (companion_kind(name) or is_hidden_photo(name))]
 
     def counts(self) -> dict[ItemStatus, int]:
         """Return the number of items of each standing; every standing is a key."""

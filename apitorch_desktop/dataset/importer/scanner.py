@@ -3,7 +3,7 @@
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path, PurePosixPath
@@ -14,6 +14,8 @@ from apitorch_desktop.dataset.importer.companions import (
     alike_note,
     array_note,
     away_note,
+    backups,
+    backups_note,
     closed_note,
     companion_kind,
     folders_of_user,
@@ -578,7 +580,10 @@ class Scanner:
         self.ignored += [shown("/".join(parts)) for parts in [*contents.others, *listed.unused]]
 
     def _leave_out_secondary(self, contents: Contents) -> None:
-        """Move masks and small copies of photos to the files that are no photos."""
+        """Move backups, masks and small copies of photos to the files that are no photos."""
+        self._move_to_others(contents, kept := backups([entry.parts for entry in contents.images]))
+        if kept:
+            self.notes.append(backups_note([parts[-1] for parts in contents.others[-len(kept) :]]))
         entries = contents.images
         images = [entry.parts for entry in entries]
 
@@ -595,9 +600,13 @@ class Scanner:
             contents.others,
         )
         self.notes += notes
-        if secondary:
-            contents.others += [entries[number].parts for number in sorted(secondary)]
-            contents.images = [entry for number, entry in enumerate(entries) if number not in secondary]
+        self._move_to_others(contents, secondary)
+
+    @staticmethod
+    def _move_to_others(contents: Contents, numbers: Collection[int]) -> None:
+        if numbers:
+            contents.others += [contents.images[number].parts for number in sorted(numbers)]
+            contents.images = [entry for number, entry in enumerate(contents.images) if number not in numbers]
 
     def _decoded_names(self, images: list[Parts], root: str) -> dict[str, str]:
         """Return name → text of the folders whose names are no UTF-8, or have escapes in place of letters."""

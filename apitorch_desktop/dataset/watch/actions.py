@@ -103,6 +103,19 @@ class UnfitTable(UserError):  # noqa: N818 - named for what it is
     """No row can be added to the file: it cannot be written, or is no table of answers."""
 
 
+class UnfitDestination(UserError):  # noqa: N818 - named for what it is
+    """No photo can be moved to where a watch is to move them."""
+
+
+def check_destination(task: WatchTask) -> None:
+    """Raise UnfitDestination if photos are to be moved into what is no folder, against which no waiting helps."""
+    place = task.destination
+    while place is not None and not os.path.lexists(place) and place != place.parent:
+        place = place.parent
+    if place is not None and place.exists() and not place.is_dir():
+        raise UnfitDestination(f"“{shown(str(place))}” is no folder: no photo can be moved into it.")
+
+
 class AnswerRows:
     """The rows that a watch adds to its table; without a table, the journal's note of what was reported."""
 

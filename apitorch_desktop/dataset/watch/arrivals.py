@@ -16,7 +16,7 @@ from time import monotonic
 from typing import Final
 
 from apitorch_desktop.dataset.importer.companions import is_of_program
-from apitorch_desktop.dataset.importer.scanner import SUFFIXES, is_hidden
+from apitorch_desktop.dataset.importer.scanner import SUFFIXES, is_hidden, not_plain
 from apitorch_desktop.dataset.watch.task import WatchTask
 from apitorch_desktop.utils.text import shown
 
@@ -41,9 +41,9 @@ class Arrival:
 
 
 def state_of(path: Path) -> State | None:
-    """Return size and time of change of a file; None for none, a link or what is no ordinary file."""
+    """Return size and time of change of a file, or of that which a link leads to; None for what is no ordinary file."""
     try:
-        found = path.lstat()
+        found = path.stat()
     except (OSError, ValueError):
         return None
     return (found.st_size, found.st_mtime_ns) if stat.S_ISREG(found.st_mode) else None
@@ -57,17 +57,32 @@ class Arrivals:
         self._waiting: dict[Path, tuple[State, float]] = {}
         """Path → state at the last look, and from when on the file is ready if that stays so."""
         self._done: dict[Path, State] = {}
+        self._dead: set[Path] = set()
+        """Links that lead nowhere, which are reported once."""
+        self._sentences: list[str] = []
 
     def scan(self, place: Path) -> None:
-        """Note the photos in a folder, or the one that a path leads to."""
+        """Note the photos in a folder, or the one that a path leads to.
+
+        A link to a folder is followed as an import does: once, and only where it leads out of the watched folder.
+        """
         if place != self._task.folder and not self._is_wanted(place):
             return
-        if not place.is_dir() or place.is_symlink():
+        if not place.is_dir():
             self._note(place)
             return
-        for above, folders, names in os.walk(place):
+        entered: set[Path] = set()
+        if not self._is_entered(place, entered):
+            return
+        for above, folders, names in os.walk(place, followlinks=True):
             parent = Path(above)
-            folders[:] = [name for name in folders if not _is_apart(name) and self._task.contains(parent / name)]
+            folders[:] = [
+                name
+                for name in folders
+                if not _is_apart(name)
+                and self._task.contains(parent / name)
+                and self._is_entered(parent / name, entered)
+            ]
             for name in names:
                 if not is_hidden(name):
                     self._note(parent / name)
@@ -110,16 +125,30 @@ class Arrivals:
     def _is_wanted(self, path: Path) -> bool:
         return self._task.contains(path) and not any(map(_is_apart, path.relative_to(self._task.folder).parts))
 
+    def _is_entered(self, folder: Path, entered: set[Path]) -> bool:
+        """Return whether a folder is searched; add the target of a link to those that links lead to."""
+        if not folder.is_symlink():
+            return True
+        target = folder.resolve()
+        apart = [self._task.folder, *filter(None, [self._task.destination])]
+        if target in entered or any(target.is_relative_to(one) or one.is_relative_to(target) for one in apart):
+            return False
+        entered.add(target)
+        return True
+
     def _note(self, path: Path) -> None:
         if path.suffix.lower() in SUFFIXES and path not in self._waiting:
             state = state_of(path)
+            if state is None and path.is_symlink() and path not in self._dead:
+                self._dead.add(path)
+                self._sentences.append(not_plain(path))
             if state is not None and state != self._done.get(path):
                 self._waiting[path] = (state, monotonic() + REST)
 
     def changes(self, stop: Event, on_state: Callable[[str], object]) -> Generator[None, None, None]:
         """Note what arrives, and yield at least every second, until stopped.
 
-        `on_state` receives a sentence when the folder is away or back.
+        `on_state` receives a sentence when the folder is away or back, and about each link that leads nowhere.
         """
         import watchfiles  # 30 ms that other commands need not wait for
 
@@ -151,6 +180,8 @@ class Arrivals:
                         for change, path in changed:
                             if change is not watchfiles.Change.deleted:
                                 self.scan(Path(path))
+                        while self._sentences:
+                            on_state(self._sentences.pop(0))
                         yield
                         if _identity(folder) != identity:
                             break

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, closing
@@ -14,8 +15,8 @@ from apitorch_desktop.dataset.batch.classification import classify_arguments, fe
 from apitorch_desktop.dataset.sources.archives import Archives
 from apitorch_desktop.dataset.sources.image_source import ImageFile, SourceMissing, UploadItem, place_of
 from apitorch_desktop.dataset.watch import arrivals
-from apitorch_desktop.dataset.watch.actions import AnswerRows, finish_move, move
-from apitorch_desktop.dataset.watch.arrivals import Arrival, Arrivals, state_of
+from apitorch_desktop.dataset.watch.actions import AnswerRows, check_destination, finish_move, move
+from apitorch_desktop.dataset.watch.arrivals import Arrival, Arrivals, State, state_of
 from apitorch_desktop.dataset.watch.journal import WatchJournal
 from apitorch_desktop.dataset.watch.task import Answer, WatchTask
 from apitorch_desktop.utils.errors import Cancelled
@@ -24,8 +25,10 @@ from apitorch_desktop.utils.text import reason, shown
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.5, 15.0
 """Seconds of waiting for a service that is away, doubled from the first to the longest."""
-_RETRY_PAUSE = 30.0
-"""Seconds until a photo that could not be moved or written down is tried again."""
+_RETRY_PAUSE, _LONGEST_RETRY_PAUSE = 30.0, 1800.0
+"""Seconds until a photo that could not be moved or written down is tried again, doubled from the first to the longest."""
+_GROWTH = 10.0
+"""Seconds without a change until a photo that is refused is so for good: one may arrive in parts, with pauses."""
 _THREADS = 4
 
 
@@ -55,7 +58,10 @@ class FolderWatch:
         self._arrivals = Arrivals(task)
         self._on_done = on_done
         self._on_state = on_state
-        self._problem = ""
+        self._problem: tuple[Path | None, int | None] | None = None
+        self._pauses: dict[Path, float] = {}
+        """Photo that could not be moved or written down → seconds until it is tried again after the next failure."""
+        self._refused: dict[Path, State] = {}
         self._rows = AnswerRows(task, journal)
         self._away, self._pause = False, _FIRST_PAUSE
 
@@ -63,9 +69,10 @@ class FolderWatch:
         """Classify what is in the folder and what arrives, until `stop` is set.
 
         `connect` opens a client; it is called again after the service was away. Raises ApiError for what no waiting helps
-        against, such as a wrong key, UnfitTable, FileError, and what `connect` raises.
+        against, such as a wrong key, UnfitTable, UnfitDestination, FileError, and what `connect` raises.
         """
         self._rows.check()
+        check_destination(self._task)
         self._resume()
         changes = self._arrivals.changes(stop, self._on_state)
         with closing(changes), ThreadPoolExecutor(_THREADS, "classify") as pool:
@@ -158,7 +165,9 @@ class FolderWatch:
         return going_on
 
     def _ask(self, client: ApiClient, arrival: Arrival, archives: Archives, stop: Event) -> Answer | ApiError | None:
-        """Return the answer about a photo, an error that waiting or the user can remove, or None once stopped."""
+        """Return the answer about a photo, an error that waiting or the user can remove, or None once stopped, or if it is
+        refused and may still grow.
+        """
         if (known := self._journal.answer(arrival)) is not None:
             return known
         slug = self._task.classifier
@@ -175,17 +184,28 @@ class FolderWatch:
         if isinstance(answer, ApiError):
             if answer.can_retry or isinstance(answer, (Conflict, NotFound)):
                 return answer
+            if self._may_grow(arrival):
+                self._arrivals.again(arrival, _GROWTH)
+                return None
             answer = f"{answer} {answer.advice}".strip()
         if state_of(arrival.path) == arrival.state:
             self._journal.save(arrival, answer)
         return answer
 
+    def _may_grow(self, arrival: Arrival) -> bool:
+        """Return whether a photo that is refused has just changed, once for each change."""
+        if self._refused.pop(arrival.path, None) == arrival.state or time.time() - arrival.state[1] / 1e9 > _GROWTH:
+            return False
+        self._refused[arrival.path] = arrival.state
+        return True
+
     def _settle(self, arrival: Arrival, answer: Answer) -> None:
-        """Move a photo and write its row, each if wanted and not done yet."""
+        """Move a photo and write its row, each if wanted and not done yet. Links, and what they lead to, stay in place."""
         done, moved = arrival, None
+        place = self._task.place_for(answer)
+        moves = place is not None and arrival.path.parent != place and arrival.path.resolve() == arrival.path
         try:
-            place = self._task.place_for(answer)
-            if place is not None and arrival.path.parent != place:
+            if place is not None and moves:
                 done = move(arrival, place, self._journal)
                 moved = done.path
                 self._arrivals.forget(arrival.path)
@@ -194,21 +214,29 @@ class FolderWatch:
         except (FileError, BrokenPipeError):
             raise
         except OSError as error:
-            named = shown(str(error.filename2 or error.filename or done.path))
-            self._complain(f"“{named}” cannot be written: {reason(error)}. Trying again.")
-            self._arrivals.again(done, _RETRY_PAUSE)
+            named = place if moves and moved is None else self._task.table or done.path
+            where = self._task.destination if moves and moved is None else named
+            self._complain(
+                f"“{shown(str(named))}” cannot be written: {reason(error)}. Trying again.", (where, error.errno)
+            )
+            pause = self._pauses.get(done.path, _RETRY_PAUSE)
+            self._pauses[done.path] = min(pause * 2, _LONGEST_RETRY_PAUSE)
+            self._arrivals.again(done, pause)
             return
-        self._problem = ""
+        self._problem = None
+        for path in (arrival.path, done.path):
+            self._pauses.pop(path, None)
         if not self._task.contains(done.path):
             self._journal.forget(done.path)
             self._arrivals.forget(done.path)
         if moved is not None or written:
             self._on_done(place_of(ImageFile(arrival.path)), answer, moved)
 
-    def _complain(self, sentence: str) -> None:
-        if sentence != self._problem:
+    def _complain(self, sentence: str, problem: tuple[Path | None, int | None]) -> None:
+        """Report a problem, once until a photo is settled: it is the same for folders of other labels."""
+        if problem != self._problem:
             self._on_state(sentence)
-        self._problem = sentence
+        self._problem = problem
 
     def _resume(self) -> None:
         """Finish moves that an earlier run left half done, and rows of photos that have left the folder."""

@@ -121,7 +121,7 @@ class Embedder:
             names.append(sha256)
             self._unreadable.pop(sha256, None)
             yield image
-            del image  # before the next one is opened: each may have 64 megapixels
+            del image  # before the next one is opened: each may have 65 megapixels
 
 
 class _Axes(NamedTuple):

@@ -1,7 +1,6 @@
 """Access checks: the Host and Origin headers and the API key of a request."""
 
 import base64
-import binascii
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from ipaddress import ip_address
@@ -86,7 +85,7 @@ async def authenticate(authorization: str | None, find_owner: Callable[[str], Aw
         raise HttpError(401, f"“{scheme[:20]}” authentication is not known here. {_ADVICE}", _CHALLENGE)
     try:
         user, colon, password = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # neither ASCII, base64 nor UTF-8
         raise HttpError(401, f"The Authorization header cannot be read. {_ADVICE}", _CHALLENGE) from None
     owner = await find_owner(user) if colon and not password else None
     if owner is None:

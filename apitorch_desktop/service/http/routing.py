@@ -1,8 +1,9 @@
 """The operation table, from which both the routes and the OpenAPI description are made."""
 
+import re
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import KW_ONLY, dataclass, field, replace
-from typing import ClassVar, Literal, TypeVar
+from typing import ClassVar, Final, Literal, TypeVar
 from urllib.parse import unquote
 
 from msgspec import Struct
@@ -153,7 +154,16 @@ class Routes:
         )
 
 
+_OF_LABEL: Final = re.compile(r"/api/training-sets?/[^/]+/.*")
+"""Path of a call that a label is part of; one that is not percent-encoded makes another path of it, or ends it."""
+
+
 def _not_found_message(path: str) -> str:
+    if _OF_LABEL.fullmatch(path):
+        return (
+            "There is no such call. A label with “/”, “?” or “#” is written with %2F, %3F or %23 in its path, and none is "
+            "empty; all calls are listed at /api/docs."
+        )
     if path == "/api" or path.startswith("/api/"):
         return "There is no such call. The base URL of the API ends in /api/, and its calls are listed at /api/docs."
     return "There is nothing at this address. The base URL of the API ends in /api/, and its calls are listed at /api/docs."

@@ -74,9 +74,15 @@ _PORTS = {"http": 80, "https": 443}
 _REDIRECTS = {301, 302, 303, 307, 308}
 _MOST_REDIRECTS = 5
 _BUSY = {429, 503}
+_ADVICE = dict.fromkeys(
+    (401, 403),
+    "It asks for a login, or lets no programs in, or the address has expired. Download the image, and send it itself.",
+)
+_OF_SERVER = "It failed itself. Try again later."
 _MOST_ATTEMPTS = 4
 """Requests to a server that asks to wait."""
 _LONGEST_URL = 8192
+_LONGEST_SHOWN = 200
 _HEAD = 32 * 2**10
 _CHUNK = 2**16
 _PIECE = 2**20
@@ -334,7 +340,12 @@ class UrlFetcher:
         if response.status_code in _BUSY:
             raise _Busy(response.status_code, parse_retry_after(headers.get("retry-after", "")))
         if response.status_code != 200:
-            raise HttpError(400, f"{target.shown} answers {response.status_code}, not an image. Check the address.")
+            advice = _ADVICE.get(
+                response.status_code, _OF_SERVER if response.status_code >= 500 else "Check the address."
+            )
+            raise HttpError(400, f"{target.shown} answers {response.status_code}, not an image. {advice}")
+        if headers.get("content-type", "").lower().startswith("multipart/x-mixed-replace"):
+            raise HttpError(400, f"{target.shown} sends a live stream without end, not an image. Send one image of it.")
         length = headers.get("content-length", "")
         if length.isascii() and length.isdigit() and int(length[:20]) > self._max_bytes:
             raise self._too_large(target)
@@ -356,9 +367,11 @@ class UrlFetcher:
 
 def _target(url: str) -> _Target:
     """Return the parts of a URL. Raises HttpError 400 for one that is not an http or https address."""
-    shown = url[:200] if url.isprintable() else ascii(url[:200])
-    if len(url) > _LONGEST_URL:
-        raise HttpError(400, f"The image_url is longer than {_LONGEST_URL} characters.")
+    shown = url if len(url) <= _LONGEST_SHOWN else f"{url[:_LONGEST_SHOWN]}…"
+    shown = shown if shown.isprintable() else ascii(shown)
+    if len(url) > _LONGEST_URL and url.lower().startswith(("http://", "https://")):
+        raise HttpError(400, f"The image_url is longer than {_LONGEST_URL} characters. Send the image itself.")
+    url = url[:_LONGEST_URL]
     try:
         parts = urlsplit(url.strip())
         port = parts.port
@@ -366,7 +379,8 @@ def _target(url: str) -> _Target:
     except (ValueError, UnicodeError):
         raise HttpError(400, f"“{shown}” is no URL. Send the address of an image, http:// or https://.") from None
     if parts.scheme not in _PORTS or not host:
-        raise HttpError(400, f"“{shown}” is no http:// or https:// address. Send one, or the image itself.")
+        file = "the image itself, as a file of a multipart body" if parts.scheme == "data" else "the image itself"
+        raise HttpError(400, f"“{shown}” is no http:// or https:// address. Send one, or {file}.")
     if parts.username is not None or parts.password is not None:
         raise HttpError(
             400, "The image_url holds a name or a password. Send an address without them, or the image itself."

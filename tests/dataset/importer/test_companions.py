@@ -66,6 +66,22 @@ def test_films_and_sidecars_of_phones_and_cameras_stay_out_and_are_counted(made)
     assert scan([folder / "coat/GOPR3.THM"]).counts()[ItemStatus.WAITING] == 1  # asked for by name
 
 
+def test_what_a_program_kept_of_a_photo_that_it_wrote_anew_stays_out(made):
+    before = photo(600)
+    folder = made({
+        "hat/IMG_1.jpg": None, "hat/IMG_1.jpg_original": before, "hat/IMG_2.jpg": None, "hat/IMG_2.jpg~": before,
+        "hat/IMG_3.JPG": None, "hat/IMG_3.JPG.bak": before, "coat/IMG_1.jpg": None, "coat/IMG_4.jpg_original": before,
+        "coat/IMG_5.jpg": None, "coat/IMG_5.jpg.1": photo(601),
+    })  # fmt: skip
+    for plan in (scan([folder]), scan([FileSelection(tuple(sorted(folder.rglob("*.*"))))])):
+        assert {name for label, name in sent(plan) if label == "hat"} == {"IMG_1.jpg", "IMG_2.jpg", "IMG_3.JPG"}
+        assert {name for label, name in sent(plan) if label == "coat"} == {
+            "IMG_1.jpg", "IMG_4.jpg_original", "IMG_5.jpg", "IMG_5.jpg.1",
+        }  # fmt: skip
+        assert "3 files are what a program kept of the photos beside them (“IMG_1.jpg_original”, " in plan.notes[0]
+        assert len(plan.ignored) == 3
+
+
 def test_files_that_were_picked_together_are_passed_over_as_in_a_folder(made):
     folder = made({
         "hat/IMG_1.jpg": None, "hat/IMG_1.MOV": MOV, "hat/IMG_1.AAE": AAE, "hat/IMG_1.jpg.json": b'{"title": "IMG_1.jpg"}',

@@ -1,8 +1,10 @@
 """A watched folder: a service that goes away, options that change, and what an earlier run left half done."""
 
 import csv
+import errno
 import os
 import shutil
+import time
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from threading import Event, Thread
@@ -13,6 +15,7 @@ from apitorch_desktop.api.client import ApiClient
 from apitorch_desktop.api.types import INBOX, Classification
 from apitorch_desktop.dataset.batch.classification import COLUMNS
 from apitorch_desktop.dataset.watch import arrivals, engine
+from apitorch_desktop.dataset.watch.actions import UnfitDestination
 from apitorch_desktop.dataset.watch.arrivals import Arrival, state_of
 from apitorch_desktop.dataset.watch.engine import FolderWatch
 from apitorch_desktop.dataset.watch.journal import WatchJournal
@@ -41,6 +44,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(arrivals, "REST", 0.05)
     monkeypatch.setattr(arrivals, "TICK", 0.05)
     monkeypatch.setattr(engine, "_RETRY_PAUSE", 0.05)
+    monkeypatch.setattr(engine, "_GROWTH", 0.05)
 
 
 def photo(path, size=1000):
@@ -254,17 +258,90 @@ def test_a_photo_moves_to_another_file_system_whole(tmp_path, home, folder):
 
 
 def test_a_destination_that_cannot_be_written_is_tried_again(tmp_path, home, folder):
+    names = ("a", "b", "c")
+    for name in names:
+        photo(folder / f"{name}.png")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "red_ones").write_text("a file")
+    task = WatchTask("service", folder, "colors", None, tmp_path / "out")
+    answered(home, task, **dict.fromkeys(names, SURE))
+    with watching(home, task, nobody) as watch:
+        until(lambda: watch.states)
+        time.sleep(0.5)
+        assert "cannot be written" in watch.states[0] and len(list(folder.iterdir())) == 3
+        (tmp_path / "out" / "red_ones").unlink()
+        until(lambda: len(watch.done) == 3)
+        assert len(watch.states) == 1
+    assert sorted(path.name for path in (tmp_path / "out").glob("*/*")) == ["a.png", "b.png", "c.png"]
+
+
+def test_photos_that_cannot_be_moved_are_tried_again_ever_more_seldom(tmp_path, home, folder, monkeypatch):
+    tried = []
+
+    def forbidden(arrival, place, _journal):
+        tried.append(time.monotonic())
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(place / arrival.path.name))
+
+    monkeypatch.setattr(engine, "move", forbidden)
     photo(folder / "a.png")
-    (tmp_path / "out").write_text("a file")
     task = WatchTask("service", folder, "colors", None, tmp_path / "out")
     answered(home, task, a=SURE)
     with watching(home, task, nobody) as watch:
-        until(lambda: watch.states)
-        assert "cannot be written" in watch.states[0] and (folder / "a.png").exists()
-        (tmp_path / "out").unlink()
-        until(lambda: watch.done)
-        assert len(watch.states) == 1
-    assert (tmp_path / "out" / "red_ones" / "a.png").exists()
+        until(lambda: len(tried) == 4)
+    assert tried[3] - tried[2] > 0.19 and len(watch.states) == 1
+
+
+def test_a_destination_that_is_a_file_ends_the_watch(tmp_path, home, folder):
+    (tmp_path / "out").write_text("a file")
+    for out in (tmp_path / "out", tmp_path / "out" / "below"):
+        task = WatchTask("service", folder, "colors", None, out)
+        with pytest.raises(UnfitDestination, match="out” is no folder"), watching(home, task, nobody) as watch:
+            until(lambda: watch.error)
+
+
+def test_links_are_followed_as_an_import_does_and_stay(tmp_path, home, folder):
+    real, out = tmp_path / "real", tmp_path / "out"
+    for place in (real, out):
+        place.mkdir()
+    for name in ("a", "b"):
+        photo(real / f"{name}.png")
+    (folder / "link.png").symlink_to(real / "a.png")
+    (folder / "dead.png").symlink_to("nowhere.png")
+    (folder / "trip").symlink_to("../real")
+    (real / "up").symlink_to("../in")
+    (folder / "moved").symlink_to("../out")
+    photo(folder / "c.png")
+    task = WatchTask("service", folder, "colors", None, out)
+    answered(home, task, **{"c": SURE, "link": SURE, "trip/a": SURE, "trip/b": SURE})
+    with watching(home, task, nobody) as watch:
+        until(lambda: len(watch.done) == 4)
+        assert watch.states == ["“dead.png” is a link that leads nowhere."]
+    assert watch.places() == ["a.png", "b.png", "c.png", "link.png"]
+    assert [path.name for path in out.glob("*/*")] == ["c.png"]
+    assert {path.name for path in real.iterdir()} == {"a.png", "b.png", "up"} and (folder / "link.png").is_symlink()
+
+
+def test_a_photo_that_arrives_in_parts_is_not_refused_before_it_has_rested(tmp_path, home, folder, monkeypatch):
+    monkeypatch.setattr(engine, "_GROWTH", 1.0)
+    data = saved(scene(), "JPEG")
+    task = WatchTask("service", folder, "design-score")
+    with serving(tmp_path / "data") as service:
+
+        @contextmanager
+        def connect():
+            with closing(ApiClient(service.url, service.key, attempts=1)) as client:
+                yield client
+
+        with watching(home, task, connect) as watch:
+            photo(folder / "first.png")
+            until(lambda: watch.done)  # the service is there
+            (folder / "slow.jpg").write_bytes(data[: len(data) // 2])
+            (folder / "letter.jpg").write_text("Dear zebra,")
+            time.sleep(0.5)
+            (folder / "slow.jpg").write_bytes(data)
+            until(lambda: len(watch.done) == 3)
+    answers = {Path(place).name: answer for place, answer, _ in watch.done}
+    assert isinstance(answers["slow.jpg"], Classification) and "is a text" in answers["letter.jpg"]
 
 
 def test_photos_are_added_once_under_their_answer_or_without_a_label(tmp_path, home, folder):

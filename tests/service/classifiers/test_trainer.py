@@ -108,7 +108,7 @@ def test_what_is_lacking_is_said_in_a_sentence(store, clothes, photos, counts, s
 
 
 def test_of_a_batch_one_image_is_decoded_at_a_time(store, clothes, photos, encoder, monkeypatch):
-    """Each may have 64 megapixels, a quarter of a gigabyte."""
+    """Each may have 65 megapixels, a quarter of a gigabyte."""
     add(store, clothes, "dress", *sorted((photos / "train" / "dress").iterdir())[:BATCH])
     decoded = []
 

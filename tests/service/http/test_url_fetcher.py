@@ -361,6 +361,31 @@ def test_a_server_that_asks_to_wait_for_too_long_is_given_up(answer, words, tmp_
         refused(f"http://127.0.0.1:{port}/a.jpg", tmp_path, *words, allow_private=True, deadline=2.5)
 
 
+@pytest.mark.parametrize(
+    ("status", "headers", "words"),
+    [
+        (401, b"", ("answers 401", "asks for a login", "Download the image, and send it itself.")),
+        (403, b"", ("answers 403", "has expired")),
+        (404, b"", ("answers 404", "Check the address.")),
+        (500, b"", ("answers 500", "Try again later.")),
+        (200, b"Content-Type: Multipart/X-Mixed-Replace; boundary=f\r\n", ("live stream",)),
+    ],
+)
+def test_a_server_that_sends_no_image_is_named_with_what_helps(status, headers, words, tmp_path):
+    with answering(b"HTTP/1.1 %d No\r\n%b\r\n" % (status, headers)) as (port, _):
+        refused(f"http://127.0.0.1:{port}/a.jpg", tmp_path, *words, allow_private=True)
+
+
+@pytest.mark.parametrize("length", [100, 100_000])
+def test_an_image_in_place_of_an_address_is_told_alike_whatever_its_length(length, tmp_path):
+    for start in ("data:image/jpeg;base64,", ""):
+        sentence = refused(
+            start + "QUJD" * (length // 4), tmp_path, "is no http:// or https:// address", "the image itself"
+        )
+        assert len(sentence) < 400
+    refused("https://a.example/" + "a" * 9000, tmp_path, "longer than 8192 characters")
+
+
 @pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
 def test_a_port_where_nobody_listens_is_named(host, tmp_path):
     family = socket.AF_INET6 if host == "[::1]" else socket.AF_INET

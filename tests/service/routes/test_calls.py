@@ -85,6 +85,14 @@ def test_a_wrong_method_is_405_and_told_the_right_ones(service, method, path, al
     assert answer.headers["allow"] == allowed
 
 
+@pytest.mark.parametrize("label", ["a/b", "", "q?x=1", "h#y"])
+def test_a_label_that_is_not_encoded_is_told_how(service, label):
+    answer = requests.post(
+        f"{service.url}training-set/1/{label}/image", auth=(service.key, ""), files={"image": b"x"}, timeout=60
+    )
+    assert_refused(answer, 404, "%2F")
+
+
 def test_head_answers_like_get_without_a_body(service):
     answer = service.call("HEAD", "ping")
     assert answer.status_code == 200
@@ -101,6 +109,8 @@ def test_head_answers_like_get_without_a_body(service):
         None,
         "Basic",
         "Basic !!!",
+        "Basic …".encode(),
+        b"Basic \xe9",
         "Basic " + base64.b64encode(b"no colon").decode(),
         "Basic " + base64.b64encode(b"\xff\xfe:").decode(),
         "Basic " + base64.b64encode(b"x" * 42 + b":").decode(),
