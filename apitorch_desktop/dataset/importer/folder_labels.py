@@ -666,10 +666,13 @@ def _join_pairs(folder: _Folder) -> None:
 
 
 def _join_spellings(folder: _Folder) -> None:
-    """Put together the sub-folders whose names differ in case or blanks alone, as they lie in archives of other systems."""
+    """Put together the sub-folders whose names differ in case or blanks alone, as they lie in archives of other systems.
+
+    “A” and “a” are two characters, and may be two classes: that they become one label is said later.
+    """
     spelled: dict[str, _Folder] = {}
     for name, child in list(folder.folders.items()):
-        if (first := spelled.setdefault(_plain(name), child)) is not child:
+        if len(name) > 1 and (first := spelled.setdefault(_plain(name), child)) is not child:
             _merge(first, folder.folders.pop(name))
 
 

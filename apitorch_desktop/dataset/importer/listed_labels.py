@@ -704,6 +704,7 @@ class ListedLabels:
         files = [parts for parts, _ in texts.values()]
         if not (words := labels_in_texts(texts)):
             self.unused += files
+            self._unread.update(files)
             return
         new = {image: [word] for image, word in words.items() if image not in self.labels}
         self.labels.update(new)
