@@ -1,5 +1,6 @@
 """The subcommands classify and watch: many images, or those that arrive, with one classifier; answers as lines or a CSV file."""
 
+import csv
 import errno
 import signal
 import sys
@@ -39,6 +40,7 @@ from apitorch_desktop.dataset.watch.journal import WatchJournal
 from apitorch_desktop.dataset.watch.task import Answer, WatchTask, lock_task
 from apitorch_desktop.dataset.workspace.training import wait_until_trained
 from apitorch_desktop.utils import paths
+from apitorch_desktop.utils.files import descriptor_of
 from apitorch_desktop.utils.text import decoded, duration, lowered, plural, reason, shown
 
 _LEAST = 0.8
@@ -124,8 +126,12 @@ def classify_files(
         answers.write_all(write)
     line.clear()
     if answers.ended is not None:
-        into = f"; the answers are in {shown(str(table))}" if table is not None else ""
-        output.write(f"Stopped: {answers.done:,} of {plural(len(items), 'photo')} were classified{into}.", sys.stderr)
+        into, done = "", answers.done
+        if table is not None:
+            into = f"; the answers are in {shown(str(table))}"
+            if descriptor_of(table) is None and table.is_file():
+                done = _rows_in(table)  # the last may have been written when the signal came, and not counted
+        output.write(f"Stopped: {done:,} of {plural(len(items), 'photo')} were classified{into}.", sys.stderr)
         raise answers.ended
     if wait.over:
         output.write(f"Nothing moved for {duration(patience)}: what is left is not classified.", sys.stderr)
@@ -244,6 +250,11 @@ def _rows(
         if error.errno in _NO_ROOM:
             raise _TableFull(path, error) from None
         raise CommandError(f"“{shown(str(path))}” cannot be written: {reason(error)}.") from None
+
+
+def _rows_in(table: Path) -> int:
+    with table.open(encoding="utf-8", newline="") as file:
+        return sum(1 for _ in csv.reader(file)) - 1
 
 
 def _write_object(source: Source, slug: str, answer: Classification | str) -> None:

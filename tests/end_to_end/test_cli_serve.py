@@ -84,7 +84,8 @@ def test_a_client_that_never_finishes_does_not_keep_it_from_ending(tmp_path):
     with serving(tmp_path, key=KEY) as served:
         address = urlsplit(served.url)
         with socket.create_connection((address.hostname, address.port)) as connection:
-            connection.sendall(_head(b"x" * 100))
+            connection.sendall(_head(b"x" * 100).replace(b"Host:", b"Expect: 100-continue\r\nHost:"))
+            assert connection.recv(4096).startswith(b"HTTP/1.1 100 ")  # it is under way, and not only accepted
             status, _, err = served.end()
             answer = connection.recv(4096)
     assert answer.startswith(b"HTTP/1.1 503")
