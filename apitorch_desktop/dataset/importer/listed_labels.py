@@ -11,15 +11,16 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from apitorch_desktop.api.types import LONGEST_LABEL, SPLITS
+from apitorch_desktop.dataset.importer.class_names import MOST_DISTINCT, ClassNames
 from apitorch_desktop.dataset.importer.companions import companion_kind
 from apitorch_desktop.dataset.importer.folder_labels import quoted
 from apitorch_desktop.dataset.importer.photo_texts import PhotoTexts, labels_in_texts, speaks_of_others
 from apitorch_desktop.dataset.importer.unread_texts import ListFile, unread_notes
 from apitorch_desktop.dataset.sources.lists import reader
-from apitorch_desktop.dataset.sources.lists.annotations import box_classes, is_of_numbers, yolo_classes
+from apitorch_desktop.dataset.sources.lists.annotations import box_classes, is_of_numbers
 from apitorch_desktop.dataset.sources.lists.columns import ListEntry, labels_in
 from apitorch_desktop.dataset.sources.lists.index import ImageIndex, JoinedIndex, Parts
-from apitorch_desktop.dataset.sources.lists.names import is_container, normal, split_of, split_words, without_zeros
+from apitorch_desktop.dataset.sources.lists.names import is_container, normal, split_of, words_of_list
 from apitorch_desktop.dataset.sources.lists.table import decode, looks_like_path
 from apitorch_desktop.dataset.sources.lists.text_forms import TABLES
 from apitorch_desktop.utils.text import few, natural, plural, shown
@@ -37,13 +38,8 @@ _LIST_WORDS: Final = frozenset(
      "labels", "annotation", "annotations", "instances"}
 )  # fmt: skip
 """Words in the name of a list that say no more than that it is one: test_list.txt."""
-_MOST_DISTINCT: Final = 0.95
-"""Part of the names in a list that are distinct, up to which they are labels of photos rather than names of classes."""
 _FIRST: Final = 20
 """Entries of a list that say whether it names images that are there."""
-_TABLES: Final = frozenset({".csv", ".tsv", ".tab", ".txt", ".lst"})
-_MAX_ALIKE: Final = 2**15
-"""Bytes of a list that say how others of its form are read."""
 _AGREEING: Final = 0.8
 """Share of the images of a list that lie in the folders which correspond to its numbers, from which these name them."""
 
@@ -129,7 +125,7 @@ class ListedLabels:
         index = ImageIndex(images)
         self._images = len(images)
         folders = {part for parts in images for part in parts[:-1]}
-        names = _ClassNames(lists, index, folders, len(images))
+        names = ClassNames(lists, index, folders, len(images))
         self.folder_names = names.mapping_for(folders)
         names.count_as_lists()
         self._classes = names.normal_names()
@@ -157,7 +153,7 @@ class ListedLabels:
                 self.unused.append(parts)
                 self._fail(f"“{shown(parts[-1])}” is not understood: it is called as a photo, and has numbers.")
             elif image is not None and not speaks_of_others(data):
-                called[image] = parts, data[:_MAX_ALIKE]
+                called[image] = parts, data[: reader.SAMPLE]
             else:
                 self._use(data, parts, index, names, folders, parts_of_set.get(parts, ""), alike)
         self._drop_numbers_of_rows()
@@ -191,7 +187,7 @@ class ListedLabels:
         data: bytes,
         parts: Parts,
         index: ImageIndex,
-        names: "_ClassNames",
+        names: ClassNames,
         folders: set[str],
         part_of_set: str,
         alike: Mapping[tuple[Parts, tuple[str, ...]], bytes],
@@ -202,9 +198,9 @@ class ListedLabels:
         may_be = reader.is_list(name) or not PurePosixPath(name).suffix
         if may_be and not _SUBMISSION.search(name):
             for several in (False, True):  # at last, names that several images have are names of images too
-                locate = index.locator(base, _words_of_list(name)[0], several=several)
+                locate = index.locator(base, words_of_list(name)[0], several=several)
                 try:
-                    others = alike.get((base, _words_of_list(name)[1]), b"") if part_of_set else b""
+                    others = alike.get((base, words_of_list(name)[1]), b"") if part_of_set else b""
                     content = reader.read_list(data, name, locate, names.near(base), others)
                 except reader.InvalidList as error:
                     problem = problem or str(error)
@@ -247,9 +243,9 @@ class ListedLabels:
         """Add the entries of one list, where nothing is known yet; return whether it says anything of the images."""
         missing, ambiguous, named = [], [], []
         used = False
-        name_part, _ = _words_of_list(parts[-1])
+        name_part, _ = words_of_list(parts[-1])
         of_part = not content.labeled and not any(entry.split for entry in content.entries)
-        if of_part and (content.bare or _LIST_WORDS.issuperset(_words_of_list(parts[-1])[1])):
+        if of_part and (content.bare or _LIST_WORDS.issuperset(words_of_list(parts[-1])[1])):
             part_of_set = name_part  # nothing but photos: the list is the part
         adding = _AddedList(content, parts, set(self.labels))
         for entry in content.entries:
@@ -419,7 +415,7 @@ class ListedLabels:
             self.unused = [own for own in self.unused if own not in {parts for _, parts in lists}]
             self._named_lists.update(parts[-1] for _, parts in lists)
 
-    def _join(self, lists: Sequence[ListFile], index: ImageIndex, names: "_ClassNames") -> None:
+    def _join(self, lists: Sequence[ListFile], index: ImageIndex, names: ClassNames) -> None:
         """Use tables that call images by ids which another list gives them."""
         keyed = {
             parts
@@ -440,7 +436,7 @@ class ListedLabels:
         twice: set[str] = set()
         for content, parts in self._keyed:
             for entry in content.entries:
-                image = index.find(entry.path, parts[:-1], _words_of_list(parts[-1])[0])
+                image = index.find(entry.path, parts[:-1], words_of_list(parts[-1])[0])
                 if image is not None:
                     twice.update(key for key in entry.keys if images.setdefault(key, image) != image)
         joined = JoinedIndex({key: image for key, image in images.items() if key not in twice})
@@ -452,7 +448,7 @@ class ListedLabels:
             found = sum(bool(joined.find(entry.path)) for entry in content.entries)
             split = any(entry.split for entry in content.entries)
             named = split or _MEANT.search(parts[-1]) or not (content.plain or content.guessed)
-            enough = found >= (_MOST_DISTINCT * len(images) if content.plain else 1)
+            enough = found >= (MOST_DISTINCT * len(images) if content.plain else 1)
             if enough and named and self._merge(content, parts, joined, ""):
                 self.unused = [own for own in self.unused if own != parts and own not in keyed]
                 self._unjoined.pop(parts, None)
@@ -656,7 +652,7 @@ class ListedLabels:
         unnamed = any(one.isdigit() or is_container(one) or split_of(one) for one in names.values())
         return {} if unnamed else names
 
-    def _merge_boxes(self, boxes: list[tuple[Parts, list[str]]], names: "_ClassNames") -> None:
+    def _merge_boxes(self, boxes: list[tuple[Parts, list[str]]], names: ClassNames) -> None:
         """Add the classes of boxes, by number or name: an image has the label of its only class."""
         several, unnamed = [], 0
         labeled = any(numbers for _, numbers in boxes)
@@ -682,7 +678,7 @@ class ListedLabels:
                 "there is no “classes.txt” or “data.yaml”."
             )
 
-    def _merge_label_files(self, files: Sequence[ListFile], images: Sequence[Parts], names: "_ClassNames") -> None:
+    def _merge_label_files(self, files: Sequence[ListFile], images: Sequence[Parts], names: ClassNames) -> None:
         """Add the labels of files that hold nothing else, each for the image of its name, where no list gave one."""
         called = {(image[:-1], PurePosixPath(image[-1]).stem): image for image in images} if files else {}
         for parts, load in files:
@@ -733,167 +729,14 @@ class _AddedList:
         self.paths: dict[Parts, str] = {}
 
 
-class _ClassNames:
-    """Names of numbered classes in the files of a folder; `used` are the files that hold them.
-
-    `notes`: sentences about files that may also be lists of photos whose names are numbers, and about folders that
-    may be numbered in another way.
-    """
-
-    def __init__(self, lists: Sequence[ListFile], index: ImageIndex, folders: set[str], images: int) -> None:
-        self._by_folder: dict[Parts, dict[str, str]] = {}
-        self.used: set[Parts] = set()
-        self.notes: list[str] = []
-        self._lists = lists
-        self._index = index
-        self._folders = {without_zeros(folder) for folder in folders}
-        self._images = images
-        for parts, load in lists:
-            if not reader.CLASS_NAME_FILES.fullmatch(parts[-1]):
-                continue
-            try:
-                data = load()
-            except reader.InvalidList:
-                continue
-            names = reader.class_names(data, parts[-1])
-            if all(map(str.isdigit, names.values())) and len(set(names.values())) < len(names):
-                continue  # numbers of numbers are ids of images with their classes
-            if names and not _leads_to_images(data, parts, index) and not self._is_of_photos(names, data, parts):
-                self._by_folder.setdefault(parts[:-1], {}).update(names)
-                self.used.add(parts)
-
-    def _is_of_photos(self, names: Mapping[str, str], data: bytes, parts: Parts) -> bool:
-        """Return whether the numbers in a file are the names of photos, and the names their labels.
-
-        The name of a class stands there once; the label of photos again and again.
-        """
-        part, _ = _words_of_list(parts[-1])
-        if not any(self._index.candidates(number, parts[:-1], part) for number in names):
-            return False
-        try:
-            entries = reader.read_list(data, parts[-1], self._index.locator(parts[:-1], part, several=True)).entries
-        except reader.InvalidList:
-            return False
-        found = {entry.path: len(self._index.candidates(entry.path, parts[:-1], part)) for entry in entries}
-        photos = [path for path, count in found.items() if count]
-        pairs = {(entry.path, names.get(entry.path, entry.label)) for entry in entries if entry.label}
-        labels = [label for _, label in pairs]
-        if not photos or not labels:
-            return False
-        of_folders = len(self._folders.intersection(map(without_zeros, names)))
-        if len(set(labels)) <= _MOST_DISTINCT * len(labels):
-            return 2 * of_folders <= len(names) and (
-                2 * len(photos) > len(entries) or 2 * len(set(labels)) <= len(labels)
-            )
-        if of_folders or not self._folders.isdisjoint(names.values()) or self._are_classes(names, parts):
-            return False
-        of_photos = 2 * list(found.values()).count(1) > max(self._images, len(entries))
-        self.notes.append(
-            f"“{shown(parts[-1])}” is taken for a list of "
-            + (
-                "photos, whose names are the numbers in it."
-                if of_photos
-                else "classes, though photos have its numbers."
-            )
-        )
-        return of_photos
-
-    def _are_classes(self, names: Mapping[str, str], own: Parts) -> bool:
-        """Return whether another list or the boxes of YOLO give photos numbers that are named."""
-        for parts, load in self._lists:
-            if parts == own or not reader.is_list(parts[-1]):
-                continue
-            try:
-                data = load()
-                if (numbers := yolo_classes(data)) and names.keys() >= set(numbers):
-                    return True
-                locate = self._index.locator(parts[:-1], _words_of_list(parts[-1])[0])
-                entries = reader.read_list(data, parts[-1], locate).entries
-            except reader.InvalidList:
-                continue
-            labels = {label for entry in entries for label in (*entry.several, entry.label) if label}
-            if labels and (labels <= names.keys() or labels <= _counted_from_0(names).keys()):
-                return True
-        return False
-
-    def count_as_lists(self) -> None:
-        """Count the names of classes from where the lists of photos count, whose numbers all have to have one."""
-        for folder, names in self._by_folder.items():
-            if not all(map(str.isdigit, names)):
-                continue
-            used = {number for parts, load in self._lists for number in self._numbers_in(parts, load, folder)}
-            from_0, from_1 = _counted_from_0(names), {str(int(key) + 1): name for key, name in names.items()}
-            if used and not used <= names.keys():
-                if used <= from_0.keys():
-                    self._by_folder[folder] = from_0
-                    self.notes.append(
-                        f"The names of classes count from 1, and the lists from 0: “0” is “{from_0['0']}”."
-                    )
-                elif used <= from_1.keys():
-                    self._by_folder[folder] = from_1
-
-    def _numbers_in(self, parts: Parts, load: Callable[[], bytes], folder: Parts) -> set[str]:
-        """Return the labels at both ends of a table of photos which has the names in a folder, where they are numbers."""
-        table = PurePosixPath(parts[-1]).suffix.lower() in _TABLES and parts not in self.used
-        if not table or self.near(parts[:-1]) is not self._by_folder[folder]:
-            return set()
-        if self._index.find(PurePosixPath(parts[-1]).stem, parts[:-1]):  # of one photo, as a text of boxes
-            return set()
-        with suppress(reader.InvalidList):
-            data = load()
-            if len(data) > 2 * _MAX_ALIKE:
-                head, tail = data[:_MAX_ALIKE], data[-_MAX_ALIKE:]
-                data = head[: head.rfind(b"\n") + 1] + tail[tail.find(b"\n") + 1 :]
-            locate = self._index.locator(parts[:-1], _words_of_list(parts[-1])[0])
-            labels = {entry.label for entry in reader.read_list(data, parts[-1], locate).entries if entry.label}
-            return labels if all(map(str.isdigit, labels)) else set()
-        return set()
-
-    def near(self, folder: Parts) -> Mapping[str, str]:
-        """Return the names that hold in a folder: of it, of one above, or the only ones."""
-        for depth in range(len(folder), -1, -1):
-            if (names := self._by_folder.get(folder[:depth])) is not None:
-                return names
-        return next(iter(self._by_folder.values())) if len(self._by_folder) == 1 else {}
-
-    def normal_names(self) -> set[str]:
-        """Return all names of classes as `normal` spells them."""
-        return {normal(name) for names in self._by_folder.values() for name in names.values()}
-
-    def mapping_for(self, folders: set[str]) -> dict[str, str]:
-        """Return id → name of folders that are called by ids, or by numbers from 1 where the names count from 0."""
-        numbers = {folder: without_zeros(folder) for folder in folders if folder.isdecimal()}
-        for names in self._by_folder.values():
-            ids = {without_zeros(key): name for key, name in names.items()}
-            one_based = {str(int(key) + 1): name for key, name in ids.items() if key.isdecimal()}
-            used = set(numbers.values())
-            if used and not used <= ids.keys() and used == one_based.keys():
-                return {folder: one_based[number] for folder, number in numbers.items()}
-            if found := {folder: ids[key] for folder in folders if (key := without_zeros(folder)) in ids}:
-                if used and "0" in ids and "0" not in used and folders.isdisjoint(names.values()):
-                    first = min(found, key=natural)
-                    self.notes.append(
-                        f"The names of classes count from 0: the folder “{shown(first)}” is “{shown(found[first])}”."
-                    )
-                return found
-        return {}
-
-
-def _counted_from_0(names: Mapping[str, str]) -> dict[str, str]:
-    """Return names that are numbered from 1 with the numbers from 0; nothing for others."""
-    if not all(map(str.isdigit, names)) or min(map(int, names), default=0) != 1:
-        return {}
-    return {str(int(key) - 1): name for key, name in names.items()}
-
-
 def _alike(lists: Sequence[ListFile], parts_of_set: Mapping[Parts, str]) -> dict[tuple[Parts, tuple[str, ...]], bytes]:
     """Return the texts of lists that differ in the part of the set alone, by their folder and words."""
     found: dict[tuple[Parts, tuple[str, ...]], bytes] = {}
     for parts, load in lists:
         if parts in parts_of_set and parts[-1].lower().endswith(".txt"):
-            key = (parts[:-1], _words_of_list(parts[-1])[1])
+            key = (parts[:-1], words_of_list(parts[-1])[1])
             with suppress(reader.InvalidList):
-                found[key] = found.get(key, b"") + b"\n" + load()[:_MAX_ALIKE]
+                found[key] = found.get(key, b"") + b"\n" + load()[: reader.SAMPLE]
     return found
 
 
@@ -910,34 +753,18 @@ def _parts_by_list(lists: Iterable[Parts]) -> dict[Parts, str]:
     """Return list → part of a set, where several lists in a folder differ in the part alone: train.csv and test.csv."""
     alike: dict[tuple[Parts, tuple[str, ...]], dict[Parts, str]] = {}
     for parts in lists:
-        part, others = _words_of_list(parts[-1])
+        part, others = words_of_list(parts[-1])
         if reader.is_list(parts[-1]) and part:
             alike.setdefault((parts[:-1], others), {})[parts] = part
     return {parts: part for named in alike.values() if len(set(named.values())) > 1 for parts, part in named.items()}
 
 
-def _words_of_list(name: str) -> tuple[str, tuple[str, ...]]:
-    """Return the part of a set in the name of a list ("" for none), and its other words: trainLabels.csv, test_list.txt."""
-    return split_words(name.partition(".")[0])
-
-
 def _label_of_list(name: str) -> str:
     """Return the words in the name of a list that are neither a part of a set nor say that it is a list."""
-    if not set(_words_of_list(name)[1]) - _LIST_WORDS:
+    if not set(words_of_list(name)[1]) - _LIST_WORDS:
         return ""
     words = re.split(r"[\W_]+", name.partition(".")[0])
     return " ".join(word for word in words if word and word.casefold() not in _LIST_WORDS and not is_container(word))
-
-
-def _leads_to_images(data: bytes, parts: Parts, index: ImageIndex) -> bool:
-    """Return whether most lines of a table name an image, which a list of classes does not."""
-    if not parts[-1].lower().endswith((".csv", ".txt")):
-        return False
-    start = data[: data.rfind(b"\n", 0, 4096) + 1] or data[:4096]
-    lines = [line for line in decode(start).splitlines()[:20] if line.strip()]
-    cells = [[*re.split(r"[,;|\t ]", line.replace('"', "")), *re.findall(r'"([^"]+)"', line)] for line in lines]
-    found = [any(cell and not cell.isdigit() and index.find(cell, parts[:-1]) for cell in row) for row in cells]
-    return 2 * sum(found) > len(lines)
 
 
 def _is_meant(name: str) -> bool:

@@ -249,6 +249,11 @@ def split_words(name: str) -> tuple[str, tuple[str, ...]]:
     return part, tuple(rest)
 
 
+def words_of_list(name: str) -> tuple[str, tuple[str, ...]]:
+    """Return the part of a set in the name of a list ("" for none), and its other words: trainLabels.csv, test_list.txt."""
+    return split_words(name.partition(".")[0])
+
+
 def without_split(name: str) -> str:
     """Return a folder's name without the word for a part of a split: `train_cat_1` → `cat_1`."""
     kept = "_".join(word for word in re.split(r"[\s_.-]+", name) if word and not split_of(word))

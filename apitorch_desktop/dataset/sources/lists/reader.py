@@ -53,6 +53,8 @@ SUFFIXES: Final = frozenset(
 _LINES: Final = frozenset({".jsonl", ".ndjson", ".manifest"})
 """Suffixes of texts with a JSON a line."""
 MAX_BYTES: Final = 256 * 2**20
+SAMPLE: Final = 2**15
+"""Bytes of a list that say how it, and others of its form, are read."""
 _UNREAD: Final = {
     **dict.fromkeys((".xlsx", ".xls", ".xlsm", ".ods", ".numbers"), "a spreadsheet, which is not read: save it as CSV"),
     ".parquet": "a Parquet file, which is not read: save its table as CSV",
