@@ -18,8 +18,9 @@ from apitorch_desktop.dataset.importer.photo_texts import PhotoTexts, labels_in_
 from apitorch_desktop.dataset.importer.unread_texts import ListFile, unread_notes
 from apitorch_desktop.dataset.sources.lists import reader
 from apitorch_desktop.dataset.sources.lists.annotations import box_classes, is_of_numbers
-from apitorch_desktop.dataset.sources.lists.columns import ListEntry, labels_in
+from apitorch_desktop.dataset.sources.lists.columns import ListEntry
 from apitorch_desktop.dataset.sources.lists.index import ImageIndex, JoinedIndex, Parts
+from apitorch_desktop.dataset.sources.lists.labels_in_values import labels_in
 from apitorch_desktop.dataset.sources.lists.names import is_container, normal, split_of, words_of_list
 from apitorch_desktop.dataset.sources.lists.table import decode, looks_like_path
 from apitorch_desktop.dataset.sources.lists.text_forms import TABLES

@@ -11,7 +11,8 @@ from urllib.parse import unquote, urlsplit
 from xml.etree import ElementTree as ET
 
 from apitorch_desktop.dataset.sources.lists import names
-from apitorch_desktop.dataset.sources.lists.columns import ListEntry, join_objects, labels_of
+from apitorch_desktop.dataset.sources.lists.columns import ListEntry, join_objects
+from apitorch_desktop.dataset.sources.lists.labels_in_values import labels_of
 from apitorch_desktop.dataset.sources.lists.table import Located, looks_like_path
 from apitorch_desktop.dataset.sources.pasted_text import is_url
 

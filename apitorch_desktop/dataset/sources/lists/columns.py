@@ -1,19 +1,25 @@
 """Roles of a table's columns (path, label, split) by their names and what is in them; and the entries of its rows."""
 
-import ast
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
-from typing import Any, Final
+from typing import Final
 
 from apitorch_desktop.dataset.sources.lists import names
+from apitorch_desktop.dataset.sources.lists.labels_in_values import (
+    AXES,
+    FRACTION,
+    NEUTRALIZED,
+    SCORES,
+    clean,
+    is_empty,
+    labels_in,
+)
 from apitorch_desktop.dataset.sources.lists.table import Cell, Located, Table, is_image_address, looks_like_path
 from apitorch_desktop.utils.text import few, plural, restored, shown
 
 _SAMPLE: Final = 300
-_MAX_WHOLE: Final = 10**15
 _MAX_FRACTIONS: Final = 20
 _MAX_LISTED: Final = 6
 _SAME_SUM: Final = 0.02
@@ -33,10 +39,6 @@ _LEADING_ZERO: Final = re.compile(r"0\d+")
 _CODE: Final = re.compile(r".+(?:[\W_](?:no|nr|num|number|code)|(?<=[a-z])(?:No|Nr|Num|Number|Code))")
 """Name of a column of the numbers by which something is called."""
 _NUMBER: Final = re.compile(r"[+-]?\d+(?:[.,]\d+)?(?:e[+-]?\d+)?", re.IGNORECASE)
-_FRACTION: Final = re.compile(r"[+-]?\d*[.,]\d*[1-9]\d*(?:e[+-]?\d+)?", re.IGNORECASE)
-_LABELED_BOXES: Final = re.compile(r"[^\s\d]\S*(?:\s+\d+){4}(?:\s+[^\s\d]\S*(?:\s+\d+){4})*")
-"""Label and box of each object, in one cell."""
-_EMPTY: Final = frozenset({"", "nan", "none", "null", "n/a", "#n/a", "{}", "[]"})
 _FLAGS: Final = {
     **dict.fromkeys(("istrain", "istraining", "intrain", "train", "training"), "train"),
     **dict.fromkeys(("istest", "istesting", "intest", "test", "testing"), "test"),
@@ -83,13 +85,6 @@ _TAGS: Final = frozenset({"tags", "keywords"})
 """Names of columns that hold several words about an image."""
 _NUMBERS: Final = re.compile(r"\d+(?: \d+)*")
 """Whole numbers, with blanks between them."""
-SCORES: Final = frozenset({"conf", "confidence", "confidencevalue", "score", "probability", "prob"})
-"""Names of what says how sure a label is, as `names.normal` spells them."""
-_SAYING: Final = SCORES | {"value"}
-"""Names of what may say by 1 and 0 whether an image shows an object."""
-_AXES: Final = frozenset({"x", "y"})
-_NEUTRALIZED: Final = re.compile(r"'(?=[=+\-@\t\r])")
-"""Apostrophe that an export puts before text that a spreadsheet would take for a formula."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +186,7 @@ class _Columns:
 
 
 def _values(rows: Iterable[Sequence[Cell]], column: int) -> list[Cell]:
-    return [cells[column] for cells in rows if column < len(cells) and not _is_empty(cells[column])]
+    return [cells[column] for cells in rows if column < len(cells) and not is_empty(cells[column])]
 
 
 def _are_numbers(values: Sequence[Cell]) -> bool:
@@ -203,14 +198,14 @@ def point_columns(header: Sequence[str], rows: Sequence[Sequence[Cell]], path: i
     points: dict[str, dict[str, int]] = {}
     for column, name in enumerate(header):
         stem, _, axis = name.rpartition(".")
-        if column != path and names.normal(axis) in _AXES and _are_numbers(_values(rows, column)):
+        if column != path and names.normal(axis) in AXES and _are_numbers(_values(rows, column)):
             points.setdefault(stem, {})[names.normal(axis)] = column
-    return {column for axes in points.values() if axes.keys() >= _AXES for column in axes.values()}
+    return {column for axes in points.values() if axes.keys() >= AXES for column in axes.values()}
 
 
 def find_spelling(cell: str, locate: Located) -> str | None:
     """Return a path as it is found: as it stands, without spaces around it, or without an export's mark."""
-    for spelled in (cell, cell.strip(), _NEUTRALIZED.sub("", cell, count=1)):
+    for spelled in (cell, cell.strip(), NEUTRALIZED.sub("", cell, count=1)):
         if spelled and locate(spelled):
             return spelled
     return None
@@ -239,7 +234,7 @@ def entries_of(table: Table, locate: Located, class_names: Mapping[str, str] | N
     made_up = table.guessed or not header  # words without a name are labels, numbers are anything
     numbers_only = all(entry.label.isdigit() for entry in entries if entry.label)
     guessed = bool(labels) and (made_up or not of_label) and (numbers_only or not made_up)
-    parts = [cell for column in one_hot for cell in columns.values(column) if _FRACTION.fullmatch(str(cell).strip())]
+    parts = [cell for column in one_hot for cell in columns.values(column) if FRACTION.fullmatch(str(cell).strip())]
     table.by_number = guessed and numbers_only
     table.counted = not table.header and bool(labels) and _count_rows(table, labels[0])
     scored = bool(parts) or (bool(labels) and _is_scored(columns))
@@ -589,7 +584,7 @@ def _note_candidates(columns: _Columns, path: int, free: list[int], flags: list[
     ]
     words = [column for column in unknown if not columns.numeric(column)]
     fractions = {
-        column for column in unknown if any(_FRACTION.fullmatch(str(cell).strip()) for cell in columns.values(column))
+        column for column in unknown if any(FRACTION.fullmatch(str(cell).strip()) for cell in columns.values(column))
     }
     if fractions and not words and path not in columns.role("path") and _count_rows(columns.table, path):
         return  # of epochs, not of photos
@@ -831,7 +826,7 @@ def _entries(columns: _Columns, roles: _Roles) -> Iterator[ListEntry]:
             labels = [columns.header[column].strip() for column in _chosen(cells, roles.one_hot)]
         else:
             cell = _first_of(cells, roles.labels)
-            labels, several = ([_clean(str(cell))], False) if fractions and cell else labels_in(cell)
+            labels, several = ([clean(str(cell))], False) if fractions and cell else labels_in(cell)
             if separator and not several:
                 labels = list(dict.fromkeys(part.strip() for label in labels for part in label.split(separator)))
             labels += [label for column in roles.more_labels for label in labels_in(_first_of(cells, [column]))[0]]
@@ -868,7 +863,7 @@ def _denying_column(columns: _Columns) -> int | None:
 def _has_fractions(columns: _Columns, column: int) -> bool:
     """Return whether numbers with decimals are labels: few of them in a column of labels, beside whole ones."""
     values = {str(value).strip() for value in columns.values(column)}
-    fractions = {value for value in values if _FRACTION.fullmatch(value)}
+    fractions = {value for value in values if FRACTION.fullmatch(value)}
     if not fractions or (column not in columns.role("label") and column not in columns.role("label_name")):
         return False
     if fractions == values or len(values) > _MAX_FRACTIONS:
@@ -878,120 +873,4 @@ def _has_fractions(columns: _Columns, column: int) -> bool:
 
 
 def _first_of(cells: Sequence[Cell], columns: Sequence[int]) -> Cell:
-    return next((cells[column] for column in columns if column < len(cells) and not _is_empty(cells[column])), "")
-
-
-def labels_in(cell: Cell) -> tuple[list[str], bool]:
-    """Return the labels in a cell, and True where they are of objects in the image rather than of the image."""
-    if isinstance(cell, tuple):
-        return [_clean(label) for label in dict.fromkeys(cell) if not _is_empty(label)], isinstance(cell, Objects)
-    text = cell.strip()
-    if text[:1] in "[{" and text[-1:] in "]}" and len(text) > 1:
-        value: Any = None
-        try:
-            value = json.loads(text)
-        except ValueError:
-            try:
-                value = ast.literal_eval(text)
-            except (ValueError, SyntaxError, MemoryError, RecursionError):
-                return [_clean(cell)], False
-        found = labels_of(value)
-        return labels_in(found)
-    if _LABELED_BOXES.fullmatch(text):
-        return list(dict.fromkeys(text.split()[::5])), True
-    return ([] if _is_empty(cell) or _FRACTION.fullmatch(text) else [_clean(cell)]), False
-
-
-class Objects(tuple[str, ...]):
-    """Labels of the objects in an image."""
-
-    __slots__ = ()
-
-
-def labels_of(value: Any) -> tuple[str, ...]:
-    """Return the labels in a value of JSON: text, a number, a list of them, or objects that name their labels."""
-    if isinstance(value, bool) or value is None:
-        return ()
-    if isinstance(value, float) and value.is_integer() and abs(value) < _MAX_WHOLE:
-        return (str(int(value)),)
-    if isinstance(value, (str, int, float)):
-        return (str(value),)
-    if isinstance(value, list):
-        found = tuple(label for part in _without_denied(value) for label in labels_of(part))
-        return Objects(found) if any(isinstance(part, dict) for part in value) else found
-    if isinstance(value, dict):
-        named_fields = [
-            (rank, part)
-            for key, part in _described(value)
-            for rank in [_label_rank(str(key))]
-            if rank is not None and part not in (None, "", [])
-        ]
-        if named_fields:
-            rank, part = min(named_fields, key=lambda field: field[0])
-            chosen = value.get("value") if rank > _UNSURE else None  # the answer, rather than the type of the question
-            return (labels_of(chosen) if isinstance(chosen, (dict, list)) else ()) or labels_of(part)
-        if value and all(isinstance(part, str) for part in value.values()) and len(value) == 1:
-            return tuple(value.values())
-        held = [part for part in value.values() if isinstance(part, (dict, list))]
-        held = [part for part in held if holds_label(part)] or held  # a label, rather than the name of something
-        chosen = tuple(
-            str(key) for key, part in value.items() if part is True and not held
-        )  # {"cat": true, "dog": false}
-        return chosen or tuple(label for part in held for label in labels_of(part))
-    return ()
-
-
-def _without_denied(parts: list[Any]) -> list[Any]:
-    """Leave out the objects that an image does not show, where all have a number that says so by 1 and 0."""
-    given = [
-        next((number for key, number in part.items() if names.normal(str(key)) in _SAYING), None)
-        if isinstance(part, dict)
-        else None
-        for part in parts
-    ]
-    denies = all(number in (0, 1) for number in given)
-    return [part for part, number in zip(parts, given, strict=True) if number or not denies]
-
-
-def holds_label(value: Any) -> bool:
-    """Return whether something in a value is called a label, a class or the like."""
-    if isinstance(value, list):
-        return any(map(holds_label, value))
-    return isinstance(value, dict) and any(
-        ((rank := _label_rank(str(key))) is not None and rank < _UNSURE and part not in (None, "", []))
-        or holds_label(part)
-        for key, part in _described(value)
-    )
-
-
-def _described(value: dict[Any, Any]) -> list[tuple[Any, Any]]:
-    """Return the fields of an object but its place, whose y is no label."""
-    numbers = {key for key, part in value.items() if isinstance(part, (int, float)) and names.normal(str(key)) in _AXES}
-    return [(key, part) for key, part in value.items() if len(numbers) < len(_AXES) or key not in numbers]
-
-
-_UNSURE: Final = 5000
-_KEY_RANKS: Final = {
-    **dict.fromkeys(("answer", "answers", "radio_answer", "checklist_answers"), 100),
-    **dict.fromkeys(("rectanglelabels", "polygonlabels", "brushlabels", "keypointlabels", "ellipselabels"), 500),
-    **dict.fromkeys(("type", "kind", "object", "objects"), 6000),
-}
-"""Keys that are ranked by themselves, the lowest first: answers to a question (Labelbox), whose own name is no label;
-labels of shapes (Label Studio); and last what describes the annotation rather than the image."""
-
-
-def _label_rank(key: str) -> int | None:
-    if (own := _KEY_RANKS.get(key.lower())) is not None:
-        return own
-    for offset, role in enumerate(names.LABEL_ROLES):
-        if (rank := names.rank(key, role)) is not None:
-            return offset * 1000 + rank
-    return _UNSURE if key.lower() in {"name", "title"} else None
-
-
-def _clean(label: str) -> str:
-    return _NEUTRALIZED.sub("", label.strip(), count=1)
-
-
-def _is_empty(cell: Cell) -> bool:
-    return not cell if isinstance(cell, tuple) else cell.strip().lower() in _EMPTY
+    return next((cells[column] for column in columns if column < len(cells) and not is_empty(cells[column])), "")

@@ -21,8 +21,9 @@ from apitorch_desktop.dataset.sources.lists.annotations import (
     entries_of_xml,
     value_of_xml,
 )
-from apitorch_desktop.dataset.sources.lists.columns import ListEntry, entries_of, holds_label, named, point_columns
+from apitorch_desktop.dataset.sources.lists.columns import ListEntry, entries_of, named, point_columns
 from apitorch_desktop.dataset.sources.lists.index import path_parts
+from apitorch_desktop.dataset.sources.lists.labels_in_values import holds_label
 from apitorch_desktop.dataset.sources.lists.records import (
     entries_of_value,
     is_of_detector,

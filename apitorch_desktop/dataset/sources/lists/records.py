@@ -7,15 +7,8 @@ from itertools import islice
 from typing import Any, Final
 
 from apitorch_desktop.dataset.sources.lists import names
-from apitorch_desktop.dataset.sources.lists.columns import (
-    SCORES,
-    WEAK,
-    ListEntry,
-    Objects,
-    entries_of,
-    holds_label,
-    labels_of,
-)
+from apitorch_desktop.dataset.sources.lists.columns import WEAK, ListEntry, entries_of
+from apitorch_desktop.dataset.sources.lists.labels_in_values import SCORES, Objects, holds_label, labels_of
 from apitorch_desktop.dataset.sources.lists.table import Cell, Located, Table, is_image_address, looks_like_path
 from apitorch_desktop.utils.text import plural, shown
 
