@@ -310,10 +310,13 @@ def parse_retry_after(value: str) -> float | None:
 
 
 def _is_documented(content: bytes) -> bool:
-    """Return whether the body of an error is one of API Torch's, and not that of another service with JSON."""
+    """Return whether the body of an error may be one of API Torch's, and not that of another service with JSON.
+
+    The documentation shows none: besides ours, any with a message is taken for one, but for Spring's, which have a time.
+    """
     with suppress(*NOT_JSON):
         body: Any = msgspec.json.decode(content)
-        return isinstance(body, dict) and body.get("object") == "error"
+        return isinstance(body, dict) and isinstance(body.get("message"), str) and "timestamp" not in body
     return False
 
 

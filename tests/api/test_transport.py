@@ -521,12 +521,17 @@ def test_a_refusal_without_a_message_still_is_a_sentence(status, body):
         (404, b'{"timestamp": "x", "status": 404, "error": "Not Found", "message": "No message available"}'),
         (404, b'{"error": {"message": "Unknown request URL", "type": "invalid_request_error"}}'),
         (418, b'{"detail": "Not Found"}'),
-        (422, b'{"message": "field required"}'),
+        (422, b'{"detail": [{"msg": "field required"}]}'),
     ],
 )
 def test_an_address_that_leads_to_another_json_service_is_named(status, body):
     error = status_error(status, {}, body, "https://host/api/", KEY)
     assert type(error) is NotApiTorch and "answers, but not as API Torch does" in str(error)
+
+
+def test_an_error_with_a_message_alone_may_be_of_a_service_with_the_documented_calls():
+    error = status_error(404, {}, b'{"message": "There is no such training set."}', "https://host/api/", KEY)
+    assert type(error) is NotFound and "no such training set" in str(error)
 
 
 def test_a_very_long_message_is_cut():
