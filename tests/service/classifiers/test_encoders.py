@@ -62,16 +62,12 @@ def test_a_set_is_learned_with_the_encoder_chosen_for_it(tmp_path, photos, encod
             hat = sorted((photos / "train" / "hat").iterdir())[8]
             answers = ClassificationService(store, trainer, lambda: encoder, own)
             data = hat.read_bytes()
-            answers.classify(OWNER, ["clothes", "others"], data, images.verify(data))
+            answers.classify(OWNER, ["clothes", "others"], data)
             (tmp_path / "clothes.onnx").write_bytes(OnnxExporter(store, trainer, answers).onnx(OWNER, "clothes"))
             assert Encoder(tmp_path / "clothes.onnx").dimensions == 2
             add(store, clothes, "dress", hat)
             until(lambda: store.models.versions(clothes)[0].images == 13)
-            until(
-                lambda: (
-                    answers.classify(OWNER, ["clothes"], data, images.verify(data)).result().data[0].label == "dress"
-                )
-            )
+            until(lambda: answers.classify(OWNER, ["clothes"], data).result().data[0].label == "dress")
             answers.close()
 
             assert trainer.purge_embeddings() == 0
