@@ -110,9 +110,10 @@ class ContentPacks:
         return freed
 
     def delete_parts(self) -> None:
-        """Delete what a crash left half written."""
+        """Delete what a crash left half written, and the folder where it was all."""
         for path in self._folder.glob(".*.part"):
             path.unlink(missing_ok=True)
+        self._delete_if_empty()
 
     def forget_all(self) -> None:
         """Forget what is known, as the folder is another one now."""
@@ -160,5 +161,8 @@ class ContentPacks:
             self._load(pack.path)
             raise
         if not self._packs:
-            with suppress(OSError):
-                self._folder.rmdir()
+            self._delete_if_empty()
+
+    def _delete_if_empty(self) -> None:
+        with suppress(OSError):
+            self._folder.rmdir()

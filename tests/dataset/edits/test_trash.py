@@ -93,6 +93,14 @@ def test_a_damaged_pack_has_no_contents_and_hides_no_others(damage, tmp_path):
         store.read(next(iter(packed(1))))
 
 
+def test_what_a_crash_left_half_written_goes_with_its_folder(tmp_path):
+    left = tmp_path / "trash" / "packs" / ".1f.pack.part"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"half a pack")
+    assert TrashStore(tmp_path / "trash").all() == set()
+    assert not left.parent.exists()
+
+
 def test_many_deleted_images_are_one_file_and_come_back_one_by_one_or_all(real: Home):
     add_more(real, "l0", 25)
     before = real.content(empty=True)
