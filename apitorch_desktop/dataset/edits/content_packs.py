@@ -30,6 +30,8 @@ class _Pack:
     path: Path
     size: int
     """Bytes of all contents, also of those that are not needed any more."""
+    held: frozenset[str]
+    """Their sha256."""
     needed: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Offset and size of the contents that are, by sha256."""
 
@@ -107,6 +109,9 @@ class ContentPacks:
             for pack in touched.values():
                 if 2 * sum(size for _, size in pack.needed.values()) <= pack.size:
                     self._delete(pack)
+            for pack in [each for each in self._packs.values() if each.held and not each.needed]:
+                if self._pack_of.keys().isdisjoint(pack.held):  # it was written anew, and a crash left it there
+                    self._delete(pack)
         return freed
 
     def delete_parts(self) -> None:
@@ -130,7 +135,7 @@ class ContentPacks:
         entries: list[tuple[str, int]] = []
         with suppress(msgspec.DecodeError):
             entries = decode_msgpack(header, list[tuple[str, int]])
-        pack = _Pack(path, sum(size for _, size in entries))
+        pack = _Pack(path, sum(size for _, size in entries), frozenset(sha256 for sha256, _ in entries))
         offset = len(start) + len(header)
         for sha256, size in entries:
             if sha256 not in self._pack_of:

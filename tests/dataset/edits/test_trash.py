@@ -93,6 +93,18 @@ def test_a_damaged_pack_has_no_contents_and_hides_no_others(damage, tmp_path):
         store.read(next(iter(packed(1))))
 
 
+def test_a_pack_that_a_crash_left_beside_the_one_in_its_place_goes_with_it(tmp_path):
+    store = TrashStore(tmp_path)
+    store.add_many(packed(*range(4)))
+    [first] = packs(tmp_path)
+    first.with_stem("f" * 32).write_bytes(first.read_bytes())
+    store.drop(packed(0))
+    assert len(packs(tmp_path)) == 2  # what is in both may be in use by another process
+    assert store.stored(packed(*range(4))) == set(packed(1, 2, 3))
+    store.drop(packed(1, 2, 3))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_a_crash_left_half_written_goes_with_its_folder(tmp_path):
     left = tmp_path / "trash" / "packs" / ".1f.pack.part"
     left.parent.mkdir(parents=True)
