@@ -426,15 +426,7 @@ class _Finder:
             self.descend(folders[0], split, part)
             return
         layered = series_of_parts([child for child in folders if child.name in transparent & splits.keys()])
-        holding = [child.name for child in folders if child.name in transparent & splits.keys() and child.folders]
-        if holding and not (len(holding) == 1 and split_of(folder.name)):
-            are = "are taken for parts of one set: their" if len(holding) > 1 else "is taken for a part of a set: its"
-            self.notes.append(f"{quoted(holding)} {are} sub-folders are the labels.")
-        if len(transparent) < len(folders) and (
-            holders := [child.name for child in folders if child.name in transparent and is_holder(child)]
-        ):
-            are = "are taken for holders" if len(holders) > 1 else "is taken for a holder"
-            self.notes.append(f"{quoted(holders)} {are} of images: the sub-folders are labels, not the name.")
+        self._note_transparent(folder, folders, transparent, splits)
         about = {child.name for child in folders if transparent and is_about(child)} - transparent
         if about:
             lie, their = ("lies", "its") if len(about) == 1 else ("lie", "their")
@@ -459,6 +451,20 @@ class _Finder:
                 names = sorted(filter(is_class, classes_of(child)))
                 if names and not innermost and not all(image in self.listed for image, *_ in held):
                     self.unused.setdefault(child.name, names)
+
+    def _note_transparent(
+        self, folder: Folder, folders: list[Folder], transparent: set[str], splits: dict[str, str]
+    ) -> None:
+        """Notify of the sub-folders that are no labels, as parts of a set or holders of images."""
+        holding = [child.name for child in folders if child.name in transparent & splits.keys() and child.folders]
+        if holding and not (len(holding) == 1 and split_of(folder.name)):
+            are = "are taken for parts of one set: their" if len(holding) > 1 else "is taken for a part of a set: its"
+            self.notes.append(f"{quoted(holding)} {are} sub-folders are the labels.")
+        if len(transparent) < len(folders) and (
+            holders := [child.name for child in folders if child.name in transparent and is_holder(child)]
+        ):
+            are = "are taken for holders" if len(holders) > 1 else "is taken for a holder"
+            self.notes.append(f"{quoted(holders)} {are} of images: the sub-folders are labels, not the name.")
 
     def _set_albums_aside(self, folder: Folder) -> None:
         """Give no label to the photos of a year beside albums, which hold some of them too; nor to deleted ones."""

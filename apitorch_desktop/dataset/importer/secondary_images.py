@@ -46,6 +46,8 @@ _OLD: Final = frozenset({"files_trashbin", "files_versions"})
 """Folders in which clouds keep what was deleted, and older versions."""
 _WEB_PAGE: Final = (".css", ".js")
 """Suffixes of files in the folders of a web page."""
+_ANNOTATIONS: Final = "annotations"
+"""Kind of a folder's images that are drawn over photos; the other kinds are words of the sentence about small copies."""
 _MOST: Final = 0.5
 """Share of the images in a folder of annotations that have the name of a photo, from which all of them are such."""
 _MOST_COPIES: Final = 0.8
@@ -110,9 +112,6 @@ def secondary_images(
         notes.append(f"{plural(len(icons), 'file')} in {_few_quoted(folders)} belong to a web page and stay out.")
         found.update(icons)
     return found, notes
-
-
-_ANNOTATIONS: Final = "annotations"
 
 
 def _copies_note(count: int, where: str, of_what: str) -> str:
